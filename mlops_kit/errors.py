@@ -1,0 +1,164 @@
+"""Every fault that the kit raises, in one tree.
+
+    KitError
+    ├── SettingsError              a setting is unknown or has the wrong type
+    ├── ProjectError               no such project, pipeline, notebook or execution here
+    ├── DefinitionError            a pipeline definition contradicts itself
+    ├── ParameterError             a parameter is unknown, missing or of the wrong type
+    ├── NotebookError              a notebook can't be read, or breaks the grammar
+    ├── StepError                  a step was started and didn't end well
+    │   ├── CellError              a cell raised
+    │   ├── EarlyExitError         a cell ended the kernel, for example by sys.exit
+    │   ├── KernelDiedError        the kernel was killed or crashed
+    │   ├── StepTimeoutError       the step ran past its deadline
+    │   └── OutputError            a declared output is missing or has the wrong type
+    ├── DataError                  data that break their contract, with rows and reasons
+    ├── RegistryError              the registry can't do it
+    │   ├── ModelNotFoundError     no such model, version or alias
+    │   └── UntrustedModelError    a digest or a type that the kit doesn't accept
+    ├── ReleaseError               a change that a release doesn't allow, or a broken release.yaml
+    └── GitOpsError                the GitOps repository can't do it
+        ├── RemoteError            it doesn't answer, or refuses
+        ├── LostRaceError          somebody else changed the release first
+        └── SecretFoundError       a secret stands in what was to be committed
+
+A "no" is a value (a verdict that fails), never one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class KitError(Exception):
+    """Something that the kit can't do; says what, what was expected and where to look."""
+
+    exit_code = 1
+
+
+class SettingsError(KitError):
+    """A setting is unknown or has the wrong type."""
+
+
+class ProjectError(KitError):
+    """No such project, pipeline, notebook or execution here."""
+
+
+class DefinitionError(KitError):
+    """A pipeline definition contradicts itself."""
+
+
+class ParameterError(KitError):
+    """A parameter is unknown, missing or of the wrong type."""
+
+    exit_code = 2
+
+
+class NotebookError(KitError):
+    """A notebook can't be read, or breaks the grammar."""
+
+
+class StepError(KitError):
+    """A step was started and didn't end well; carries where it stopped."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        notebook: str,
+        cell: str = "",
+        line: int | None = None,
+        parameters: Mapping[str, object] | None = None,
+        output: str = "",
+    ) -> None:
+        """Keep the facts as fields; `output` is the path of the saved notebook."""
+        super().__init__(reason)
+        self.reason = reason
+        self.notebook = notebook
+        self.cell = cell
+        self.line = line
+        self.parameters = dict(parameters or {})
+        self.output = output
+        self.reproduce = ""
+
+    def __str__(self) -> str:
+        """Name notebook, cell, line, reason, parameters and the command that reproduces it."""
+        place = self.notebook
+        if self.cell:
+            place += f", cell {self.cell!r}"
+        if self.line is not None:
+            place += f", line {self.line}"
+        lines = [f"{place}: {self.reason}"]
+        if self.parameters:
+            given = " ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+            lines.append(f"  parameters: {given}")
+        if self.output:
+            lines.append(f"  saved: {self.output}")
+        if self.reproduce:
+            lines.append(f"  reproduce: {self.reproduce}")
+        return "\n".join(lines)
+
+
+class CellError(StepError):
+    """A cell raised."""
+
+
+class EarlyExitError(StepError):
+    """A cell ended the kernel, for example by sys.exit."""
+
+
+class KernelDiedError(StepError):
+    """The kernel was killed or crashed."""
+
+    exit_code = 137
+
+
+class StepTimeoutError(StepError):
+    """The step ran past its deadline."""
+
+    exit_code = 124
+
+
+class OutputError(StepError):
+    """A declared output is missing or has the wrong type."""
+
+
+class DataError(KitError):
+    """Data that break their contract, with the reasons and the first rows that show each."""
+
+    def __init__(self, message: str, *, reasons: Sequence[str] = ()) -> None:
+        """`reasons` are sentences, one a broken rule."""
+        super().__init__("\n".join([message, *(f"  - {reason}" for reason in reasons)]))
+        self.reasons = tuple(reasons)
+
+
+class RegistryError(KitError):
+    """The registry can't do it."""
+
+
+class ModelNotFoundError(RegistryError):
+    """No such model, version or alias."""
+
+
+class UntrustedModelError(RegistryError):
+    """A digest or a type that the kit doesn't accept."""
+
+
+class ReleaseError(KitError):
+    """A change that a release doesn't allow, or a broken release.yaml."""
+
+
+class GitOpsError(KitError):
+    """The GitOps repository can't do it."""
+
+
+class RemoteError(GitOpsError):
+    """The remote doesn't answer, or refuses."""
+
+
+class LostRaceError(GitOpsError):
+    """Somebody else changed the release first."""
+
+
+class SecretFoundError(GitOpsError):
+    """A secret stands in what was to be committed."""

@@ -1,0 +1,1 @@
+"""A pipeline becomes executed notebooks."""

@@ -1,0 +1,1 @@
+"""A person sees and decides."""
