@@ -1,0 +1,123 @@
+"""Finds a step that ran before with the same content: notebook, parameters, code, environment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import sysconfig
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.pipelines import executions, values
+from mlops_kit.pipelines.definition import Step
+from mlops_kit.pipelines.values import Value
+
+_NOT_CODE = {"tests", "workflows", "node_modules", "__pycache__", "build", "dist"}
+
+
+class Cache:
+    """Keys of finished steps, and where each one's folder is."""
+
+    def __init__(self, folder: Path, *, project: Path, salt: str = "") -> None:
+        """`salt` stands for whatever else a step's result depends on, such as settings."""
+        self.folder = folder
+        self.project = project
+        self.salt = salt
+
+    def key(self, step: Step, notebook: Path, given: Mapping[str, Any]) -> str:
+        """Return the key of a step with typed parameters: a SHA-256 in hex."""
+        content = {
+            "notebook": source_digest(notebook),
+            "parameters": {name: _content(value) for name, value in given.items()},
+            "outputs": {name: kind.__name__ for name, kind in step.outputs.items()},
+            "code": code_digest(self.project),
+            "environment": environment_digest(),
+            "salt": self.salt,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def store(self, key: str, folder: Path) -> None:
+        """Remember the folder of a finished step."""
+        relative = os.path.relpath(folder, self.folder)
+        executions.write_json(self.folder / f"{key}.json", {"folder": relative})
+
+    def find(self, key: str) -> tuple[Path, dict[str, Value]] | None:
+        """Return folder and outputs of a step that finished under this key, if still whole."""
+        try:
+            stored = json.loads((self.folder / f"{key}.json").read_bytes())
+            folder = (self.folder / stored["folder"]).resolve()
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        found = executions.load_outputs(folder)
+        if found is None or found[1] != key or not _is_whole(found[0]):
+            return None
+        return folder, found[0]
+
+
+def source_digest(notebook: Path) -> str:
+    """Return the digest of a notebook's cells, without outputs and metadata."""
+    cells = json.loads(notebook.read_bytes())["cells"]
+    source = [
+        (c["cell_type"], c.get("metadata", {}).get("tags"), "".join(c["source"])) for c in cells
+    ]
+    return hashlib.sha256(json.dumps(source).encode()).hexdigest()
+
+
+def code_digest(project: Path) -> str:
+    """Return the digest of the kit's Python files and of the project's own."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for root in dict.fromkeys((package, project)):
+        for path in _python_files(root):
+            digest.update(f"{path.relative_to(root)}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def environment_digest() -> str:
+    """Return the digest of the interpreter and the names and versions of all distributions."""
+    folder = Path(sysconfig.get_path("purelib"))
+    installed = sorted(
+        p.name for p in folder.glob("*.dist-info") if not p.name.startswith("mlops_kit")
+    )
+    content = json.dumps([sys.version, platform.machine(), installed])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _python_files(root: Path) -> list[Path]:
+    found: list[Path] = []
+    for folder, names, files in os.walk(root):
+        # A virtual environment inside the project is the environment, not its code.
+        names[:] = [
+            name
+            for name in names
+            if name not in _NOT_CODE
+            and not name.startswith(".")
+            and not (Path(folder) / name / "pyvenv.cfg").exists()
+        ]
+        found += [Path(folder) / file for file in files if file.endswith(".py")]
+    return sorted(found)
+
+
+def _content(value: Any) -> Any:
+    """Return a parameter by what it means: the path of a file by that file's content."""
+    if isinstance(value, list):
+        return [_content(item) for item in value]
+    if isinstance(value, str) and 0 < len(value) < 4096 and "\0" not in value:
+        path = Path(value)
+        if path.is_file():
+            return values.file_digest(path)
+    return value
+
+
+def _is_whole(outputs: Mapping[str, Value]) -> bool:
+    return all(
+        value.file is None or values.file_digest(value.file) == value.digest
+        for value in outputs.values()
+    )

@@ -1,0 +1,235 @@
+"""What a pipeline is: its steps, and the values that pass between them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import DefinitionError
+
+# Argo's template and parameter names; what runs here must also have a name there.
+STEP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+OUTPUT_TYPES: tuple[type, ...] = (str, int, float, bool, list, dict, Path)
+# Every step has its executed notebook as an output, without declaring it.
+NOTEBOOK = "notebook"
+# Every execution has its own name as an input, without declaring it.
+EXECUTION = "execution"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A value that is given when the pipeline starts."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A value that a step publishes; its executed notebook is the output `notebook`."""
+
+    step: Step
+    name: str
+
+    @property
+    def type(self) -> type:
+        """The declared type."""
+        return Path if self.name == NOTEBOOK else self.step.outputs[self.name]
+
+    def __repr__(self) -> str:
+        return f"{self.step.name}.output({self.name!r})"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A step runs only if an output, as text, equals this; an absent output never does."""
+
+    output: Output
+    equals: str
+
+    def holds(self, value: object) -> bool:
+        """Whether the value lets the step run; compared as text, as Argo does."""
+        return value is not None and as_text(value) == self.equals
+
+
+# What a step's parameter may be given: a constant, an input, an output, or several outputs.
+Argument = Input | Output | Sequence[Output] | str | int | float | bool
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One notebook with its parameters, its declared outputs and when it runs.
+
+    `timeout` is in seconds for one attempt; `retries` counts further attempts. `cache=False` is
+    for a step that reads or changes what lies outside its parameters.
+    """
+
+    name: str
+    notebook: str
+    parameters: Mapping[str, Argument] = field(default_factory=dict)
+    outputs: Mapping[str, type] = field(default_factory=dict)
+    when: Condition | None = None
+    retries: int = 0
+    timeout: float = 3600.0
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what could run on neither side.
+
+        Raises DefinitionError.
+        """
+        if not STEP_NAME.fullmatch(self.name):
+            raise DefinitionError(
+                f"Step name {self.name!r} must be lower-case letters, digits and dashes, "
+                "as in 'train-candidate' (at most 63): it also names a template in Argo."
+            )
+        for name, kind in self.outputs.items():
+            if not VALUE_NAME.fullmatch(name) or name == NOTEBOOK:
+                raise DefinitionError(
+                    f"Step {self.name!r} declares the output {name!r}; expected a Python name "
+                    f"other than {NOTEBOOK!r}, which every step has."
+                )
+            if kind not in OUTPUT_TYPES:
+                names = ", ".join(allowed.__name__ for allowed in OUTPUT_TYPES)
+                raise DefinitionError(
+                    f"Output {name!r} of step {self.name!r} has the type {kind!r}; expected one "
+                    f"of {names}."
+                )
+        if self.retries < 0 or not self.timeout > 0:
+            raise DefinitionError(
+                f"Step {self.name!r} has retries={self.retries!r} and timeout={self.timeout!r}; "
+                "expected retries of 0 or more and a time-out above 0 seconds."
+            )
+
+    def output(self, name: str) -> Output:
+        """Return the declared output of that name, to be given to another step.
+
+        Raises DefinitionError with the nearest name.
+        """
+        if name != NOTEBOOK and name not in self.outputs:
+            raise DefinitionError(
+                f"Step {self.name!r} publishes {sorted(self.outputs)}, not {name!r}."
+                + did_you_mean(name, self.outputs)
+            )
+        return Output(self, name)
+
+    @property
+    def references(self) -> tuple[Output, ...]:
+        """The outputs that this step reads, its condition's among them."""
+        found = [output for argument in self.parameters.values() for output in outputs_in(argument)]
+        return (*found, *([self.when.output] if self.when else []))
+
+    @property
+    def needs(self) -> tuple[Step, ...]:
+        """The steps that must end before this one starts, each once."""
+        return tuple(dict.fromkeys(output.step for output in self.references))
+
+    def __repr__(self) -> str:
+        return f"Step({self.name!r})"
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Steps over shared inputs; the order of execution follows from what the steps read.
+
+    `inputs` maps each name to its default.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    inputs: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse doubled names and references that lead nowhere.
+
+        Raises DefinitionError.
+        """
+        if not STEP_NAME.fullmatch(self.name):
+            raise DefinitionError(
+                f"Pipeline name {self.name!r} must be lower-case letters, digits and dashes."
+            )
+        if not self.steps:
+            raise DefinitionError(f"Pipeline {self.name!r} has no steps.")
+        names = [step.name for step in self.steps]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise DefinitionError(f"Pipeline {self.name!r} has two steps named {doubled}.")
+        if EXECUTION in self.inputs:
+            raise DefinitionError(f"Input {EXECUTION!r} is given by the kit; choose another name.")
+        for name in self.inputs:
+            if not VALUE_NAME.fullmatch(name):
+                raise DefinitionError(f"Input {name!r} of {self.name!r} must be a Python name.")
+        for step in self.steps:
+            self._check_references(step)
+
+    def _check_references(self, step: Step) -> None:
+        for needed in step.needs:
+            if needed not in self.steps:
+                raise DefinitionError(
+                    f"Step {step.name!r} reads from {needed.name!r}, which is no step of "
+                    f"{self.name!r}: {[other.name for other in self.steps]}."
+                )
+        for parameter, argument in step.parameters.items():
+            if isinstance(argument, Input) and argument.name not in {*self.inputs, EXECUTION}:
+                raise DefinitionError(
+                    f"Parameter {parameter!r} of step {step.name!r} reads the input "
+                    f"{argument.name!r}; {self.name!r} has {sorted(self.inputs)}."
+                    + did_you_mean(argument.name, self.inputs)
+                )
+
+    def step(self, name: str) -> Step:
+        """Return the step of that name.
+
+        Raises DefinitionError with the nearest name.
+        """
+        for step in self.steps:
+            if step.name == name:
+                return step
+        names = [step.name for step in self.steps]
+        raise DefinitionError(
+            f"Pipeline {self.name!r} has the steps {names}, not {name!r}."
+            + did_you_mean(name, names)
+        )
+
+    @property
+    def ordered(self) -> tuple[Step, ...]:
+        """The steps, each after those that it needs, else in the order of the definition."""
+        # A step can only read from steps made before it, so this always ends.
+        placed: dict[Step, None] = {}
+        while len(placed) < len(self.steps):
+            for step in self.steps:
+                if step not in placed and all(needed in placed for needed in step.needs):
+                    placed[step] = None
+        return tuple(placed)
+
+    def _repr_markdown_(self) -> str:
+        lines = [self.description, "", "| step | notebook | after | only if |", "|---|---|---|---|"]
+        for step in self.ordered:
+            after = ", ".join(needed.name for needed in step.needs)
+            only = f"{step.when.output.name} is {step.when.equals}" if step.when else ""
+            lines.append(f"| {step.name} | {step.notebook} | {after} | {only} |")
+        return "\n".join(lines)
+
+
+def outputs_in(argument: object) -> Iterator[Output]:
+    """Yield the outputs that an argument refers to."""
+    if isinstance(argument, Output):
+        yield argument
+    elif isinstance(argument, (list, tuple)):
+        yield from (item for item in argument if isinstance(item, Output))
+
+
+def as_text(value: Any) -> str:
+    """Return a value as Argo would pass it: booleans in lower case, the rest by str."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error message that offers the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,263 @@
+"""The folder of one execution: its state, its steps' outputs, and who is running it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import ProjectError
+from mlops_kit.pipelines.definition import did_you_mean
+from mlops_kit.pipelines.values import Value
+
+WAITING, RUNNING, SUCCEEDED, CACHED = "waiting", "running", "succeeded", "cached"
+SKIPPED, FAILED, NOT_RUN, INTERRUPTED = "skipped", "failed", "not run", "interrupted"
+# What a resumed execution keeps.
+DONE = frozenset({SUCCEEDED, CACHED})
+# The driver is gone without a word; never stored, only seen.
+KILLED = "killed"
+
+_STATE = "execution.json"
+_OUTPUTS = "outputs.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*-\d{8}-\d{6}-[0-9a-f]{4}")
+
+
+@dataclass(frozen=True)
+class StepState:
+    """How far a step has come; times are ISO 8601 in UTC, `reason` says why it didn't run."""
+
+    state: str = WAITING
+    started: str = ""
+    ended: str = ""
+    attempts: int = 0
+    reason: str = ""
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """What `execution.json` says."""
+
+    name: str
+    pipeline: str
+    inputs: Mapping[str, Any]
+    state: str = RUNNING
+    started: str = ""
+    ended: str = ""
+    steps: Mapping[str, StepState] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> State:
+        """Return the state that `to_json` stored."""
+        steps = {name: StepState(**step) for name, step in stored["steps"].items()}
+        return cls(**{**stored, "steps": steps})
+
+
+class Execution:
+    """One execution's folder; every change is on disk before the call returns."""
+
+    def __init__(self, folder: Path, state: State) -> None:
+        """Use `create` or `Executions.open` instead."""
+        from filelock import FileLock
+
+        self.folder = folder
+        self.state = state
+        # Held by the driver; the system releases it however the driver ends.
+        self._lock = FileLock(folder / "lock")
+
+    @property
+    def name(self) -> str:
+        """The execution's name, as in `fraud-training-20261123-101500-3f2a`."""
+        return self.state.name
+
+    def acquire(self) -> None:
+        """Become the driver.
+
+        Raises ProjectError while another process is.
+        """
+        from filelock import Timeout
+
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ProjectError(
+                f"Execution {self.name!r} is still run by another process; wait for it, or stop it."
+            ) from error
+
+    def release(self) -> None:
+        """Stop being the driver."""
+        self._lock.release()
+
+    @property
+    def seen_state(self) -> str:
+        """The state as an onlooker sees it: a running execution without a driver was killed."""
+        if self.state.state != RUNNING or self._lock.is_locked:
+            return self.state.state
+        try:
+            self.acquire()
+        except ProjectError:
+            return RUNNING
+        self.release()
+        return KILLED
+
+    def set_state(self, state: str) -> None:
+        """Record the state of the whole execution."""
+        ended = "" if state == RUNNING else now()
+        self._store(replace(self.state, state=state, ended=ended))
+
+    def set_step(self, name: str, **changes: Any) -> None:
+        """Record changes of one step's state."""
+        step = replace(self.state.steps.get(name, StepState()), **changes)
+        self._store(replace(self.state, steps={**self.state.steps, name: step}))
+
+    def step_folder(self, step: str) -> Path:
+        """Return where a step keeps its notebook and outputs."""
+        return self.folder / step
+
+    def save_outputs(self, step: str, outputs: Mapping[str, Value], key: str) -> None:
+        """Record a finished step's outputs; from here on a resumed execution keeps them."""
+        save_outputs(self.step_folder(step), outputs, key)
+
+    def outputs(self, step: str) -> dict[str, Value] | None:
+        """Return a finished step's outputs, or None."""
+        found = load_outputs(self.step_folder(step))
+        return found[0] if found else None
+
+    def value(self, step: str, output: str) -> Any:
+        """Return what a step published under a name.
+
+        Raises ProjectError when it didn't.
+        """
+        found = self.outputs(step) or {}
+        if output not in found:
+            raise ProjectError(
+                f"Step {step!r} of {self.name!r} published {sorted(found)}, not {output!r}."
+            )
+        return found[output].argument
+
+    def _repr_markdown_(self) -> str:
+        lines = [
+            f"**{self.name}** {self.seen_state}",
+            "",
+            "| step | state | why |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {n} | {s.state} | {s.reason} |" for n, s in self.state.steps.items()]
+        return "\n".join(lines)
+
+    def _store(self, state: State) -> None:
+        write_json(self.folder / _STATE, state.to_json())
+        self.state = state
+
+
+class Executions:
+    """All executions of a project, newest last by name within a pipeline."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` need not exist yet."""
+        self.folder = folder
+
+    def create(self, pipeline: str, inputs: Mapping[str, Any], steps: list[str]) -> Execution:
+        """Make a new execution, with a name that no other has."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        while True:
+            name = f"{pipeline}-{stamp}-{secrets.token_hex(2)}"
+            folder = self.folder / name
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                continue
+        waiting = {step: StepState() for step in steps}
+        execution = Execution(
+            folder, State(name, pipeline, dict(inputs), started=now(), steps=waiting)
+        )
+        execution.acquire()
+        execution.set_state(RUNNING)
+        return execution
+
+    def open(self, name: str) -> Execution:
+        """Return the execution of that name.
+
+        Raises ProjectError for an unknown name or a state that can't be read.
+        """
+        folder = self.folder / name
+        if not _NAME.fullmatch(name) or not (folder / _STATE).is_file():
+            known = [execution.name for execution in self.all()]
+            raise ProjectError(
+                f"There is no execution {name!r} under {str(self.folder)!r}; 'mlops-kit status' "
+                f"lists them.{did_you_mean(name, known)}"
+            )
+        try:
+            state = State.from_json(json.loads((folder / _STATE).read_bytes()))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ProjectError(f"{str(folder / _STATE)!r} can't be read: {error!r}.") from error
+        return Execution(folder, state)
+
+    def all(self) -> Iterator[Execution]:
+        """Yield the executions that can be read, oldest first."""
+        found = []
+        for path in self.folder.glob(f"*/{_STATE}"):
+            try:
+                found.append(Execution(path.parent, State.from_json(json.loads(path.read_bytes()))))
+            except (ValueError, TypeError, KeyError, OSError):
+                continue  # one broken folder must not hide the others; `open` names its fault
+        yield from sorted(found, key=lambda execution: (execution.state.started, execution.name))
+
+    def last_unfinished(self, pipeline: str) -> Execution:
+        """Return the newest execution of a pipeline, if it can be resumed.
+
+        Raises ProjectError when there is none or it ended well.
+        """
+        mine = [execution for execution in self.all() if execution.state.pipeline == pipeline]
+        if not mine or mine[-1].seen_state == SUCCEEDED:
+            what = f"{mine[-1].name!r} ended well" if mine else "it was never run here"
+            raise ProjectError(
+                f"Nothing of {pipeline!r} to resume: {what}. Leave out --resume for a new one."
+            )
+        return mine[-1]
+
+
+def save_outputs(folder: Path, outputs: Mapping[str, Value], key: str) -> None:
+    """Write a finished step's outputs beside its notebook."""
+    stored = {name: value.to_json(folder) for name, value in outputs.items()}
+    write_json(folder / _OUTPUTS, {"key": key, "outputs": stored})
+
+
+def load_outputs(folder: Path) -> tuple[dict[str, Value], str] | None:
+    """Return a finished step's outputs and its cache key; None if it isn't whole."""
+    try:
+        stored = json.loads((folder / _OUTPUTS).read_bytes())
+        found = {n: Value.from_json(value, folder) for n, value in stored["outputs"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if any(value.file and not value.file.is_file() for value in found.values()):
+        return None
+    return found, stored["key"]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a file as a whole: a reader or a kill sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def now() -> str:
+    """Return the time as it is stored: ISO 8601, UTC, seconds with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

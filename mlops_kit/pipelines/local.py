@@ -1,0 +1,336 @@
+"""Run a pipeline, or one step of it, on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import KitError, ParameterError, StepError
+from mlops_kit.pipelines import executions, notebooks, values
+from mlops_kit.pipelines.cache import Cache
+from mlops_kit.pipelines.definition import (
+    EXECUTION,
+    NOTEBOOK,
+    Argument,
+    Input,
+    Output,
+    Pipeline,
+    Step,
+    as_text,
+    did_you_mean,
+)
+from mlops_kit.pipelines.executions import Execution
+from mlops_kit.pipelines.values import Value
+
+# Makes the kernel manager of one notebook, with so many threads for numerics.
+KernelFactory = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A change that a person may want to see; `detail` says why, where there is a why."""
+
+    step: str
+    state: str
+    cell: str = ""
+    index: int = 0
+    count: int = 0
+    detail: str = ""
+
+
+Observer = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs steps from a folder of notebooks on kernels that it is given.
+
+    `workers` is how many notebooks run at once. `cache=None` runs every step.
+    """
+
+    notebooks: Path
+    kernel: KernelFactory
+    cache: Cache | None = None
+    observer: Observer = lambda _progress: None
+    workers: int = 2
+    cores: int = field(default_factory=lambda: os.cpu_count() or 1)
+    clock: Callable[[], float] = time.monotonic
+
+    def check(self, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pipeline's inputs, typed by the notebooks that read them, before any runs.
+
+        Raises ParameterError for an unknown input, a value of a wrong type, or a step that gives
+        its notebook a parameter that it doesn't have; NotebookError for a notebook that is absent.
+        """
+        for name in inputs:
+            if name not in pipeline.inputs:
+                raise ParameterError(
+                    f"Pipeline {pipeline.name!r} has no input {name!r}; it has "
+                    f"{sorted(pipeline.inputs)}.{did_you_mean(name, pipeline.inputs)}"
+                )
+        checked = {**pipeline.inputs, **inputs}
+        for step in pipeline.steps:
+            known = {p.name: p for p in notebooks.signature(self.notebooks / step.notebook)}
+            constants = {
+                name: checked[argument.name]
+                if isinstance(argument, Input) and argument.name in checked
+                else argument
+                for name, argument in step.parameters.items()
+            }
+            for name, value in constants.items():
+                if name not in known:
+                    notebooks.typed(self.notebooks / step.notebook, {name: None})
+                if not isinstance(value, (Input, Output, tuple, list)):
+                    notebooks.typed(self.notebooks / step.notebook, {name: value})
+        return checked
+
+    def run(self, pipeline: Pipeline, execution: Execution) -> Execution:
+        """Run what the execution still lacks, side by side where the steps allow it.
+
+        Raises the first step's failure, after the steps that were running have ended;
+        KeyboardInterrupt stops them. Either way the execution's folder says how far it came.
+        """
+        return _Run(self, pipeline, execution).run()
+
+    def run_step(
+        self, step: Step, given: Mapping[str, Any], folder: Path, *, threads: int = 1
+    ) -> dict[str, Value]:
+        """Run one step, with its retries, and return its outputs.
+
+        Raises the last attempt's StepError.
+        """
+        return self._attempts(step, given, folder, threads, lambda _attempt: None, lambda _km: None)
+
+    def _attempts(
+        self,
+        step: Step,
+        given: Mapping[str, Any],
+        folder: Path,
+        threads: int,
+        on_attempt: Callable[[int], None],
+        on_kernel: Callable[[Any], None],
+    ) -> dict[str, Value]:
+        source = self.notebooks / step.notebook
+        job = notebooks.Job(source, folder, given, step.outputs, step.timeout)
+
+        def on_cell(index: int, count: int, cell: str) -> None:
+            self.observer(Progress(step.name, executions.RUNNING, cell, index, count))
+
+        for attempt in range(1, step.retries + 2):
+            on_attempt(attempt)
+            manager = self.kernel(threads)
+            on_kernel(manager)
+            try:
+                outputs = notebooks.execute(job, manager, on_cell=on_cell, clock=self.clock)
+                break
+            except StepError as error:
+                if attempt > step.retries:
+                    raise
+                detail = f"attempt {attempt} of {step.retries + 1} failed: {error.reason}"
+                self.observer(Progress(step.name, executions.RUNNING, detail=detail))
+        return {**outputs, NOTEBOOK: values.keep_file(job.executed, job.executed)}
+
+
+class _Run:
+    """One walk over a pipeline's steps; lives as long as `Runner.run`."""
+
+    def __init__(self, runner: Runner, pipeline: Pipeline, execution: Execution) -> None:
+        self.runner = runner
+        self.pipeline = pipeline
+        self.execution = execution
+        self.published: dict[Output, Any] = {}
+        self.states: dict[str, str] = {}
+        self.running: dict[Future[tuple[str, dict[str, Value]]], Step] = {}
+        self.kernels: dict[str, Any] = {}
+        self.failure: KitError | None = None
+        self.stopped = threading.Event()
+        self.lock = threading.Lock()
+
+    def run(self) -> Execution:
+        self.execution.set_state(executions.RUNNING)
+        try:
+            with ThreadPoolExecutor(self.runner.workers, "step") as pool:
+                try:
+                    while self._start_what_can(pool) or self.running:
+                        self._collect()
+                except BaseException:
+                    self._stop()
+                    raise
+        except BaseException:
+            self._end(executions.INTERRUPTED)
+            raise
+        self._end(executions.FAILED if self.failure else executions.SUCCEEDED)
+        if self.failure:
+            raise self.failure
+        return self.execution
+
+    def _start_what_can(self, pool: ThreadPoolExecutor) -> bool:
+        """Decide every step that can be decided; True while that changed anything."""
+        ready: list[Step] = []
+        changed = False
+        for step in self.pipeline.ordered:
+            if step.name in self.states or self.failure:
+                continue
+            needed = [self.states.get(each.name) for each in step.needs]
+            if any(state in (None, executions.RUNNING) for state in needed):
+                continue
+            changed = True
+            if not self._is_settled(step):
+                ready.append(step)
+        for step in ready:
+            share = self.runner.cores // min(self.runner.workers, len(ready) + len(self.running))
+            self._start(step, max(1, share), pool)
+        return changed
+
+    def _is_settled(self, step: Step) -> bool:
+        """Whether the step needs no run: kept from before, skipped, or in the cache."""
+        before = self.execution.state.steps.get(step.name)
+        if before and before.state in executions.DONE:
+            outputs = self.execution.outputs(step.name)
+            if outputs is not None:
+                self._finish(step, outputs, before.state, "kept from before")
+                return True
+        reason = self._reason_to_skip(step)
+        if reason:
+            self._set(step, executions.SKIPPED, reason=reason)
+            return True
+        return False
+
+    def _reason_to_skip(self, step: Step) -> str:
+        for needed in step.needs:
+            if self.states[needed.name] == executions.SKIPPED:
+                return f"{needed.name} was skipped"
+        if step.when is not None:
+            value = self.published.get(step.when.output)
+            if not step.when.holds(value):
+                shown = "absent" if value is None else as_text(value)
+                return f"{step.when.output.name} is {shown}, not {step.when.equals}"
+        return ""
+
+    def _start(self, step: Step, threads: int, pool: ThreadPoolExecutor) -> None:
+        self._set(step, executions.RUNNING, started=executions.now(), ended="", error=None)
+        self.running[pool.submit(self._work, step, threads)] = step
+
+    def _work(self, step: Step, threads: int) -> tuple[str, dict[str, Value]]:
+        """Run one step in a worker's thread, or take it from the cache."""
+        given = {name: self._value(argument) for name, argument in step.parameters.items()}
+        source = self.runner.notebooks / step.notebook
+        folder = self.execution.step_folder(step.name)
+        cache, key = self.runner.cache, ""
+        given = notebooks.typed(source, given)
+        if cache is not None and step.cache:
+            key = cache.key(step, source, given)
+            found = cache.find(key)
+            if found is not None:
+                outputs = _brought_over(*found, folder)
+                self.execution.save_outputs(step.name, outputs, key)
+                return executions.CACHED, outputs
+        outputs = self.runner._attempts(
+            step,
+            given,
+            folder,
+            threads,
+            lambda attempt: self._record(step, attempts=attempt),
+            lambda manager: self._watch(step, manager),
+        )
+        self.execution.save_outputs(step.name, outputs, key)
+        if cache is not None and key:
+            cache.store(key, folder)
+        return executions.SUCCEEDED, outputs
+
+    def _watch(self, step: Step, manager: Any) -> None:
+        with self.lock:
+            self.kernels[step.name] = manager
+        if self.stopped.is_set():
+            raise KitError("The execution is being stopped.")
+
+    def _value(self, argument: Argument) -> Any:
+        match argument:
+            case Input(name=name) if name == EXECUTION:
+                return self.execution.name
+            case Input(name=name):
+                return self.execution.state.inputs[name]
+            case Output():
+                return self.published[argument]
+            case list() | tuple():
+                return [self.published[output] for output in argument]
+        return argument
+
+    def _collect(self) -> None:
+        """Wait for a step to end, and take in its outputs or its failure."""
+        if not self.running:
+            return
+        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        for future in done:
+            step = self.running.pop(future)
+            error = future.exception()
+            if error is None:
+                state, outputs = future.result()
+                self._finish(step, outputs, state, "")
+            elif isinstance(error, KitError):
+                self._fail(step, error)
+            else:
+                raise error
+
+    def _finish(self, step: Step, outputs: Mapping[str, Value], state: str, detail: str) -> None:
+        for name, value in outputs.items():
+            if name == NOTEBOOK or name in step.outputs:
+                self.published[step.output(name)] = value.argument
+        self._set(step, state, reason=detail, ended=executions.now())
+
+    def _fail(self, step: Step, error: KitError) -> None:
+        if isinstance(error, StepError):
+            error.reproduce = f"mlops-kit debug {self.execution.name}/{step.name}"
+        facts: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+        reason = str(error)
+        if isinstance(error, StepError):
+            reason = error.reason
+            facts |= {"cell": error.cell, "line": error.line, "reason": error.reason}
+        self._set(step, executions.FAILED, ended=executions.now(), error=facts, reason=reason)
+        self.failure = self.failure or error
+
+    def _stop(self) -> None:
+        """Kill the kernels that still run, so that their threads end."""
+        self.stopped.set()
+        with self.lock:
+            kernels = list(self.kernels.values())
+        for manager in kernels:
+            manager.kill()
+        for future, step in self.running.items():
+            wait([future])
+            self._set(step, executions.INTERRUPTED, ended=executions.now())
+
+    def _end(self, state: str) -> None:
+        for step in self.pipeline.ordered:
+            if step.name not in self.states:
+                self._set(step, executions.NOT_RUN)
+        self.execution.set_state(state)
+
+    def _set(self, step: Step, state: str, **facts: Any) -> None:
+        with self.lock:
+            self.states[step.name] = state
+        self._record(step, state=state, **facts)
+        self.runner.observer(Progress(step.name, state, detail=str(facts.get("reason", ""))))
+
+    def _record(self, step: Step, **facts: Any) -> None:
+        with self.lock:
+            self.execution.set_step(step.name, **facts)
+
+
+def _brought_over(source: Path, outputs: Mapping[str, Value], folder: Path) -> dict[str, Value]:
+    """Return a cached step's outputs as files of this execution, so that it stands alone."""
+    if folder != source:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {
+        name: value
+        if value.file is None
+        else values.keep_file(value.file, folder / value.file.name)
+        for name, value in outputs.items()
+    }

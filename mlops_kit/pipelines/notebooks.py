@@ -1,0 +1,259 @@
+"""Execute one notebook with typed parameters, and say honestly how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlops_kit import errors
+from mlops_kit.pipelines import parameters, values
+from mlops_kit.pipelines.definition import did_you_mean
+from mlops_kit.pipelines.values import Value
+
+CellObserver = Callable[[int, int, str], None]
+# A cell that is allowed to raise; nbclient's tag, which papermill's last check forgets.
+MAY_RAISE = "raises-exception"
+_LINE = re.compile(r"Cell In\s?\[\d+\], line (\d+)")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to execute: a notebook with given values, for its declared outputs.
+
+    `timeout` is in seconds. The executed notebook and published files go to `folder`.
+    """
+
+    notebook: Path
+    folder: Path
+    given: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, type] = field(default_factory=dict)
+    timeout: float = 3600.0
+
+    @property
+    def executed(self) -> Path:
+        """Where the executed notebook is saved, also of a failed run."""
+        return self.folder / self.notebook.name
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the cells of a notebook.
+
+    Raises NotebookError for a file that is missing or no notebook of format 4.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        cells = content["cells"]
+        if content["nbformat"] != 4 or not all(
+            isinstance(cell["source"], (str, list)) for cell in cells
+        ):
+            raise NotebookFormatError
+    except FileNotFoundError as error:
+        near = did_you_mean(path.name, [each.name for each in path.parent.glob("*.ipynb")])
+        raise errors.NotebookError(f"There is no notebook {str(path)!r}.{near}") from error
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise errors.NotebookError(
+            f"{str(path)!r} is no Jupyter notebook of format 4 (JSON with cells): {error!r}."
+        ) from error
+    return list(cells)
+
+
+class NotebookFormatError(ValueError):
+    """The file is JSON, but no notebook of format 4."""
+
+
+def signature(path: Path) -> tuple[parameters.Parameter, ...]:
+    """Return the parameters that a notebook declares.
+
+    Raises NotebookError.
+    """
+    return parameters.signature(read(path), notebook=path.name)
+
+
+def typed(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given values with the types of the notebook's annotations.
+
+    Raises ParameterError before any kernel is started.
+    """
+    return parameters.typed(signature(path), given, notebook=path.name)
+
+
+def execute(
+    job: Job,
+    kernel_manager: Any,
+    *,
+    on_cell: CellObserver = lambda _index, _count, _cell: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Value]:
+    """Execute a notebook on a kernel manager, and return its declared outputs.
+
+    Green only if every cell ran and every declared output was published with its type. Otherwise
+    the notebook is saved with the failing cell marked, and a StepError of the kind that fits is
+    raised.
+    """
+    given = typed(job.notebook, job.given)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    job.executed.unlink(missing_ok=True)
+    failure = None
+    try:
+        _run_papermill(job, given, kernel_manager, on_cell, clock)
+    except Exception as error:  # explained below, where the saved notebook says more
+        failure = error
+    if failure is not None and not job.executed.exists():
+        raise failure
+    cells = read(job.executed)
+    fault = _Fault(job, given)
+    if failure is not None:
+        if not _may_raise(cells):
+            raise fault.of(failure, cells, kernel_manager) from failure
+        _remove_error_markers(job.executed)
+    _check_every_cell_ran(cells, fault)
+    return _outputs(job, cells, fault)
+
+
+def _run_papermill(
+    job: Job,
+    given: Mapping[str, Any],
+    kernel_manager: Any,
+    on_cell: CellObserver,
+    clock: Callable[[], float],
+) -> None:
+    import papermill
+
+    # It warns of parameters whose annotation it can't read; the kit has checked them all.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    deadline = clock() + job.timeout
+    papermill.execute_notebook(
+        job.notebook,
+        job.executed,
+        parameters=dict(given),
+        engine_name="mlops-kit",
+        kernel_name="python3",
+        progress_bar=False,
+        start_timeout=max(1, int(job.timeout)),
+        km=kernel_manager,
+        on_cell=on_cell,
+        # nbclient has a limit a cell; a step's deadline leaves each cell what is left of it.
+        timeout_func=lambda _cell: max(0.01, deadline - clock()),
+        store_widget_state=False,
+    )
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Makes the kit's errors of one job, each with all its facts."""
+
+    job: Job
+    given: Mapping[str, Any]
+
+    def __call__(
+        self,
+        kind: type[errors.StepError],
+        reason: str,
+        cell: Mapping[str, Any] | None = None,
+        line: int | None = None,
+    ) -> errors.StepError:
+        return kind(
+            reason[:2000],
+            notebook=self.job.notebook.name,
+            cell=str((cell or {}).get("id", "")),
+            line=line,
+            parameters=self.given,
+            output=str(self.job.executed),
+        )
+
+    def of(
+        self, failure: Exception, cells: list[dict[str, Any]], kernel_manager: Any
+    ) -> errors.StepError:
+        """Return the error for what papermill or nbclient raised."""
+        from nbclient.exceptions import CellTimeoutError, DeadKernelError
+        from papermill.exceptions import PapermillExecutionError
+
+        cell = next((each for each in cells if _status(each) == "failed"), None)
+        match failure:
+            case PapermillExecutionError(ename="SystemExit"):
+                return self.early_exit(cell)
+            case PapermillExecutionError():
+                reason = f"{failure.ename}: {failure.evalue}".rstrip(": ")
+                return self(errors.CellError, reason, cell, _line_of(failure.traceback))
+            case CellTimeoutError():
+                reason = f"the step ran longer than its time-out of {self.job.timeout:g} s"
+                return self(errors.StepTimeoutError, reason, cell)
+            case DeadKernelError():
+                death = getattr(kernel_manager, "death", None) or "it gave no reason"
+                return self(errors.KernelDiedError, f"the kernel died: {death}", cell)
+            case _:
+                return self(errors.StepError, f"{type(failure).__name__}: {failure}", cell)
+
+    def early_exit(self, cell: Mapping[str, Any] | None) -> errors.StepError:
+        """Return the error for a SystemExit, which papermill may take for success."""
+        reason = "the cell ended the kernel (SystemExit); a notebook ends with its last cell"
+        return self(errors.EarlyExitError, reason, cell)
+
+
+def _check_every_cell_ran(cells: list[dict[str, Any]], fault: _Fault) -> None:
+    for cell in cells:
+        if any(output.get("ename") == "SystemExit" for output in _raised(cell)):
+            raise fault.early_exit(cell)
+        skipped = _tagged(cell, "skip-execution") or not "".join(cell["source"]).strip()
+        if cell["cell_type"] == "code" and cell.get("execution_count") is None and not skipped:
+            raise fault(errors.StepError, "the cell did not run", cell)
+
+
+def _outputs(job: Job, cells: list[dict[str, Any]], fault: _Fault) -> dict[str, Value]:
+    found = values.published(cells)
+    kept: dict[str, Value] = {}
+    for name, kind in job.outputs.items():
+        if name not in found:
+            reason = f"it declares the output {name!r} and published {sorted(found)}."
+            raise fault(errors.OutputError, reason + did_you_mean(name, found))
+        if not values.of_type(found[name], kind):
+            reason = (
+                f"the output {name!r} is {str(found[name])[:80]!r}, of type "
+                f"{type(found[name]).__name__}; declared as {kind.__name__}"
+            )
+            raise fault(errors.OutputError, reason)
+        try:
+            kept[name] = values.keep(name, found[name], job.folder)
+        except (OSError, ValueError) as error:
+            reason = f"the output {name!r} can't be kept: {error}"
+            raise fault(errors.OutputError, reason) from error
+    return kept
+
+
+def _remove_error_markers(executed: Path) -> None:
+    """Take out the banner that papermill writes for a cell that was allowed to raise."""
+    content = json.loads(executed.read_bytes())
+    content["cells"] = [c for c in content["cells"] if not _tagged(c, "papermill-error-cell-tag")]
+    executed.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _may_raise(cells: list[dict[str, Any]]) -> bool:
+    """Whether every cell ran, and only cells that are allowed to raise have raised."""
+    if any(_status(cell) in {"failed", "pending"} for cell in cells if cell["cell_type"] == "code"):
+        return False
+    return all(_tagged(cell, MAY_RAISE) for cell in cells if _raised(cell))
+
+
+def _raised(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [o for o in cell.get("outputs", ()) if o.get("output_type") == "error"]
+
+
+def _status(cell: Mapping[str, Any]) -> str:
+    return str(cell.get("metadata", {}).get("papermill", {}).get("status", ""))
+
+
+def _tagged(cell: Mapping[str, Any], tag: str) -> bool:
+    return tag in cell.get("metadata", {}).get("tags", ())
+
+
+def _line_of(traceback: list[str]) -> int | None:
+    """Return the line within the cell that a traceback points at, the innermost cell frame."""
+    lines = _LINE.findall(_ANSI.sub("", "\n".join(traceback)))
+    return int(lines[-1]) if lines else None

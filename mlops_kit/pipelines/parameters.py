@@ -1,0 +1,210 @@
+"""The typed parameters of a notebook, read from the annotations in its own parameters cell."""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import GenericAlias, NoneType
+from typing import Any, Literal
+
+from mlops_kit.errors import NotebookError, ParameterError
+from mlops_kit.pipelines.definition import did_you_mean
+
+TAG = "parameters"
+_TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "list": list,
+    "dict": dict,
+    "Path": Path,
+    "Any": Any,
+    "None": NoneType,
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One annotated assignment of the parameters cell; `help` is its trailing comment."""
+
+    name: str
+    annotation: str
+    default: Any
+    help: str
+
+    @property
+    def type(self) -> Any:
+        """The annotation as a type."""
+        return _type_of(ast.parse(self.annotation, mode="eval").body)
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values of a Literal, else nothing."""
+        return tuple(getattr(self.type, "__args__", ())) if "Literal" in self.annotation else ()
+
+
+def signature(cells: list[dict[str, Any]], *, notebook: str) -> tuple[Parameter, ...]:
+    """Return the parameters that a notebook's cells declare; without such a cell, none.
+
+    Raises NotebookError for a parameters cell that isn't one annotated assignment a line.
+    """
+    cell = next((c for c in cells if TAG in c.get("metadata", {}).get("tags", ())), None)
+    if cell is None:
+        return ()
+    source = _text(cell["source"])
+    try:
+        body = ast.parse(source).body
+        comments = _comments(source)
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise NotebookError(f"{notebook}: the parameters cell isn't Python: {error}.") from error
+    return tuple(_parameter(node, comments, notebook) for node in body if not _is_import(node))
+
+
+def typed(
+    parameters: tuple[Parameter, ...], given: Mapping[str, object], *, notebook: str
+) -> dict[str, Any]:
+    """Return the given values with the types of their annotations, text converted by them.
+
+    Raises ParameterError for a name that the notebook doesn't have or a value of a wrong type.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
+    for name in given:
+        if name not in known:
+            raise ParameterError(
+                f"{notebook} has no parameter {name!r}; it has {sorted(known)}."
+                + did_you_mean(name, known)
+            )
+    return {name: convert(known[name], value, notebook=notebook) for name, value in given.items()}
+
+
+def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
+    """Return one value with the type of its annotation; a path leaves as text.
+
+    Raises ParameterError.
+    """
+    import pydantic
+    import yaml
+
+    adapter = pydantic.TypeAdapter(parameter.type, config=None)
+    candidate = value
+    if isinstance(value, str) and _is_structured(parameter.type):
+        try:
+            candidate = yaml.safe_load(value)
+        except yaml.YAMLError:
+            candidate = value
+    try:
+        # Text from a command line, a file or Argo is converted by the annotation; a value that
+        # has a type already must have the right one.
+        converted = adapter.validate_python(
+            candidate, strict=not isinstance(value, (str, list, dict))
+        )
+    except pydantic.ValidationError as error:
+        reason = "; ".join(str(detail["msg"]) for detail in error.errors()[:3])
+        raise ParameterError(
+            f"{notebook}: parameter {parameter.name!r} is {_short(value)}; expected "
+            f"{parameter.annotation}"
+            + (f" ({parameter.help})" if parameter.help else "")
+            + f". {reason}."
+        ) from error
+    return _plain(converted)
+
+
+def _plain(value: Any) -> Any:
+    """Return paths as text, also inside lists and mappings: papermill writes text."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _parameter(node: ast.stmt, comments: Mapping[int, str], notebook: str) -> Parameter:
+    match node:
+        case ast.AnnAssign(
+            target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value
+        ):
+            pass
+        case _:
+            raise NotebookError(
+                f"{notebook}: line {node.lineno} of the parameters cell is {ast.unparse(node)!r}; "
+                "expected one annotated assignment a line, as in 'rows: int = 1000  # rows to use'."
+            )
+    try:
+        _type_of(annotation)
+        default = ast.literal_eval(value)
+    except (ValueError, TypeError) as error:
+        raise NotebookError(
+            f"{notebook}: parameter {name!r} is declared {ast.unparse(node)!r}; expected a type "
+            f"from {sorted(_TYPES)} or Literal[…], and a constant as its default."
+        ) from error
+    parameter = Parameter(
+        name, ast.unparse(annotation), default, comments.get(node.end_lineno or node.lineno, "")
+    )
+    try:
+        convert(parameter, default, notebook=notebook)
+    except ParameterError as error:
+        # A default of the type Path is written as text.
+        if not (parameter.type is Path and isinstance(default, str)):
+            raise NotebookError(f"The default breaks its own annotation. {error}") from error
+    return parameter
+
+
+def _type_of(node: ast.expr) -> Any:
+    """Return the type that an annotation names, evaluating nothing but types."""
+    match node:
+        case ast.Name(id=name) if name in _TYPES:
+            return _TYPES[name]
+        case ast.Constant(value=None):
+            return NoneType
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _type_of(left) | _type_of(right)
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            return _type_of(inner) | NoneType
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            value = ast.literal_eval(inner)
+            return Literal[value]
+        case ast.Subscript(value=ast.Name(id="list"), slice=inner):
+            return GenericAlias(list, (_type_of(inner),))
+        case ast.Subscript(
+            value=ast.Name(id="dict"), slice=ast.Tuple(elts=[ast.expr() as key, ast.expr() as item])
+        ):
+            return GenericAlias(dict, (_type_of(key), _type_of(item)))
+        case _:
+            raise ValueError(ast.unparse(node))
+
+
+def _is_structured(kind: Any) -> bool:
+    """Whether text for this type is YAML: lists, mappings and what may be None, but not str."""
+    members = getattr(kind, "__args__", ())
+    origin = getattr(kind, "__origin__", kind)
+    if origin in (list, dict):
+        return True
+    if origin is Literal:
+        return not all(isinstance(member, str) for member in members)
+    return bool(members) and str not in members and Path not in members
+
+
+def _comments(source: str) -> dict[int, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
+
+
+def _is_import(node: ast.stmt) -> bool:
+    # `from typing import Literal` has to stand somewhere.
+    return isinstance(node, ast.ImportFrom) and node.module in {"typing", "pathlib"}
+
+
+def _text(source: str | list[str]) -> str:
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

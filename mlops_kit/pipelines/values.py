@@ -1,0 +1,151 @@
+"""The values that leave a notebook, from `publish` in a cell to the next step's parameter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import ParameterError
+
+# Scrapbook's format, so that other tools read it: data, name, encoder, version.
+MIME = "application/scrapbook.scrap.json+json"
+# Argo cuts arguments over 131,072 bytes; anything near it travels as a file.
+INLINE_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class Value:
+    """A published value: plain data, or a file with its digest (`sha256:<hex>`)."""
+
+    data: Any = None
+    file: Path | None = None
+    digest: str = ""
+
+    @property
+    def argument(self) -> Any:
+        """What the next notebook's parameter gets: the data, or the file's path as text."""
+        return str(self.file) if self.file else self.data
+
+    def to_json(self, folder: Path) -> dict[str, Any]:
+        """Return it as stored in a step's folder, files relative to that folder."""
+        if self.file is None:
+            return {"value": self.data, "digest": self.digest}
+        return {"file": os.path.relpath(self.file, folder), "digest": self.digest}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], folder: Path) -> Value:
+        """Return the value that `to_json` stored."""
+        if "file" in stored:
+            return cls(file=(folder / stored["file"]).resolve(), digest=stored["digest"])
+        return cls(data=stored["value"], digest=stored["digest"])
+
+
+def publish(**values: Any) -> None:
+    """Publish values of a notebook under their names: to the next step, and for the record.
+
+    A value is a str, int, float, bool, list or dict of these, or the Path of an existing file.
+    Raises ParameterError for anything else.
+    """
+    from IPython.display import display
+
+    for name, value in values.items():
+        data = _encode(name, value)
+        text = f"{name} = {value.as_posix() if isinstance(value, Path) else data!r}"
+        bundle = {
+            MIME: {"name": name, "data": data, "encoder": "json", "version": 1},
+            "text/plain": text if len(text) <= 1000 else text[:997] + "…",
+        }
+        scrapbook = {"name": name, "data": True, "display": False}
+        display(bundle, raw=True, metadata={"scrapbook": scrapbook})
+
+
+def published(cells: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a notebook's outputs publish, as stored; the last value of a name counts."""
+    found: dict[str, Any] = {}
+    for cell in cells:
+        for output in cell.get("outputs", ()):
+            scrap = output.get("data", {}).get(MIME)
+            if scrap is not None:
+                found[scrap["name"]] = scrap["data"]
+    return found
+
+
+def is_file(data: Any) -> bool:
+    """Whether published data stand for a file."""
+    return isinstance(data, dict) and data.keys() == {"file", "sha256", "bytes"}
+
+
+def of_type(data: Any, kind: type) -> bool:
+    """Whether published data have the declared type; a whole number is a float, too."""
+    if kind is Path:
+        return is_file(data)
+    if kind is float:
+        return isinstance(data, (int, float)) and not isinstance(data, bool)
+    if kind is int:
+        return isinstance(data, int) and not isinstance(data, bool)
+    return isinstance(data, kind) and not is_file(data)
+
+
+def keep(name: str, data: Any, folder: Path) -> Value:
+    """Return published data as a value; files and whatever is over 100 kB go into the folder.
+
+    Raises OSError where a published file is gone, and ValueError where it has changed since.
+    """
+    if is_file(data):
+        source = Path(data["file"])
+        return keep_file(source, folder / f"{name}{''.join(source.suffixes[-2:])}", data["sha256"])
+    encoded = json.dumps(data, sort_keys=True).encode()
+    digest = f"sha256:{hashlib.sha256(encoded).hexdigest()}"
+    if len(encoded) <= INLINE_LIMIT:
+        return Value(data=data, digest=digest)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.json"
+    target.unlink(missing_ok=True)  # it may be a link to what the cache keeps
+    target.write_bytes(encoded)
+    return Value(file=target, digest=digest)
+
+
+def keep_file(source: Path, target: Path, digest: str = "") -> Value:
+    """Return a file as a value, linked or copied to its place; the digest is checked if given."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not (target.exists() and source.samefile(target)):
+        partial = target.with_name(target.name + ".partial")
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
+        partial.replace(target)
+    found = file_digest(target)
+    if digest and found != digest:
+        raise ValueError(f"{source} has changed since it was published")
+    return Value(file=target.resolve(), digest=found)
+
+
+def file_digest(path: Path) -> str:
+    """Return `sha256:<hex>` of a file's content."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _encode(name: str, value: Any) -> Any:
+    if isinstance(value, Path):
+        if not value.is_file():
+            raise ParameterError(f"publish({name}=…): {str(value)!r} is no file.")
+        path = value.resolve()
+        return {"file": str(path), "sha256": file_digest(path), "bytes": path.stat().st_size}
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # numpy's scalars
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"publish({name}=…) got {type(value).__name__}: {error}. Expected str, int, float "
+            "(not NaN), bool, list or dict of these, or the Path of a file that holds the rest."
+        ) from error
