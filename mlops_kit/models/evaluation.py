@@ -1,0 +1,281 @@
+"""Compare a candidate with the model that it has to beat, on the same rows of the holdout."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.models import data, intervals
+from mlops_kit.models.gates import Costs, Estimate, Gate, Rules, Verdict, number
+from mlops_kit.models.intervals import Judged
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CANDIDATE, REFERENCE = "candidate", "reference"
+METRICS = ("recall", "precision", "average_precision", "calibration_error", "cost")
+TITLES = {
+    "recall": "recall",
+    "precision": "precision",
+    "average_precision": "average precision",
+    "calibration_error": "calibration error",
+    "cost": "cost per 1,000",
+    "latency_ms": "latency of one row, median in ms",
+}
+# A pass over so many single rows is steady to a few percent.
+LATENCY_ROWS = 120
+_AMOUNTS = (0.0, 10.0, 100.0, 1000.0, float("inf"))
+_HOURS = (0, 6, 12, 18, 24)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Recall of both models on a part of the holdout."""
+
+    name: str
+    candidate: Estimate
+    reference: Estimate
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """The slices as a notebook shows them."""
+
+    names: Mapping[str, str]
+    slices: tuple[Slice, ...]
+
+    def _repr_markdown_(self) -> str:
+        lines = [
+            f"| recall | frauds | {self.names[REFERENCE]} | {self.names[CANDIDATE]} |",
+            "|---|---:|---:|---:|",
+        ]
+        lines += [
+            f"| {part.name} | {part.candidate.n} | {part.reference} | {part.candidate} |"
+            for part in self.slices
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the holdout says of candidate and reference; differences are candidate minus reference.
+
+    `labels`, and the scores in `judged`, are by row of the holdout, for the charts.
+    """
+
+    names: Mapping[str, str]
+    estimates: Mapping[str, Mapping[str, Estimate]]
+    differences: Mapping[str, Estimate]
+    slices: tuple[Slice, ...]
+    labels: Any
+    judged: Mapping[str, Judged]
+    costs: Any
+
+    @property
+    def rows(self) -> int:
+        """How many rows the holdout has."""
+        return len(self.labels)
+
+    @property
+    def frauds(self) -> int:
+        """How many of them are frauds."""
+        return int(self.labels.sum())
+
+    @property
+    def slice_table(self) -> SliceTable:
+        """The recall of each slice, worst first, as a table."""
+        return SliceTable(self.names, self.slices)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as plain data, for the report and the next step."""
+        return {
+            "names": dict(self.names),
+            "rows": self.rows,
+            "frauds": self.frauds,
+            "scores": [
+                {
+                    "metric": TITLES[metric],
+                    "candidate": self.estimates[CANDIDATE][metric].summary(),
+                    "reference": self.estimates[REFERENCE][metric].summary(),
+                    "difference": self.differences[metric].summary()
+                    if metric in self.differences
+                    else None,
+                }
+                for metric in self.estimates[CANDIDATE]
+            ],
+            "slices": [
+                {
+                    "name": part.name,
+                    "candidate": part.candidate.summary(),
+                    "reference": part.reference.summary(),
+                }
+                for part in self.slices
+            ],
+        }
+
+    def _repr_markdown_(self) -> str:
+        title = f"{self.rows:,} rows, {self.frauds} frauds"
+        names = f"{self.names[REFERENCE]} | {self.names[CANDIDATE]}"
+        lines = [f"| {title} | {names} | difference, 95 % interval |", "|---|---:|---:|---:|"]
+        for metric, candidate in self.estimates[CANDIDATE].items():
+            difference = self.differences.get(metric)
+            cells = [str(self.estimates[REFERENCE][metric]), str(candidate)]
+            lines.append(
+                f"| {TITLES[metric]} | {' | '.join(cells)} | {difference if difference else ''} |"
+            )
+        return "\n".join(lines)
+
+
+def compare(
+    candidate: Any,
+    reference: Any,
+    holdout: pd.DataFrame,
+    *,
+    names: Mapping[str, str],
+    costs: Costs,
+    rules: Rules,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Evaluation:
+    """Score both models on the holdout, with exact or paired bootstrap intervals.
+
+    `rules` say how many resamples, and with which confidence.
+    """
+    labels = holdout["Class"].to_numpy()
+    features = holdout[list(data.FEATURES)]
+    models = {CANDIDATE: candidate, REFERENCE: reference}
+    judged = {role: _judge(model, features) for role, model in models.items()}
+    by_row = intervals.costs_by_row(holdout["Amount"].to_numpy(), costs)
+    estimates, differences = intervals.bootstrap(
+        labels,
+        judged,
+        by_row,
+        resamples=rules.resamples,
+        seed=seed,
+        confidence=rules.confidence,
+    )
+    for role, model in models.items():
+        estimates[role] |= _exact(labels, judged[role], rules.confidence)
+        estimates[role]["latency_ms"] = latency(model, features, rules.confidence, clock)
+    return Evaluation(
+        names=dict(names),
+        estimates={
+            role: {metric: found[metric] for metric in (*METRICS, "latency_ms")}
+            for role, found in estimates.items()
+        },
+        differences={metric: differences[metric] for metric in METRICS},
+        slices=_slices(holdout, labels, judged, rules.confidence),
+        labels=labels,
+        judged=judged,
+        costs=by_row,
+    )
+
+
+def judge(evaluation: Evaluation, rules: Rules) -> Verdict:
+    """Return the verdict of the gates; `rules` are the bounds, as in `[gates]` of the settings."""
+    found = evaluation.estimates[CANDIDATE]
+    frauds = evaluation.frauds
+
+    def gate(name: str, estimate: Estimate, bound: float, side: Any, **more: Any) -> Gate:
+        counted = Estimate(estimate.value, estimate.low, estimate.high, frauds)
+        return Gate(name, counted, bound, side, rules.minimum_frauds, "frauds", **more)
+
+    at_least = [
+        gate(TITLES[metric], found[metric], getattr(rules, metric), "at_least")
+        for metric in ("recall", "precision", "average_precision")
+    ]
+    compared = [
+        gate(
+            f"{TITLES[metric]} against {evaluation.names[REFERENCE]}",
+            evaluation.differences[metric],
+            getattr(rules, f"{metric}_difference"),
+            "at_most" if metric == "cost" else "at_least",
+        )
+        for metric in ("recall", "precision", "average_precision", "cost")
+    ]
+    latency_gate = Gate(TITLES["latency_ms"], found["latency_ms"], rules.latency_ms, "at_most")
+    calibration = gate(
+        TITLES["calibration_error"], found["calibration_error"], rules.calibration_error, "at_most"
+    )
+    slices = [
+        Gate(
+            f"recall, {part.name}",
+            part.candidate,
+            rules.slice_recall,
+            "at_least",
+            0,
+            "frauds",
+            True,
+        )
+        for part in evaluation.slices
+        if part.candidate.n >= rules.minimum_slice_frauds
+    ]
+    gates = (*at_least, calibration, latency_gate, *compared, *slices)
+    return Verdict(gates, evaluation.names[CANDIDATE], evaluation.names[REFERENCE])
+
+
+def latency(
+    model: Any, features: pd.DataFrame, confidence: float, clock: Callable[[], float]
+) -> Estimate:
+    """Return the median time that one row takes on one thread, in milliseconds.
+
+    The median, because the tail belongs to the machine that this runs on, not to the model.
+    """
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    rows = [features.iloc[[index]] for index in range(min(LATENCY_ROWS, len(features)))]
+    taken = []
+    # Threads that wait for one another cost more than one row does.
+    with threadpool_limits(1):
+        model.predict_proba(rows[0])
+        for row in rows:
+            start = clock()
+            model.predict_proba(row)
+            taken.append(1000 * (clock() - start))
+    return intervals.quantile(np.array(taken), 0.5, confidence)
+
+
+def _judge(model: Any, features: pd.DataFrame) -> Judged:
+    scores = model.predict_proba(features)[:, 1]
+    threshold = getattr(model, "threshold", None)
+    # Asking predict as well would score every row a second time.
+    decisions = (
+        scores >= threshold if isinstance(threshold, float) else model.predict(features) == 1
+    )
+    return Judged(scores, decisions)
+
+
+def _exact(labels: Any, judged: Judged, confidence: float) -> dict[str, Estimate]:
+    caught = int(judged.decisions[labels == 1].sum())
+    return {
+        "recall": intervals.share(caught, int(labels.sum()), confidence),
+        "precision": intervals.share(caught, int(judged.decisions.sum()), confidence),
+    }
+
+
+def _slices(
+    holdout: pd.DataFrame, labels: Any, judged: Mapping[str, Judged], confidence: float
+) -> tuple[Slice, ...]:
+    amounts = holdout["Amount"].to_numpy()
+    hours = holdout["Time"].to_numpy() / 3600 % 24
+    masks = {}
+    for low, high in itertools.pairwise(_AMOUNTS):
+        name = (
+            f"amount over {number(low)}" if high == float("inf") else f"amount {low:g} to {high:g}"
+        )
+        masks[name] = (amounts >= low) & (amounts < high)
+    for start, end in itertools.pairwise(_HOURS):
+        masks[f"hours {start} to {end}"] = (hours >= start) & (hours < end)
+
+    def recall(role: str, mask: Any) -> Estimate:
+        frauds = mask & (labels == 1)
+        return intervals.share(
+            int(judged[role].decisions[frauds].sum()), int(frauds.sum()), confidence
+        )
+
+    parts = (Slice(n, recall(CANDIDATE, m), recall(REFERENCE, m)) for n, m in masks.items())
+    return tuple(sorted(parts, key=lambda part: part.candidate.low if part.candidate.n else 2.0))

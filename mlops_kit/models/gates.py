@@ -1,0 +1,209 @@
+"""The offline rules that a candidate must meet, and the verdict that they give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+PASS: Literal["pass"] = "pass"
+FAIL: Literal["fail"] = "fail"
+INCONCLUSIVE: Literal["inconclusive"] = "inconclusive"
+Status = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the two kinds of error cost, in the currency of the amounts.
+
+    `review` is of one flagged transaction, `missed_fee` of a missed fraud beside its amount.
+    """
+
+    review: float = 5.0
+    missed_fee: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would pay for an error, by ValueError."""
+        if not (self.review >= 0 and self.missed_fee >= 0):
+            raise ValueError("costs must be 0 or more")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The bounds of the gates; differences are candidate minus reference on the same rows.
+
+    Recall, precision and average precision are bounded from below, calibration error, latency
+    (of one row, median, in milliseconds) and cost (per 1,000 transactions) from above. Below
+    `minimum_frauds` nothing can be told, below `minimum_slice_frauds` a slice isn't judged.
+    """
+
+    recall: float = 0.70
+    precision: float = 0.60
+    average_precision: float = 0.75
+    calibration_error: float = 0.01
+    latency_ms: float = 50.0
+    slice_recall: float = 0.50
+    recall_difference: float = -0.05
+    precision_difference: float = -0.20
+    average_precision_difference: float = -0.03
+    cost_difference: float = 10.0
+    minimum_frauds: int = 50
+    minimum_slice_frauds: int = 20
+    confidence: float = 0.95
+    resamples: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse what would make the intervals meaningless, by ValueError."""
+        if not 0.5 < self.confidence < 1:
+            raise ValueError(f"confidence is {self.confidence}; expected over 0.5 and under 1")
+        if self.resamples < 100 or self.minimum_frauds < 1:
+            raise ValueError("resamples must be 100 or more, minimum_frauds 1 or more")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number from the holdout with its interval, and the count that it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int = 0
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Return it as plain data; what is no finite number is None."""
+        found = {"value": self.value, "low": self.low, "high": self.high}
+        finite = {name: v if math.isfinite(v) else None for name, v in found.items()}
+        return {**finite, "n": self.n}
+
+    def __str__(self) -> str:
+        return f"{number(self.value)} ({number(self.low)} to {number(self.high)})"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One rule: an estimate against a bound, `at_least` or `at_most`.
+
+    It passes only where the whole interval keeps the bound, and fails only where the whole
+    interval breaks it; between them more data are needed. `minimum` is the count below which
+    nothing can be told.
+    """
+
+    name: str
+    estimate: Estimate
+    bound: float
+    side: Literal["at_least", "at_most"]
+    minimum: int = 0
+    what: str = ""
+    tolerant: bool = False
+
+    @property
+    def status(self) -> Status:
+        """Pass, fail or inconclusive."""
+        estimate = self.estimate
+        if estimate.n < self.minimum or math.isnan(estimate.value):
+            return INCONCLUSIVE
+        low, high = estimate.low, estimate.high
+        is_kept = low >= self.bound if self.side == "at_least" else high <= self.bound
+        is_broken = high < self.bound if self.side == "at_least" else low > self.bound
+        if is_broken:
+            return FAIL
+        return PASS if is_kept or self.tolerant else INCONCLUSIVE
+
+    @property
+    def reason(self) -> str:
+        """One sentence with the estimate, its interval, its count and the bound."""
+        side = "at least" if self.side == "at_least" else "at most"
+        asks = f"the gate asks for {side} {number(self.bound)}"
+        if math.isnan(self.estimate.value):
+            return f"{self.name} can't be computed on these data; {asks}."
+        if self.estimate.n < self.minimum:
+            return (
+                f"{self.name} rests on {self.estimate.n} {self.what}; at least {self.minimum} "
+                f"are needed to tell."
+            )
+        interval = f"{number(self.estimate.low)} to {number(self.estimate.high)}"
+        told = f"{self.name} is {number(self.estimate.value)} (95 % interval {interval}"
+        told += f", {self.estimate.n} {self.what})" if self.what else ")"
+        end = {PASS: "", FAIL: ": not met", INCONCLUSIVE: ": not yet told apart"}[self.status]
+        return f"{told}; {asks}{end}."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gates say together: fail if one fails, else inconclusive if one is."""
+
+    gates: tuple[Gate, ...]
+    candidate: str = ""
+    reference: str = ""
+
+    @property
+    def status(self) -> Status:
+        """Pass, fail or inconclusive; no gates at all can't pass."""
+        found = {gate.status for gate in self.gates}
+        if FAIL in found:
+            return FAIL
+        return PASS if found == {PASS} else INCONCLUSIVE
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The sentences of the gates that don't pass; of all, when all pass."""
+        missed = [gate for gate in self.gates if gate.status != PASS]
+        return tuple(gate.reason for gate in missed or self.gates)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict as one sentence."""
+        name = self.candidate or "The candidate"
+        total = len(self.gates)
+        missed = sum(gate.status == self.status for gate in self.gates)
+        gates = "gate" if total == 1 else "gates"
+        if self.status == PASS:
+            return f"{name} passes all {total} {gates}."
+        if self.status == FAIL:
+            return f"{name} may not be promoted: {missed} of {total} {gates} fail."
+        return f"{name} is inconclusive: {missed} of {total} {gates} can't tell yet."
+
+    def summary(self) -> dict[str, Any]:
+        """Return it as plain data, for the report and the next step."""
+        return {
+            "status": self.status,
+            "sentence": self.sentence,
+            "reasons": list(self.reasons),
+            "gates": [
+                {
+                    "name": gate.name,
+                    "estimate": gate.estimate.summary(),
+                    "side": gate.side,
+                    "bound": gate.bound,
+                    "status": gate.status,
+                }
+                for gate in self.gates
+            ],
+        }
+
+    def _repr_markdown_(self) -> str:
+        rows = [f"**{self.status.upper()}** {self.sentence}", "", *table(self.gates)]
+        return "\n".join(rows)
+
+
+def table(gates: Iterable[Gate]) -> list[str]:
+    """Return the gates as lines of a Markdown table."""
+    lines = ["| gate | value | 95 % interval | bound | verdict |", "|---|---:|---:|---:|---|"]
+    for gate in gates:
+        sign = "≥" if gate.side == "at_least" else "≤"
+        estimate = gate.estimate
+        lines.append(
+            f"| {gate.name} | {number(estimate.value)} | {number(estimate.low)} to "
+            f"{number(estimate.high)} | {sign} {number(gate.bound)} | {gate.status.upper()} |"
+        )
+    return lines
+
+
+def number(value: float) -> str:
+    """Return a number in three significant digits, as every table and sentence shows it."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
