@@ -1,3 +1,64 @@
 """Notebooks that train, judge and promote a model, on one laptop and on Argo."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mlops_kit import releasing
+    from mlops_kit.models import data, evaluation, training
+    from mlops_kit.pipelines.definition import Condition, Input, Pipeline, Step
+    from mlops_kit.pipelines.values import publish
+    from mlops_kit.views import charts, curves, figures, reports
+    from mlops_kit.workspace import Workspace
+
+# Where each name comes from; loaded when it is used, so that a cell pays only for what it needs.
+_HOME = {
+    "Condition": "mlops_kit.pipelines.definition",
+    "Input": "mlops_kit.pipelines.definition",
+    "Pipeline": "mlops_kit.pipelines.definition",
+    "Step": "mlops_kit.pipelines.definition",
+    "Workspace": "mlops_kit.workspace",
+    "charts": "mlops_kit.views",
+    "curves": "mlops_kit.views",
+    "data": "mlops_kit.models",
+    "evaluation": "mlops_kit.models",
+    "figures": "mlops_kit.views",
+    "publish": "mlops_kit.pipelines.values",
+    "releasing": "mlops_kit",
+    "reports": "mlops_kit.views",
+    "training": "mlops_kit.models",
+}
+
+__all__ = [
+    "Condition",
+    "Input",
+    "Pipeline",
+    "Step",
+    "Workspace",
+    "charts",
+    "curves",
+    "data",
+    "evaluation",
+    "figures",
+    "publish",
+    "releasing",
+    "reports",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOME[name]
+    if name[0].isupper() or name == "publish":
+        return getattr(importlib.import_module(home), name)
+    return importlib.import_module(f"{home}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

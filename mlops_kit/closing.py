@@ -1,0 +1,69 @@
+"""How a run ended, in the lines that a person reads and the data that a machine does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.views.reports import shown
+
+if TYPE_CHECKING:
+    from mlops_kit.pipelines.executions import Execution
+    from mlops_kit.workspace import Workspace
+
+
+def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
+    """Return the outcome of an execution as plain data: verdict, evaluation, revision, steps."""
+    found: dict[str, Any] = {"verdict": None, "evaluation": None, "revision": None, "changed": None}
+    for step in execution.state.steps:
+        for name, value in (execution.outputs(step) or {}).items():
+            if name in found:
+                found[name] = value.data
+    steps = {name: each.state for name, each in execution.state.steps.items()}
+    return {"execution": execution.name, "state": execution.state.state, "steps": steps, **found}
+
+
+def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
+    """Return the last lines of a run: verdict and reasons, scores, commit, where to look next."""
+    lines = [""]
+    evaluation, verdict = result["evaluation"], result["verdict"]
+    if evaluation:
+        lines += [f"{str(verdict).upper()}  {evaluation['verdict']['sentence']}"]
+        lines += [f"  {reason}" for reason in evaluation["verdict"]["reasons"]]
+        lines += ["", *_aligned(evaluation)]
+    lines += ["", _committed(workspace, result)]
+    lines += [
+        "",
+        "Look next:",
+        "  mlops-kit status        what serves now, and how executions ended",
+        f"  mlflow ui --backend-store-uri {workspace.settings.registry_uri}",
+        "  make lab                the notebooks; start with the tour",
+        f"  {workspace.executions.folder / result['execution']}",
+    ]
+    return lines
+
+
+def _aligned(evaluation: dict[str, Any]) -> list[str]:
+    """Return both models' scores as lines with aligned columns."""
+    names = evaluation["names"]
+    title = f"{evaluation['rows']:,} rows, {evaluation['frauds']} frauds"
+    rows = [(title, names["reference"], names["candidate"])]
+    rows += [
+        (row["metric"], shown(row["reference"]), shown(row["candidate"]))
+        for row in evaluation["scores"]
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _committed(workspace: Workspace, result: dict[str, Any]) -> str:
+    revision, verdict = result["revision"], result["verdict"]
+    if not revision:
+        return f"Nothing was promoted: the verdict is {verdict}." if verdict else "Done."
+    where = workspace.settings.gitops_url
+    if result["changed"] is False:
+        return f"Nothing to commit: it serves already, since {revision[:12]} in {where}"
+    return f"Promoted by commit {revision[:12]} in {where}"

@@ -1,0 +1,268 @@
+"""Promote, roll back and look at releases: what notebooks, commands and the panel share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.errors import ModelNotFoundError, ReleaseError
+from mlops_kit.models.registry import CHAMPION, ModelVersion
+from mlops_kit.releases import ledger, promotion, release
+from mlops_kit.releases.release import Release, ServedModel
+from mlops_kit.views import markdown, reports, secrets
+from mlops_kit.views.reports import Report
+
+if TYPE_CHECKING:
+    from mlops_kit.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Case:
+    """What speaks for a version: its evaluation, the executed notebooks, who asks."""
+
+    version: ModelVersion
+    evaluation: Mapping[str, Any]
+    notebooks: tuple[str, ...]
+    execution: str
+
+    def report(self, environment: str) -> Report:
+        """Return the report that is committed beside the release."""
+        about = {
+            "model": f"{self.version} {self.version.digest}",
+            "execution": self.execution,
+            **{tag: value for tag, value in self.version.tags.items() if tag != "verdict"},
+            "reproduce": f"mlops-kit debug {self.execution}/evaluate",
+        }
+        return Report(self.evaluation, environment, about)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What an environment should serve, and which version the registry's alias names."""
+
+    release: Release
+    revision: str
+    alias: str
+
+    @property
+    def champion(self) -> str:
+        """The champion's version; empty where there is none."""
+        return self.release.champion.version if self.release.champion else ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the registry says otherwise than Git does."""
+        return self.alias != self.champion
+
+    @property
+    def sentence(self) -> str:
+        """The state as one sentence."""
+        model, environment = self.release.model or "any model", self.release.environment
+        if not self.champion:
+            return f"No version of {model} serves {environment}."
+        said = f"{model} v{self.champion} serves {environment}"
+        if self.release.candidate:
+            said += f", v{self.release.candidate.version} answers {self.release.weight} %"
+        if self.differs:
+            named = f"v{self.alias}" if self.alias else "no champion"
+            return f"Git says that {said}; the registry says {named}. Git counts: mlops-kit repair."
+        return f"{said}."
+
+    def _repr_markdown_(self) -> str:
+        return markdown.escape(self.sentence)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a promotion will write, as a difference of release.yaml."""
+
+    path: str
+    before: str
+    after: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The difference, line by line."""
+        before, after = self.before.splitlines(), self.after.splitlines()
+        return list(difflib.unified_diff(before, after, self.path, self.path, lineterm="", n=2))
+
+    def _repr_markdown_(self) -> str:
+        if not self.lines:
+            return "Nothing: it serves already."
+        return "\n".join(["```diff", *self.lines, "```"])
+
+
+@dataclass(frozen=True)
+class History:
+    """The acts on an environment, newest first."""
+
+    entries: tuple[ledger.Entry, ...]
+
+    def _repr_markdown_(self) -> str:
+        rows = [
+            (
+                f"{entry.when:%Y-%m-%d %H:%M}",
+                entry.action or "–",
+                entry.version,
+                entry.origin,
+                entry.who,
+                entry.why,
+                entry.revision[:10],
+            )
+            for entry in self.entries
+        ]
+        return markdown.table(
+            ("when", "act", "version", "before", "who", "why", "commit"), rows, left=7
+        )
+
+
+def case(
+    workspace: Workspace,
+    model: str,
+    version: str = "",
+    *,
+    evaluation: Mapping[str, Any] | None = None,
+    notebooks: Sequence[str] = (),
+    execution: str = "",
+) -> Case:
+    """Return what speaks for a version, from a pipeline's values or the newest execution here.
+
+    Raises ReleaseError when nothing judged that version.
+    """
+    if evaluation:
+        chosen = workspace.model_version(model, version)
+        return Case(chosen, evaluation, tuple(notebooks), execution)
+    for found in reversed(list(workspace.executions.all())):
+        for step in found.state.steps:
+            outputs = found.outputs(step) or {}
+            judged = outputs["evaluation"].data if "evaluation" in outputs else None
+            if judged and judged["names"]["candidate"] in {f"{model} v{version}", ""} | (
+                {judged["names"]["candidate"]} if not version else set()
+            ):
+                number = judged["names"]["candidate"].rpartition(" v")[2]
+                chosen = workspace.model_version(model, number)
+                return Case(chosen, judged, _notebooks_of(found), found.name)
+    raise ReleaseError(
+        f"No execution here judged {model} {'v' + version if version else ''}; a promotion needs "
+        "its evidence. Run a pipeline with an evaluation, as fraud-training is."
+    )
+
+
+def promote(
+    workspace: Workspace, asked: Case, *, environment: str, reason: str = ""
+) -> promotion.Promotion:
+    """Promote a version by one commit with its evidence, and let the registry follow.
+
+    Run twice, or again after a kill at any moment, it makes one release. Raises ReleaseError for
+    a version without a passing verdict, SecretFoundError for evidence that holds a secret, and
+    GitOpsError.
+    """
+    verdict = asked.evaluation["verdict"]
+    if verdict["status"] != "pass":
+        raise ReleaseError(
+            f"{verdict['sentence']} Only a verdict of pass can be promoted. "
+            + " ".join(verdict["reasons"])
+        )
+    evidence = reports.evidence(asked.notebooks, asked.report(environment), workspace.project)
+    secrets.refuse(evidence)
+    promoted = promotion.promote(
+        workspace.repository,
+        _served(asked.version),
+        model=asked.version.name,
+        environment=environment,
+        strategy=workspace.settings.strategy,
+        execution=asked.execution,
+        evidence=evidence,
+        approved_by=workspace.settings.approved_by,
+        reason=reason,
+    )
+    _follow(workspace, promoted.release)
+    return promoted
+
+
+def rollback(
+    workspace: Workspace, model: str, environment: str, *, reason: str, to: str | None = None
+) -> promotion.Promotion:
+    """Restore the last good champion by one commit, and let the registry follow.
+
+    Raises ReleaseError when there is nothing to go back to.
+    """
+    restored = promotion.rollback(
+        workspace.repository,
+        model=model,
+        environment=environment,
+        reason=reason,
+        approved_by=workspace.settings.approved_by,
+        to=to,
+    )
+    _follow(workspace, restored.release)
+    return restored
+
+
+def proposed(workspace: Workspace, asked: Case, environment: str) -> Change:
+    """Return how release.yaml will change, without changing it."""
+    now = workspace.release(asked.version.name, environment)
+    served = _served(asked.version)
+    if served.is_same(now.champion) or served.is_same(now.candidate):
+        after = now
+    elif workspace.settings.strategy == "canary":
+        after = release.apply(now, release.Promote(served, "rollout"))
+    else:
+        after = release.apply(now, release.Replace(served))
+    path = f"envs/{environment}/release.yaml"
+    texts = [promotion.write_release(value).decode() for value in (now, after)]
+    return Change(path, *texts)
+
+
+def status(workspace: Workspace, model: str, environment: str) -> Status:
+    """Return what Git says, and what the registry says of it."""
+    now = workspace.release(model, environment)
+    alias = workspace.registry.by_alias(model, _alias(workspace, environment))
+    return Status(now, workspace.repository.head(), alias.version if alias else "")
+
+
+def repair(workspace: Workspace, model: str, environment: str) -> Status:
+    """Let the registry's alias follow Git again, and return the status after it."""
+    _follow(workspace, workspace.release(model, environment))
+    return status(workspace, model, environment)
+
+
+def history(workspace: Workspace, model: str, environment: str) -> History:
+    """Return who released what, when and why, from the commits' trailers."""
+    commits = workspace.repository.log(f"envs/{environment}/release.yaml")
+    return History(ledger.history(commits, model=model, environment=environment))
+
+
+def _follow(workspace: Workspace, now: Release) -> None:
+    """Point the alias to Git's champion: Git is the truth, the alias a view of it in MLflow."""
+    if now.champion is not None:
+        alias = _alias(workspace, now.environment)
+        try:
+            workspace.registry.set_alias(now.model, alias, now.champion.version)
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(
+                f"Git says that {now.model} v{now.champion.version} serves {now.environment}, and "
+                f"that stands. The registry can't follow: {error}"
+            ) from error
+
+
+def _alias(workspace: Workspace, environment: str) -> str:
+    own = environment == workspace.settings.environment
+    return CHAMPION if own else f"{CHAMPION}-{environment}"
+
+
+def _served(version: ModelVersion) -> ServedModel:
+    return ServedModel(version=version.version, uri=version.uri, digest=version.digest)
+
+
+def _notebooks_of(execution: Any) -> tuple[str, ...]:
+    """Return the executed notebooks of the steps that ended well, but not of the release itself."""
+    outputs = {step: execution.outputs(step) or {} for step in execution.state.steps}
+    return tuple(
+        str(found["notebook"].file)
+        for found in outputs.values()
+        if "notebook" in found and "revision" not in found and Path(found["notebook"].file).exists()
+    )

@@ -1,0 +1,175 @@
+"""What a project, its environment and its defaults configure; the only reader of the environment.
+
+`MLOPS_KIT_*` wins over `mlops-kit.toml`, which wins over the defaults below. The ecosystem's own
+names keep their meaning: MLFLOW_TRACKING_URI.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from mlops_kit.errors import SettingsError
+from mlops_kit.models.gates import Costs, Rules
+from mlops_kit.pipelines.definition import did_you_mean
+
+FILE = "mlops-kit.toml"
+_PREFIX = "MLOPS_KIT_"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GitOps(_Section):
+    """The repository that says what each environment serves."""
+
+    url: str = Field("", description="its URL; empty: a bare one in the state folder")
+    branch: str = "main"
+    author_name: str = "mlops-kit"
+    author_email: str = "mlops-kit@localhost"
+    timeout: float = Field(60.0, gt=0, description="seconds for one call of git")
+
+
+class Settings(BaseSettings):
+    """All settings of one project; made once, at the top, and handed down."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    project: Path = Path()
+    state: Path = Field(Path(".mlops-kit"), description="where everything local is kept")
+    model: str = "fraud"
+    environment: str = "prod"
+    approver: str = Field("", description="who promotes; empty: the user of this machine")
+    tracking_uri: str = Field("", description="MLflow's; empty: SQLite in the state folder")
+    strategy: Literal["direct", "canary"] = Field(
+        "direct", description="direct: one commit replaces the champion; canary: by weights"
+    )
+    workers: int = Field(0, ge=0, description="notebooks at once; 0: as many as cores")
+    keep_warm: float = Field(0.0, ge=0, description="seconds that warm kernels outlive a command")
+    cold: bool = Field(False, description="start each kernel afresh")
+    gitops: GitOps = GitOps()
+    costs: Costs = Costs()
+    gates: Rules = Rules()
+
+    @classmethod
+    def load(cls, project: Path | None = None) -> Settings:
+        """Return the settings of a project: the given folder, or the one around this one.
+
+        Raises SettingsError for an unknown name, a wrong type or a broken file.
+        """
+        folder = (project or find_project(Path.cwd())).resolve()
+        written = _read_file(folder / FILE)
+        _refuse_unknown(written, cls, FILE)
+        _refuse_unknown(_from_environment(os.environ), cls, "the environment")
+        tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
+        if tracking_uri:
+            written["tracking_uri"] = tracking_uri
+        try:
+            return cls(**{**written, "project": folder})
+        except ValidationError as error:
+            raise SettingsError(_explained(error, folder)) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: Any, **named: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, which `load` gives as arguments."""
+        return named["env_settings"], named["init_settings"]
+
+    @property
+    def state_folder(self) -> Path:
+        """The state folder as an absolute path."""
+        return (self.project / self.state).resolve()
+
+    @property
+    def registry_uri(self) -> str:
+        """MLflow's tracking URI, the embedded store's by default."""
+        return self.tracking_uri or f"sqlite:///{self.state_folder / 'mlflow.db'}"
+
+    @property
+    def gitops_url(self) -> str:
+        """The GitOps repository's URL, the embedded one's path by default."""
+        return self.gitops.url or str(self.state_folder / "gitops.git")
+
+    @property
+    def approved_by(self) -> str:
+        """Who promotes, as the commit names them."""
+        if self.approver:
+            return self.approver
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a container's user may have no name
+            return f"user {os.getuid()}"
+
+
+def find_project(start: Path) -> Path:
+    """Return the nearest folder from here upwards with an mlops-kit.toml, else this one."""
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file():
+            return folder
+    return start
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{str(path)!r} can't be read: {error}.") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the names that the environment sets, nested as the settings are."""
+    found: dict[str, Any] = {}
+    for name in environ:
+        if name.startswith(_PREFIX):
+            section, _, rest = name.removeprefix(_PREFIX).lower().partition("__")
+            if rest:
+                found.setdefault(section, {})[rest] = ""
+            else:
+                found.setdefault(section, "")
+    return found
+
+
+def _refuse_unknown(given: Mapping[str, Any], section: type, where: str) -> None:
+    known = _fields(section)
+    for name, value in given.items():
+        if name not in known or name == "project":
+            raise SettingsError(
+                f"{where} sets {name!r}; expected one of {sorted(known)}."
+                + did_you_mean(name, known)
+            )
+        if isinstance(value, Mapping) and _fields(known[name]):
+            _refuse_unknown(value, known[name], f"{where}, [{name}],")
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    """Return the settings in a section, with their types; nothing for a plain value."""
+    if dataclasses.is_dataclass(section):
+        return {field.name: field.type for field in dataclasses.fields(section)}
+    fields = getattr(section, "model_fields", {})
+    return {name: field.annotation for name, field in fields.items()}
+
+
+def _explained(error: ValidationError, folder: Path) -> str:
+    details = [
+        f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}, "
+        f"got {str(detail['input'])[:60]!r}"
+        for detail in error.errors()
+    ]
+    return (
+        f"Settings of {str(folder)!r} are wrong: {'; '.join(details)}. "
+        f"They come from {FILE} and {_PREFIX}* variables."
+    )

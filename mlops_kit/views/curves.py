@@ -1,0 +1,109 @@
+"""What models do, as charts: amounts, costs, precision and recall, calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.models.contract import FEATURES
+from mlops_kit.models.evaluation import REFERENCE, Evaluation
+from mlops_kit.models.training import Threshold
+from mlops_kit.views.charts import Bars, Lines, Marker, Series
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# More points than a chart can show say nothing more.
+_POINTS = 400
+_BINS = 10
+
+
+def amounts(frame: pd.DataFrame) -> Bars:
+    """Return how the amounts of genuine and fraudulent transactions are spread, on a log scale."""
+    import numpy as np
+
+    logs = np.log10(frame["Amount"].clip(lower=0.01))
+    values = {"genuine": logs[frame["Class"] == 0], "fraud": logs[frame["Class"] == 1]}
+    return Bars.histogram("Amounts", values, x_label="log10 of the amount")
+
+
+def scores(model: Any, frame: pd.DataFrame) -> Lines:
+    """Return how often a score came true, by score, for labelled rows."""
+    scored = model.predict_proba(frame[[*FEATURES]])[:, 1]
+    series = _reliability("model", frame["Class"].to_numpy(), scored, dashed=False)
+    return _calibration((series,))
+
+
+def costs(threshold: Threshold) -> Lines:
+    """Return the cost of each threshold, with the one that costs least marked."""
+    series = Series("cost", threshold.thresholds, threshold.costs)
+    marker = Marker(threshold.value, "chosen")
+    label = "cost per 1,000 transactions"
+    return Lines("Cost by threshold", (series,), "threshold", label, (marker,), log_x=True)
+
+
+def precision_recall(evaluation: Evaluation) -> Lines:
+    """Return precision over recall of both models."""
+    from sklearn.metrics import precision_recall_curve
+
+    series = []
+    for role, judged in evaluation.judged.items():
+        precision, recall, _ = precision_recall_curve(evaluation.labels, judged.scores)
+        kept = _spread(len(recall))
+        name, dashed = evaluation.names[role], role == REFERENCE
+        series.append(Series(name, recall[kept], precision[kept], dashed=dashed))
+    return Lines("Precision and recall", tuple(series), "recall", "precision")
+
+
+def calibration(evaluation: Evaluation) -> Lines:
+    """Return how often a score came true, by score, of both models."""
+    return _calibration(
+        tuple(
+            _reliability(
+                evaluation.names[role], evaluation.labels, judged.scores, role == REFERENCE
+            )
+            for role, judged in evaluation.judged.items()
+        )
+    )
+
+
+def cost_by_threshold(evaluation: Evaluation) -> Lines:
+    """Return the cost of each threshold of both models, on the rows of the holdout."""
+    import numpy as np
+
+    thresholds = np.logspace(-4, 0, 120)
+    frauds = evaluation.labels == 1
+    series = []
+    for role, judged in evaluation.judged.items():
+        flagged = judged.scores[:, None] >= thresholds
+        missed = evaluation.costs[0][frauds] @ ~flagged[frauds]
+        alarms = evaluation.costs[1][~frauds] @ flagged[~frauds]
+        total = 1000 * (missed + alarms) / evaluation.rows
+        series.append(Series(evaluation.names[role], thresholds, total, dashed=role == REFERENCE))
+    label = "cost per 1,000 transactions"
+    return Lines("Cost by threshold", tuple(series), "threshold", label, log_x=True, log_y=True)
+
+
+def _calibration(series: tuple[Series, ...]) -> Lines:
+    lowest = min((min(one.x) for one in series if len(one.x)), default=0.001)
+    ideal = Series("as often as said", (lowest, 1.0), (lowest, 1.0), dashed=True)
+    label = "share of frauds"
+    return Lines("Calibration", (*series, ideal), "score", label, log_x=True, log_y=True)
+
+
+def _reliability(name: str, labels: Any, scored: Any, dashed: bool) -> Series:
+    """Return mean score and share of frauds in bins with about equally many frauds."""
+    import numpy as np
+
+    order = np.argsort(scored)
+    found = np.cumsum(labels[order])
+    edges = np.searchsorted(found, np.linspace(0, found[-1], _BINS + 1)[1:-1])
+    parts = [part for part in np.split(order, np.unique(edges)) if len(part)]
+    said = [float(scored[part].mean()) for part in parts]
+    true = [float(labels[part].mean()) for part in parts]
+    return Series(name, said, true, dashed=dashed)
+
+
+def _spread(n: int) -> Any:
+    import numpy as np
+
+    return np.unique(np.linspace(0, n - 1, min(n, _POINTS)).astype(int))

@@ -1,0 +1,126 @@
+"""A running pipeline: a live tree on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from mlops_kit.pipelines.definition import Pipeline
+from mlops_kit.pipelines.local import Observer, Progress
+
+# Word and mark for each state: colour never carries the meaning alone.
+_MARKS = {
+    "waiting": ("·", "dim"),
+    "running": ("▶", "blue"),
+    "succeeded": ("✔", "green"),
+    "cached": ("✔", "green"),
+    "skipped": ("–", "dim"),
+    "failed": ("✘", "red"),
+    "not run": ("·", "dim"),
+    "interrupted": ("■", "yellow"),
+}
+_BAR = 12
+
+
+@contextmanager
+def shown(
+    pipeline: Pipeline, observer: Observer | None = None, *, stream: TextIO | None = None
+) -> Iterator[Observer]:
+    """Yield an observer that shows what it is told, or the given one."""
+    if observer is not None:
+        yield observer
+        return
+    out = stream or sys.stderr
+    if out.isatty():
+        with _tree(pipeline, out) as tree:
+            yield tree
+    else:
+        yield Lines(out)
+
+
+class Lines:
+    """One line a change, for logs and pipes; cells are not told, they would flood a log."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start counting seconds."""
+        self.out = out
+        self.clock = clock
+        self.start = clock()
+        self.begun: dict[str, float] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        """Write one line."""
+        if progress.cell:
+            return
+        now = self.clock()
+        begun = self.begun.setdefault(progress.step, now)
+        took = f" in {now - begun:.1f} s" if progress.state in {"succeeded", "failed"} else ""
+        why = f": {progress.detail}" if progress.detail else ""
+        self.out.write(f"{now - self.start:6.1f}s  {progress.step}  {progress.state}{took}{why}\n")
+        self.out.flush()
+
+
+class Tree:
+    """The steps with what each one does now; drawn anew by rich many times a second."""
+
+    def __init__(self, pipeline: Pipeline, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start with every step waiting."""
+        self.pipeline = pipeline
+        self.clock = clock
+        self.now: dict[str, Progress] = {}
+        self.times: dict[str, tuple[float, float | None]] = {}
+        self.lock = threading.Lock()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take in a change."""
+        with self.lock:
+            self.now[progress.step] = progress
+            began = self.times.get(progress.step, (self.clock(), None))[0]
+            ended = None if progress.state in {"running", "waiting"} else self.clock()
+            self.times[progress.step] = (began, ended)
+
+    def __rich__(self) -> Any:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        table.add_row(Text(self.pipeline.name, style="bold"))
+        with self.lock:
+            for step in self.pipeline.ordered:
+                now = self.now.get(step.name, Progress(step.name, "waiting"))
+                mark, style = _MARKS[now.state]
+                table.add_row(
+                    Text(f"  {mark} {step.name}", style=style),
+                    Text(now.state, style=style),
+                    Text(self._seconds(step.name), style="dim"),
+                    Text(_doing(now), overflow="ellipsis", no_wrap=True),
+                )
+        return table
+
+    def _seconds(self, step: str) -> str:
+        if step not in self.times:
+            return ""
+        began, ended = self.times[step]
+        return f"{(ended or self.clock()) - began:5.1f} s"
+
+
+def _doing(progress: Progress) -> str:
+    if progress.cell:
+        done = round(_BAR * progress.index / max(1, progress.count))
+        bar = "█" * done + "░" * (_BAR - done)
+        return f"{bar} {progress.index + 1}/{progress.count} {progress.cell}"
+    return progress.detail.splitlines()[0] if progress.detail else ""
+
+
+@contextmanager
+def _tree(pipeline: Pipeline, out: TextIO) -> Iterator[Observer]:
+    from rich.console import Console
+    from rich.live import Live
+
+    tree = Tree(pipeline)
+    with Live(tree, console=Console(file=out), refresh_per_second=8, get_renderable=lambda: tree):
+        yield tree

@@ -1,0 +1,252 @@
+"""One project with everything that its settings name: what notebooks and commands start from."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from mlops_kit.errors import DefinitionError, KitError, ModelNotFoundError, ProjectError
+from mlops_kit.pipelines import executions as execution_folders
+from mlops_kit.pipelines.definition import Pipeline, did_you_mean
+from mlops_kit.settings import Settings
+
+if TYPE_CHECKING:
+    from mlops_kit.models.registry import ModelVersion, Registry
+    from mlops_kit.pipelines.definition import Step
+    from mlops_kit.pipelines.executions import Execution, Executions
+    from mlops_kit.pipelines.local import Observer, Runner
+    from mlops_kit.pipelines.values import Value
+    from mlops_kit.releases.gitops import GitOpsRepository
+    from mlops_kit.releases.release import Release
+
+
+class Workspace:
+    """A project's notebooks, pipelines, registry, GitOps repository and executions."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened yet."""
+        self.settings = settings
+
+    @classmethod
+    def open(cls, project: Path | str | None = None) -> Workspace:
+        """Return the workspace of a folder, by default of the project around this one.
+
+        Raises SettingsError.
+        """
+        return cls(Settings.load(Path(project) if project else None))
+
+    @property
+    def project(self) -> Path:
+        """The project's folder."""
+        return self.settings.project
+
+    @property
+    def datasets(self) -> Path:
+        """Where snapshots of data are kept."""
+        return self.settings.state_folder / "datasets"
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The model registry."""
+        from mlops_kit.models.registry import Registry
+
+        embedded = not self.settings.tracking_uri
+        artifacts = self.settings.state_folder / "artifacts" if embedded else None
+        return Registry(self.settings.registry_uri, artifacts=artifacts)
+
+    @cached_property
+    def repository(self) -> GitOpsRepository:
+        """The GitOps repository; the embedded one is made when it is first asked for."""
+        from mlops_kit.releases.gitops import GitOpsRepository
+
+        gitops = self.settings.gitops
+        repository = GitOpsRepository(
+            self.settings.gitops_url,
+            self.settings.state_folder / "gitops-cache.git",
+            branch=gitops.branch,
+            author=f"{gitops.author_name} <{gitops.author_email}>",
+            timeout=gitops.timeout,
+        )
+        if not gitops.url:
+            repository.create(self._seed())
+        return repository
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The executions of this project."""
+        return execution_folders.Executions(self.settings.state_folder / "executions")
+
+    def pipelines(self) -> dict[str, Pipeline]:
+        """Return the pipelines that the files in workflows/ define, by name.
+
+        Raises DefinitionError for a file that can't be imported.
+        """
+        found: dict[str, Pipeline] = {}
+        for path in sorted((self.project / "workflows").glob("*.py")):
+            for pipeline in _pipelines_of(path):
+                found[pipeline.name] = pipeline
+        return found
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Return a pipeline by its name.
+
+        Raises ProjectError with the nearest name.
+        """
+        known = self.pipelines()
+        if name not in known:
+            where = str(self.project / "workflows")
+            raise ProjectError(
+                f"There is no pipeline {name!r} in {where!r}; it has {sorted(known)}."
+                + (did_you_mean(name, known) or " 'mlops-kit new FOLDER' makes a project with one.")
+            )
+        return known[name]
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        inputs: Mapping[str, Any],
+        *,
+        observer: Observer | None = None,
+        cached: bool = True,
+        resumed: Execution | None = None,
+    ) -> Execution:
+        """Run a pipeline here, or go on with an execution, and return how it ended.
+
+        `observer` gets each change; by default they are shown as lines or, on a terminal, a tree.
+        Raises what `Runner.run` raises.
+        """
+        from mlops_kit.views import progress
+
+        with (
+            progress.shown(pipeline, observer) as watch,
+            self.runner(watch, cached=cached) as runner,
+        ):
+            if resumed is None:
+                checked = runner.check(pipeline, inputs)
+                names = [step.name for step in pipeline.ordered]
+                execution = self.executions.create(pipeline.name, checked, names)
+            else:
+                execution = resumed
+                execution.acquire()
+            try:
+                return runner.run(pipeline, execution)
+            finally:
+                execution.release()
+
+    def run_step(
+        self, step: Step, given: Mapping[str, Any], folder: Path | None = None
+    ) -> dict[str, Value]:
+        """Run one step with its parameters, as a pod does, and return its outputs."""
+        from mlops_kit.views import progress
+
+        target = folder or self.settings.state_folder / "steps" / f"{step.name}-{uuid4().hex[:8]}"
+        alone = Pipeline(step.name, (replace(step, parameters={}, when=None),))
+        with progress.shown(alone) as watch, self.runner(watch, cached=False) as runner:
+            outputs = runner.run_step(step, given, target.resolve(), threads=runner.cores)
+            execution_folders.save_outputs(target.resolve(), outputs, "")
+            return outputs
+
+    @contextmanager
+    def runner(self, observer: Observer, *, cached: bool = True) -> Iterator[Runner]:
+        """Yield a runner, with the kernels that it needs for as long as it is used."""
+        from mlops_kit.pipelines import kernels
+        from mlops_kit.pipelines.cache import Cache
+        from mlops_kit.pipelines.local import Runner
+
+        settings = self.settings
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        zygote = None if settings.cold else kernels.Zygote.start(idle=settings.keep_warm or None)
+        salt = settings.model_dump_json(exclude={"workers", "keep_warm", "cold", "approver"})
+        cache = Cache(settings.state_folder / "cache", project=self.project, salt=salt)
+        try:
+            yield Runner(
+                notebooks=self.project / "notebooks",
+                kernel=lambda threads: kernels.manager(
+                    zygote=zygote, cwd=self.project, threads=threads
+                ),
+                cache=cache if cached else None,
+                observer=observer,
+                workers=settings.workers or cores or 1,
+                cores=cores or 1,
+            )
+        finally:
+            if zygote is not None:
+                zygote.__exit__()
+
+    def model_version(self, model: str, version: str = "", *, role: str = "") -> ModelVersion:
+        """Return a registered version; without a version, the newest, or the newest of a role.
+
+        Raises ModelNotFoundError.
+        """
+        if version:
+            return self.registry.version(model, version)
+        for found in self.registry.versions(model):
+            if not role or found.tags.get("role") == role:
+                return found
+        raise ModelNotFoundError(
+            f"The registry has no version of {model!r}"
+            + (f" with the role {role!r}" if role else "")
+            + "; run the notebook 'train' first."
+        )
+
+    def reference(self, model: str, environment: str, otherwise: str = "") -> ModelVersion:
+        """Return the version that a candidate has to beat: the champion, or else the given one.
+
+        Git says who is champion; its digest there is the one that counts.
+        """
+        champion = self.release(model, environment).champion
+        if champion is None:
+            return self.model_version(model, otherwise, role="baseline")
+        found = self.registry.version(model, champion.version)
+        if found.digest != champion.digest:
+            raise ModelNotFoundError(
+                f"Git says that {environment} serves {model} {champion.version} with the digest "
+                f"{champion.digest}; the registry has {found.digest or 'none'} for that version."
+            )
+        return found
+
+    def release(self, model: str, environment: str) -> Release:
+        """Return what an environment should serve.
+
+        Raises ReleaseError, GitOpsError.
+        """
+        from mlops_kit.releases import promotion
+
+        return promotion.current(self.repository, model, environment)
+
+    def papers(self, notebook: str, **tags: str) -> dict[str, str]:
+        """Return what a version made by a notebook carries as tags: code, notebook, yours."""
+        from mlops_kit.pipelines.cache import source_digest
+        from mlops_kit.releases.gitops import code_revision
+
+        digest = source_digest(self.project / "notebooks" / notebook)
+        code = code_revision(self.project) or "not in Git"
+        return {"code": code, "notebook": f"{notebook} sha256:{digest}", **tags}
+
+    def _seed(self) -> Path:
+        own = self.project / "workflows" / "gitops"
+        return own if own.is_dir() else template() / "workflows" / "gitops"
+
+
+def template() -> Path:
+    """Return the folder that a new project is made from: in the wheel, or the repository's own."""
+    packed = Path(__file__).parent / "template"
+    return packed if packed.is_dir() else Path(__file__).parents[1]
+
+
+def _pipelines_of(path: Path) -> Sequence[Pipeline]:
+    """Import one file of workflows/ and return the pipelines in it."""
+    try:
+        names = runpy.run_path(str(path))
+    except KitError:
+        raise
+    except Exception as error:  # a user's file may raise anything
+        raise DefinitionError(f"{str(path)!r} can't be imported: {error!r}.") from error
+    return [value for value in names.values() if isinstance(value, Pipeline)]
