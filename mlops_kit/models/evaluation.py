@@ -73,6 +73,7 @@ class Evaluation:
     labels: Any
     judged: Mapping[str, Judged]
     costs: Any
+    note: str = ""
 
     @property
     def rows(self) -> int:
@@ -95,6 +96,7 @@ class Evaluation:
             "names": dict(self.names),
             "rows": self.rows,
             "frauds": self.frauds,
+            "note": self.note,
             "scores": [
                 {
                     "metric": TITLES[metric],
@@ -126,7 +128,7 @@ class Evaluation:
             lines.append(
                 f"| {TITLES[metric]} | {' | '.join(cells)} | {difference if difference else ''} |"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, "", self.note])
 
 
 def compare(
@@ -137,12 +139,14 @@ def compare(
     names: Mapping[str, str],
     costs: Costs,
     rules: Rules,
+    note: str = "",
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Evaluation:
     """Score both models on the holdout, with exact or paired bootstrap intervals.
 
-    `rules` say how many resamples, and with which confidence.
+    `rules` say how many resamples, and with which confidence; `note` is what a reader of the
+    numbers has to know of the holdout.
     """
     labels = holdout["Class"].to_numpy()
     features = holdout[list(data.FEATURES)]
@@ -171,6 +175,7 @@ def compare(
         labels=labels,
         judged=judged,
         costs=by_row,
+        note=note,
     )
 
 

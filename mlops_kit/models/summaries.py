@@ -1,0 +1,55 @@
+"""Describe a data set in a few numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A data set in a few numbers: hours that it covers, quantiles of the amounts in euro."""
+
+    rows: int
+    frauds: int
+    hours: float
+    duplicates: int
+    genuine_amounts: tuple[float, ...]
+    fraud_amounts: tuple[float, ...]
+
+    @property
+    def rate(self) -> float:
+        """Share of the rows that are fraud."""
+        return self.frauds / self.rows if self.rows else 0.0
+
+    def _repr_markdown_(self) -> str:
+        facts = {
+            "rows": f"{self.rows:,}",
+            "frauds": f"{self.frauds:,} ({self.rate:.2%})",
+            "hours covered": f"{self.hours:.1f}",
+            "repeated rows": f"{self.duplicates:,}",
+        }
+        lines = ["| | |", "|---|---:|", *(f"| {name} | {fact} |" for name, fact in facts.items())]
+        names = (f"{share:.0%}" if share < 1 else "largest" for share in QUANTILES)
+        lines += ["", f"| amount (€) | {' | '.join(names)} |", "|---" * (len(QUANTILES) + 1) + "|"]
+        for label, amounts in (("genuine", self.genuine_amounts), ("fraud", self.fraud_amounts)):
+            lines.append(f"| {label} | {' | '.join(f'{amount:,.2f}' for amount in amounts)} |")
+        return "\n".join(lines) + "\n"
+
+
+def summary(frame: pd.DataFrame) -> Summary:
+    """Return the data set in a few numbers; amounts of a class without rows are NaN."""
+    times, amounts, fraud = frame["Time"], frame["Amount"], frame["Class"] == 1
+    return Summary(
+        rows=len(frame),
+        frauds=int(fraud.sum()),
+        hours=float(times.max() - times.min()) / 3600 if len(frame) else 0.0,
+        duplicates=int(frame.duplicated().sum()),
+        genuine_amounts=tuple(float(value) for value in amounts[~fraud].quantile(QUANTILES)),
+        fraud_amounts=tuple(float(value) for value in amounts[fraud].quantile(QUANTILES)),
+    )
