@@ -30,6 +30,7 @@ def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
         lines += [f"{str(verdict).upper()}  {evaluation['verdict']['sentence']}"]
         lines += [f"  {reason}" for reason in evaluation["verdict"]["reasons"]]
         lines += ["", *_aligned(evaluation)]
+        lines += [f"  {evaluation['note']}"] if evaluation["note"] else []
     lines += ["", _committed(workspace, result)]
     lines += [
         "",

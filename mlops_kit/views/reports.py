@@ -40,6 +40,7 @@ class Report:
             f"# {markdown.escape(title)}",
             markdown.escape(verdict["sentence"]),
             scores_table(self.evaluation),
+            markdown.escape(self.evaluation["note"]),
             "## Gates",
             *(f"- {markdown.escape(reason)}" for reason in verdict["reasons"]),
             gates_table(verdict["gates"]),
@@ -49,7 +50,7 @@ class Report:
             "</details>",
             markdown.table(("", "what this rests on"), list(self.about.items()), left=2),
         ]
-        return "\n\n".join(part.strip() for part in parts) + "\n"
+        return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
     def files(self) -> dict[str, bytes]:
         """Return the report and its picture, by name."""

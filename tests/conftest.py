@@ -1,0 +1,83 @@
+"""What every test starts from: an empty HOME, a clean environment, its own folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What a machine may set, and a test must not depend on.
+_REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give each test a HOME of its own, and take away what the machine's user has set."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(_REMOVED):
+            del os.environ[name]
+    os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # Bytecode makes each kernel and each command start sooner.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project as `mlops-kit new` makes it, with smaller data."""
+    from mlops_kit import projects
+
+    folder = tmp_path / "project"
+    projects.create(folder)
+    return folder
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Callable[..., Path]:
+    """Write a notebook from the sources of its code cells; a dict is a cell with tags."""
+    return lambda *cells, name="example.ipynb": write_notebook(tmp_path / name, *cells)
+
+
+def write_notebook(path: Path, *cells: str | dict[str, object]) -> Path:
+    """Write a notebook; a cell's source that starts with '# parameters' gets the tag."""
+    import json
+
+    written = []
+    for index, cell in enumerate(cells):
+        source = cell if isinstance(cell, str) else str(cell["source"])
+        tags = ["parameters"] if source.startswith("# parameters") else []
+        if isinstance(cell, dict):
+            tags = list(cell.get("tags", tags))  # type: ignore[call-overload]
+        written.append(
+            {
+                "cell_type": "code",
+                "id": f"cell-{index}" if isinstance(cell, str) else cell.get("id", f"cell-{index}"),
+                "metadata": {"tags": tags},
+                "source": source,
+                "outputs": [],
+                "execution_count": None,
+            }
+        )
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    content = {"cells": written, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture(scope="session")
+def mlops_kit_command() -> str:
+    """The installed command."""
+    import sys
+
+    found = shutil.which("mlops-kit", path=str(Path(sys.executable).parent))
+    assert found
+    return found

@@ -1,0 +1,127 @@
+"""Typed parameters: the notebook's annotations decide, text is never guessed at."""
+
+import ast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_kit.errors import KitError, NotebookError, ParameterError
+from mlops_kit.pipelines import parameters
+
+SOURCE = '''
+from typing import Literal
+
+data: str = "generated"  # where from
+rows: int = 1000  # how many
+rate: float = 0.5
+flag: bool = False
+role: Literal["baseline", "candidate"] = "candidate"
+names: list[str] = []
+weights: dict[str, float] = {}
+limit: int | None = None
+place: Path = ""
+'''
+
+
+def signature(source=SOURCE):
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
+    return parameters.signature([cell], notebook="n.ipynb")
+
+
+def typed(**given):
+    return parameters.typed(signature(), given, notebook="n.ipynb")
+
+
+def test_names_annotations_defaults_and_help_are_read():
+    found = {p.name: p for p in signature()}
+    assert (found["data"].annotation, found["data"].default) == ("str", "generated")
+    assert found["rows"].help == "how many"
+    assert found["role"].choices == ("baseline", "candidate")
+    assert found["limit"].default is None
+
+
+@pytest.mark.parametrize("text", ["007", "1.10", "12345e7", "true", "null", "1_000", "~", " x ", ""])
+def test_text_stays_text_where_the_annotation_says_str(text):
+    assert typed(data=text) == {"data": text}
+
+
+@pytest.mark.parametrize(
+    ("given_text", "value"),
+    [
+        ({"rows": "12"}, 12),
+        ({"rate": "1e-3"}, 0.001),
+        ({"rate": 1}, 1.0),
+        ({"flag": "true"}, True),
+        ({"flag": "no"}, False),
+        ({"names": "[a, b]"}, ["a", "b"]),
+        ({"weights": '{"a": 1}'}, {"a": 1.0}),
+        ({"limit": "null"}, None),
+        ({"limit": "3"}, 3),
+        ({"place": "a/b.csv"}, "a/b.csv"),
+    ],
+)
+def test_text_is_converted_by_the_annotation(given_text, value):
+    assert typed(**given_text) == dict.fromkeys(given_text, value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rows": "1.5"},
+        {"rows": "x"},
+        {"rows": True},
+        {"rows": 1.0},
+        {"data": 7},
+        {"flag": "maybe"},
+        {"flag": 2},
+        {"role": "champion"},
+        {"names": "a"},
+        {"limit": "x"},
+        {"weights": "[1]"},
+    ],
+)
+def test_a_wrong_type_is_refused_with_what_was_expected(wrong):
+    with pytest.raises(ParameterError, match="expected") as raised:
+        typed(**wrong)
+    assert next(iter(wrong)) in str(raised.value)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one():
+    with pytest.raises(ParameterError, match="Did you mean 'rows'"):
+        typed(row="1")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["x = 1", "x: int", "x: int = f()", "x: Foo = 1", "x: int = 'a'", "def f(): pass", "x: int = (", "for"],
+)
+def test_a_parameters_cell_that_is_not_annotated_assignments_is_refused(source):
+    with pytest.raises(NotebookError):
+        signature(source)
+
+
+def test_an_annotation_is_never_evaluated():
+    with pytest.raises(NotebookError):
+        signature("x: __import__('os').system('true') = 1")
+
+
+@given(st.text(max_size=200))
+def test_any_text_as_a_cell_gives_parameters_or_a_kit_error(source):
+    try:
+        found = signature(source)
+    except KitError:
+        return
+    assert all(p.name.isidentifier() for p in found)
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.text())))
+def test_any_value_is_converted_to_its_type_or_refused(value):
+    for parameter in signature():
+        try:
+            converted = parameters.convert(parameter, value, notebook="n.ipynb")
+        except ParameterError:
+            continue
+        # What passed can be written into a notebook and read back.
+        if converted == converted and converted not in (float("inf"), float("-inf")):
+            assert ast.literal_eval(repr(converted)) == converted
