@@ -360,7 +360,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(CELLS, max_size=5),
     st.sampled_from([40, 300, 64_000]),
@@ -383,7 +383,7 @@ def test_any_notebook_becomes_valid_and_stays_as_it_is(cells, output_cap, notebo
     nbformat.validate(nbformat.reads(once.decode(), as_version=4))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(OUTPUTS, min_size=1, max_size=4), TEXTS, TEXTS)
 def test_nothing_of_the_machine_survives(given, before, after):
     places = "/srv/ana/fraud/a.py /home/ana/b /home/ben/c anamaria"

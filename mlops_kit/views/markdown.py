@@ -1,0 +1,61 @@
+"""Text from data, Git and people becomes Markdown that shows it and does nothing else."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+_ALLOWED_TAG = r"/?(?:details|summary|br|sub|sup|b|i|em|strong|kbd)\s*/?>"
+_TAG = re.compile(rf"<(?=[a-zA-Z/!?])(?!{_ALLOWED_TAG})", re.IGNORECASE)
+_SCHEME = re.compile(r"^[^/?#]*?:")
+_LIST = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s|$)")
+
+
+def escape(text: object) -> str:
+    """Return the text so that Markdown and HTML show it as it stands, on one line.
+
+    Pipes, line breaks, backticks, emphasis, links, HTML and invisible control characters lose
+    their meaning; the result fits into a table's cell, a heading and an HTML attribute.
+    """
+    line = " ".join(str(text).split())
+    line = "".join(character for character in line if character.isprintable())
+    # A bare address would become a link, on GitHub without any brackets.
+    line = line.replace("://", ":\u200b//") if "://" in line else line
+    line = html.escape(_SPECIAL.sub(r"\\\1", line))
+    return _LIST.sub(r"\1\\\2", line)
+
+
+def link(text: object, target: str) -> str:
+    """Return a link, or only its text where the target isn't http, https or relative."""
+    target = "".join(target.split())
+    scheme = _SCHEME.match(html.unescape(target))
+    if (scheme and scheme.group().lower() not in ("http:", "https:")) or target[:2] in (
+        "//",
+        "\\\\",
+    ):
+        return escape(text)
+    safe = re.sub(
+        r"[^\w./:?#&=%+~,@-]", lambda found: f"%{ord(found.group()):02X}", target, flags=re.A
+    )
+    return f"[{escape(text)}]({safe})"
+
+
+def table(header: Sequence[object], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
+    """Return a Markdown table with every cell escaped; columns after `left` stand to the right."""
+    marks = ["---" if column < left else "---:" for column in range(len(header))]
+    lines = [[escape(cell) for cell in header], marks, *([escape(c) for c in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def remark(*sentences: str) -> str:
+    """Return a paragraph under a table, or nothing where there is nothing to say."""
+    said = "; ".join(filter(None, sentences))
+    return f"\n{escape(said)}\n" if said else ""
+
+
+def tame(text: str) -> str:
+    """Return Markdown that somebody else wrote, without HTML that acts and links that run code."""
+    text = _TAG.sub("&lt;", text)
+    return re.sub(r"(?i)(\]\(\s*|\]:\s*)(?:javascript|data|vbscript)\s*:", r"\1#", text)
