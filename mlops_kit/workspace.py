@@ -156,13 +156,16 @@ class Workspace:
     @contextmanager
     def runner(self, observer: Observer, *, cached: bool = True) -> Iterator[Runner]:
         """Yield a runner, with the kernels that it needs for as long as it is used."""
+        from mlops_kit.pipelines.warm.handle import Zygote
+
+        settings = self.settings
+        # First of all, so that it imports while this process does.
+        zygote = None if settings.cold else Zygote.start(idle=settings.keep_warm or None)
         from mlops_kit.pipelines import kernels
         from mlops_kit.pipelines.cache import Cache
         from mlops_kit.pipelines.local import Runner
 
-        settings = self.settings
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        zygote = None if settings.cold else kernels.Zygote.start(idle=settings.keep_warm or None)
         salt = settings.model_dump_json(exclude={"workers", "keep_warm", "cold", "approver"})
         cache = Cache(settings.state_folder / "cache", project=self.project, salt=salt)
         try:

@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")
 
 
-@pytest.fixture(autouse=True)
-def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give each test a HOME of its own, and take away what the machine's user has set."""
+@pytest.fixture(scope="session", autouse=True)
+def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the tests a HOME of their own, and take away what the machine's user has set."""
     before = dict(os.environ)
     for name in before:
         if name.startswith(_REMOVED):
@@ -25,6 +25,15 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     # Bytecode makes each kernel and each command start sooner.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def isolated(clean_machine: None) -> Iterator[None]:
+    """Undo what a test does to the environment."""
+    before = dict(os.environ)
     yield
     os.environ.clear()
     os.environ.update(before)

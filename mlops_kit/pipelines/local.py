@@ -125,10 +125,10 @@ class Runner:
 
         for attempt in range(1, step.retries + 2):
             on_attempt(attempt)
-            manager = self.kernel(threads)
-            on_kernel(manager)
             try:
-                outputs = notebooks.execute(job, manager, on_cell=on_cell, clock=self.clock)
+                with self.kernel(threads) as manager:
+                    on_kernel(manager)
+                    outputs = notebooks.execute(job, manager, on_cell=on_cell, clock=self.clock)
                 break
             except StepError as error:
                 if attempt > step.retries:

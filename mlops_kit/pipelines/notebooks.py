@@ -124,6 +124,10 @@ def _run_papermill(
     on_cell: CellObserver,
     clock: Callable[[], float],
 ) -> None:
+    from mlops_kit.pipelines.warm.preload import lazy_rfc3987
+
+    # JupyterLab's presence costs a second in every process that imports nbformat.
+    lazy_rfc3987()
     import papermill
 
     # It warns of parameters whose annotation it can't read; the kit has checked them all.
