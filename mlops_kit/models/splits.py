@@ -75,7 +75,8 @@ def split(frame: pd.DataFrame, *, shares: tuple[float, float, float, float] = SH
             for same in zip(*by_class, strict=True)
         ]
     _insist_on_both_classes(parts)
-    return Split(*(part.reset_index(drop=True) for part in parts), note=note)
+    train, calibrate, holdout, replay = (part.reset_index(drop=True) for part in parts)
+    return Split(train, calibrate, holdout, replay, note)
 
 
 def _by_time(frame: pd.DataFrame, shares: Sequence[float]) -> list[pd.DataFrame]:

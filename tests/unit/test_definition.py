@@ -48,7 +48,9 @@ def test_outputs_need_a_python_name_and_a_plain_type(outputs):
         Step("s", "a.ipynb", outputs=outputs)
 
 
-@pytest.mark.parametrize(("retries", "timeout"), [(-1, 1.0), (0, 0.0), (0, -1.0), (0, float("nan"))])
+@pytest.mark.parametrize(
+    ("retries", "timeout"), [(-1, 1.0), (0, 0.0), (0, -1.0), (0, float("nan"))]
+)
 def test_retries_and_timeouts_that_make_no_sense_are_refused(retries, timeout):
     with pytest.raises(DefinitionError, match="retries"):
         Step("s", "a.ipynb", retries=retries, timeout=timeout)

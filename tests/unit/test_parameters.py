@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mlops_kit.errors import KitError, NotebookError, ParameterError
 from mlops_kit.pipelines import parameters
 
-SOURCE = '''
+SOURCE = """
 from typing import Literal
 
 data: str = "generated"  # where from
@@ -21,7 +21,7 @@ names: list[str] = []
 weights: dict[str, float] = {}
 limit: int | None = None
 place: Path = ""
-'''
+"""
 
 
 def signature(source=SOURCE):
@@ -41,7 +41,9 @@ def test_names_annotations_defaults_and_help_are_read():
     assert found["limit"].default is None
 
 
-@pytest.mark.parametrize("text", ["007", "1.10", "12345e7", "true", "null", "1_000", "~", " x ", ""])
+@pytest.mark.parametrize(
+    "text", ["007", "1.10", "12345e7", "true", "null", "1_000", "~", " x ", ""]
+)
 def test_text_stays_text_where_the_annotation_says_str(text):
     assert typed(data=text) == {"data": text}
 
@@ -94,7 +96,16 @@ def test_an_unknown_name_is_refused_with_the_nearest_one():
 
 @pytest.mark.parametrize(
     "source",
-    ["x = 1", "x: int", "x: int = f()", "x: Foo = 1", "x: int = 'a'", "def f(): pass", "x: int = (", "for"],
+    [
+        "x = 1",
+        "x: int",
+        "x: int = f()",
+        "x: Foo = 1",
+        "x: int = 'a'",
+        "def f(): pass",
+        "x: int = (",
+        "for",
+    ],
 )
 def test_a_parameters_cell_that_is_not_annotated_assignments_is_refused(source):
     with pytest.raises(NotebookError):
@@ -115,7 +126,9 @@ def test_any_text_as_a_cell_gives_parameters_or_a_kit_error(source):
     assert all(p.name.isidentifier() for p in found)
 
 
-@given(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.text())))
+@given(
+    st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.text()))
+)
 def test_any_value_is_converted_to_its_type_or_refused(value):
     for parameter in signature():
         try:

@@ -1,0 +1,52 @@
+"""What the README says is true: its commands run, its files exist, its commands are all there."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlops_kit.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    shlex.split(line.removeprefix("$ "), comments=True)
+    for line in README.splitlines()
+    if line.startswith("$ ")
+]
+
+
+def test_every_command_is_in_the_readme():
+    for name in main.commands:
+        assert f"mlops-kit {name}" in README, name
+
+
+def test_every_link_leads_to_a_file():
+    targets = re.findall(r"\]\(([^)#]+)\)", README + (ROOT / "CONTRIBUTING.md").read_text())
+    for target in targets:
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_every_make_target_in_the_readme_exists():
+    targets = set(re.findall(r"`?make (\w+)", README))
+    known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets <= known
+
+
+@pytest.mark.xdist_group("slow")
+def test_the_commands_run_in_their_order(tmp_path, mlops_kit_command):
+    where = tmp_path
+    assert len(COMMANDS) >= 6
+    for command in COMMANDS:
+        if command[0] == "cd":
+            where /= command[1]
+            continue
+        assert command[0] == "mlops-kit"
+        done = subprocess.run(
+            [mlops_kit_command, *command[1:]],
+            cwd=where, capture_output=True, text=True, timeout=180, check=False,
+        )  # fmt: skip
+        # New data may leave a verdict inconclusive (4); nothing here may be a fault.
+        assert done.returncode in {0, 4}, (command, done.stdout[-2000:], done.stderr[-2000:])
