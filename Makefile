@@ -31,6 +31,8 @@ clean:  ## remove the environment and everything that was made here
 
 # Bytecode is compiled once here: without it every kernel compiles the libraries anew.
 $(STAMP): $(PINS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 run"; exit 1; }
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV) && \
 		uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev]'; \
@@ -38,4 +40,5 @@ $(STAMP): $(PINS)
 		$(PYTHON) -m venv $(VENV) && \
 		$(BIN)/python -m pip install --quiet --compile -e '.[dev]'; \
 	fi
+	@$(BIN)/python -m compileall -q mlops_kit
 	@touch $(STAMP)
