@@ -114,7 +114,7 @@ def new(folder: Path, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def run(
-    project: Path | None, pipeline: str, fresh: bool, resume: bool, as_json: bool, **values: Any
+    project: Path | None, /, pipeline: str, fresh: bool, resume: bool, as_json: bool, **values: Any
 ) -> None:
     """Run PIPELINE here, and promote what its verdict lets pass."""
     from mlops_kit.closing import closing_lines, outcome
@@ -146,6 +146,7 @@ def run(
 @click.pass_obj
 def step(
     project: Path | None,
+    /,
     pipeline: str,
     name: str,
     folder: Path | None,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import logging
 import os
+import re
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,27 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import ModelNotFoundError, RegistryError, UntrustedModelError
+from mlops_kit.models import artifacts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CHAMPION = "champion"
-# Types beyond scikit-learn's public ones that the kit itself vouches for. It is never widened by
-# what a model says of itself: that would let the model decide what may be loaded.
-TRUSTED_TYPES = frozenset(
-    {
-        "sklearn.calibration._CalibratedClassifier",
-        "sklearn.calibration._SigmoidCalibration",
-        "sklearn.calibration._TemperatureScaling",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    }
-)
-# A model's file is a ZIP: bounds in bytes on what is read and on what it unpacks to.
-LARGEST_ARTIFACT = 512 * 2**20
-LARGEST_UNPACKED = 2 * 2**30
-
-_MODEL_FILE = "model.skops"
+# MLflow's own defaults ask a dead server again for minutes; what the user has set stays.
+_MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 _TAG = "mlops_kit."
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -102,12 +94,14 @@ class Registry:
         """Store a fitted model, dumped once, as a new version of a name.
 
         `sample` is a few rows of features: the input example, and with the predictions the
-        signature. Raises UntrustedModelError for a model that couldn't be loaded again.
+        signature. Raises UntrustedModelError for a model that couldn't be loaded again, and
+        RegistryError for a name that can't be a folder's.
         """
+        _check_name(name)
         with self._client() as client, tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             _save(model, sample, folder)
-            digest = artifact_digest(_contents(folder))
+            digest = artifacts.digest(artifacts.contents(folder))
             run = client.create_run(self._experiment(client, name), run_name=description.run_name)
             run_id = run.info.run_id
             _log(client, run_id, description)
@@ -133,6 +127,7 @@ class Registry:
 
     def versions(self, name: str) -> tuple[ModelVersion, ...]:
         """Return all versions of a name, newest first."""
+        _check_name(name)
         with self._client() as client:
             found = client.search_model_versions(f"name = '{name}'")
             return tuple(sorted(map(_version, found), key=lambda v: -int(v.version)))
@@ -165,16 +160,17 @@ class Registry:
 
         Raises UntrustedModelError; nothing of the artifact is run or imported before the checks.
         """
-        with self._client(str(version)) as client, tempfile.TemporaryDirectory() as scratch:
+        files = f"files of {version}"
+        with self._client(files) as client, tempfile.TemporaryDirectory() as scratch:
             source = client.download_artifacts(version.run_id, "model", scratch)
-            contents = _contents(Path(source))
-        found = artifact_digest(contents)
+            contents = artifacts.contents(Path(source))
+        found = artifacts.digest(contents)
         if found != digest:
             raise UntrustedModelError(
                 f"The artifact of {version} has the digest {found}; expected {digest}. "
                 "It isn't the one that was registered, and is not loaded."
             )
-        return load_skops(contents.get(_MODEL_FILE, b""), str(version))
+        return artifacts.load(contents.get(artifacts.MODEL_FILE, b""), str(version))
 
     def _experiment(self, client: Any, name: str) -> str:
         found = client.get_experiment_by_name(name)
@@ -185,8 +181,8 @@ class Registry:
         return str(found.experiment_id)
 
     def _open(self) -> Any:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        for name, value in _MLFLOW.items():
+            os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
 
         # MLflow's own chatter would land in the executed notebooks; its import sets the levels.
@@ -197,10 +193,10 @@ class Registry:
     @contextmanager
     def _client(self, what: str = "") -> Iterator[Any]:
         from mlflow.exceptions import MlflowException
-        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
 
-        self.prepare()
         try:
+            self.prepare()
             yield self._open()
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST" and what:
@@ -208,56 +204,20 @@ class Registry:
                     f"The registry at {self.tracking_uri!r} has no {what}."
                 ) from error
             raise RegistryError(f"MLflow at {self.tracking_uri!r}: {error}") from error
-        except RequestException as error:
+        except (OSError, SQLAlchemyError) as error:
             raise RegistryError(
-                f"MLflow at {self.tracking_uri!r} doesn't answer: {error}"
+                f"MLflow at {self.tracking_uri!r} can't be used: {error}. Expected a server that "
+                "answers, or an SQLite file of MLflow's in a folder that can be written."
             ) from error
 
 
-def load_skops(content: bytes, what: str) -> Any:
-    """Return the model in a skops file, if every type in it is on the kit's own allow-list.
-
-    Raises UntrustedModelError.
-    """
-    import skops.io
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > LARGEST_UNPACKED:
-            raise UntrustedModelError(
-                f"The model of {what} unpacks to {unpacked} bytes; the limit is {LARGEST_UNPACKED}."
-            )
-        untrusted = set(skops.io.get_untrusted_types(data=content)) - TRUSTED_TYPES
-        if untrusted:
-            raise UntrustedModelError(
-                f"The model of {what} holds {sorted(untrusted)}, which the kit doesn't vouch for; "
-                "expected scikit-learn's own estimators (mlops_kit.models.registry.TRUSTED_TYPES)."
-            )
-        return skops.io.loads(content, trusted=sorted(TRUSTED_TYPES))
-    except UntrustedModelError:
-        raise
-    except Exception as error:  # a tampered file may break anywhere in the reader
-        raise UntrustedModelError(
-            f"The model of {what} is no sound skops file: {error!r}."
-        ) from error
-
-
-def artifact_digest(contents: Mapping[str, bytes]) -> str:
-    """Return `sha256:<hex>` over names and contents of all files of an artifact."""
-    listed = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    return f"sha256:{hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()}"
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    """Return all files of an artifact, read once, so that what is checked is what is loaded."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    size = sum(path.stat().st_size for path in files)
-    if size > LARGEST_ARTIFACT:
-        raise UntrustedModelError(
-            f"The artifact has {size} bytes; the limit is {LARGEST_ARTIFACT} bytes."
+def _check_name(name: str) -> None:
+    # It also stands in a filter of MLflow's, and names a folder of the artifacts.
+    if not _NAME.fullmatch(name):
+        raise RegistryError(
+            f"The model's name is {name!r:.80}; expected letters, digits, '.', '_' and '-', "
+            "as in 'fraud'."
         )
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _save(model: Any, sample: pd.DataFrame, folder: Path) -> None:
@@ -272,7 +232,7 @@ def _save(model: Any, sample: pd.DataFrame, folder: Path) -> None:
             model,
             str(folder),
             serialization_format="skops",
-            skops_trusted_types=sorted(TRUSTED_TYPES),
+            skops_trusted_types=sorted(artifacts.TRUSTED_TYPES),
             signature=infer_signature(sample, scores),
             input_example=sample,
             pyfunc_predict_fn="predict_proba",
