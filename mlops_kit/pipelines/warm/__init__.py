@@ -1,0 +1,1 @@
+"""Kernels that start with everything imported: forks of one process, the zygote."""

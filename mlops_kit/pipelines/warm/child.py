@@ -1,0 +1,110 @@
+"""Turn a fork of the zygote into a kernel.
+
+The standard library and ipykernel only: the zygote loads this file by its path.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+LAST_FLUSH = 5.0  # seconds for the control thread to end
+
+
+def raise_threads(controller: Any, environ: Mapping[str, str]) -> None:
+    """Give this kernel the threads that its environment names, else one a core as in a cold one."""
+    cores = str(len(os.sched_getaffinity(0)))
+    openmp = environ.get("OMP_NUM_THREADS", cores)
+    wanted = {
+        "openblas": environ.get("OPENBLAS_NUM_THREADS", openmp),
+        "mkl": environ.get("MKL_NUM_THREADS", openmp),
+    }
+    for library in controller.lib_controllers if controller else ():
+        threads = wanted.get(library.internal_api, openmp)
+        if threads.isdecimal() and int(threads) != library.num_threads:
+            library.set_num_threads(int(threads))
+
+
+def renew(request: dict[str, Any], files: list[int], added: Mapping[str, str]) -> None:
+    """Be what a new process would be: session, signals, streams, environment, folder, seeds."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, descriptor in enumerate(files):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update({**added, **request["env"]})
+    time.tzset()
+    os.umask(request["umask"])
+    os.chdir(request["cwd"])
+    sys.argv = [str(importlib.util.find_spec("ipykernel_launcher").origin), *request["argv"]]  # type: ignore[union-attr]
+    importlib.invalidate_caches()
+    if "tempfile" in sys.modules:  # it remembers TMPDIR from its first use
+        vars(sys.modules["tempfile"])["tempdir"] = None
+    if "numpy.random" in sys.modules:  # `random` and `uuid` see to it themselves
+        sys.modules["numpy.random"].seed()
+
+
+def stop_workers() -> None:
+    """Stop joblib's workers, which ipykernel would otherwise signal in vain for seconds."""
+    pool = sys.modules.get("joblib.externals.loky.reusable_executor")
+    if pool is not None and pool._executor is not None:
+        # joblib's own executor removes its folder of shared arrays as well.
+        end = getattr(pool._executor, "terminate", pool._executor.shutdown)
+        ending = threading.Thread(target=end, kwargs={"kill_workers": True}, daemon=True)
+        ending.start()
+        ending.join(1.0)
+
+
+def trackers() -> set[int]:
+    """Name the processes that clean up behind this one: they ignore signals, and end by its end."""
+    names = ("joblib.externals.loky.backend", "multiprocessing")
+    modules = [sys.modules.get(f"{name}.resource_tracker") for name in names]
+    return {module._resource_tracker._pid for module in modules if module is not None}
+
+
+def run_kernel(argv: list[str], become: Callable[[Any], None], bound: Callable[[], None]) -> None:
+    """Run ipykernel's own application until it is told to stop."""
+    from ipykernel.ipkernel import IPythonKernel
+    from ipykernel.kernelapp import IPKernelApp
+
+    class Kernel(IPythonKernel):  # type: ignore[misc]
+        async def _at_shutdown(self) -> None:
+            stop_workers()
+            await super()._at_shutdown()
+
+        def _process_children(self) -> list[Any]:
+            return [c for c in super()._process_children() if c.pid not in trackers()]
+
+    Kernel.__name__ = Kernel.__qualname__ = "IPythonKernel"
+    app = IPKernelApp.instance(parent_handle=os.getppid(), kernel_class=Kernel)
+    app.initialize(argv)
+    become(app.shell)
+    bound()
+    app.start()
+    # At exit ipykernel stops the IOPub thread first; a control thread that still flushes to it
+    # would then wait for ten seconds, and whatever is registered at exit would never run.
+    app.control_thread.stop()
+    app.control_thread.join(LAST_FLUSH)
+
+
+def leave() -> NoReturn:
+    """End as the interpreter does, but for the half second of tearing modules down."""
+    vars(threading)["_shutdown"]()
+    atexit._run_exitfuncs()
+    gc.collect()  # closes, and so flushes, files that only a cycle holds
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)

@@ -1,0 +1,204 @@
+"""Import modules as a kernel would, without being one yet.
+
+The standard library and ipykernel only: the zygote loads this file by its path.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import importlib.util
+import io
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython import get_ipython
+from IPython.core.interactiveshell import InteractiveShell
+
+HARMLESS_THREADS = {"jemalloc_bg_thd"}
+# What ipykernel imports while a kernel starts: 0.1 s, most of it the debugger.
+KERNEL = (
+    "encodings.latin_1",
+    "ipykernel.debugger",
+    "ipykernel.kernelapp",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "tornado.platform.asyncio",
+    "tornado.queues",
+)
+
+
+class Forwarding(io.TextIOBase):
+    """The stream that `sys` has now, for whoever keeps one from import (logging handlers do)."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is stdout or stderr."""
+        self._name = name
+
+    def write(self, text: str) -> int:
+        """Write to today's stream."""
+        return int(self._target().write(text))
+
+    def flush(self) -> None:
+        """Flush today's stream."""
+        self._target().flush()
+
+    def isatty(self) -> bool:
+        """Answer as a kernel's stream does."""
+        return False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Answer as a kernel's stream does."""
+        return "UTF-8"
+
+    def _target(self) -> Any:
+        stream = getattr(sys, self._name)
+        return getattr(sys, f"__{self._name}__") if stream is self else stream
+
+
+class Events:
+    """What modules register on a shell while they are imported, for the real shell later."""
+
+    def __init__(self) -> None:
+        """Nothing is registered yet."""
+        self.registered: list[tuple[str, Callable[..., object]]] = []
+
+    def register(self, event: str, function: Callable[..., object]) -> None:
+        """Keep it."""
+        self.registered.append((event, function))
+
+    def unregister(self, event: str, function: Callable[..., object]) -> None:
+        """Forget it."""
+        self.registered.remove((event, function))
+
+
+class ShellToCome:
+    """What modules see as IPython's shell while they are imported, and the real one afterwards."""
+
+    def __init__(self) -> None:
+        """Be what the import-time probes of plotly, tqdm, pandas and matplotlib look at."""
+        from traitlets.config import Config
+
+        events, kernel = Events(), types.SimpleNamespace()
+        shell = types.SimpleNamespace(config=Config(IPKernelApp={}), kernel=kernel, events=events)
+        vars(self).update(_events=events, _shell=shell)
+
+    def become(self, shell: Any) -> None:
+        """Stand for `shell` from now on, for whoever kept this one."""
+        vars(self).update(_shell=shell)
+        for event, function in self._events.registered:
+            shell.events.register(event, function)
+
+    # The real class's `instance` hands this out only if it looks like one of its own.
+    __class__: Any = property(lambda _: ZMQInteractiveShell)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shell, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._shell, name, value)
+
+
+# plotly asks for the type's own name and module.
+ShellToCome.__name__, ShellToCome.__module__ = "ZMQInteractiveShell", "ipykernel.zmqshell"
+
+
+@contextlib.contextmanager
+def as_in_a_kernel(shell: ShellToCome) -> Iterator[None]:
+    """Let imports find a kernel's shell and streams."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Forwarding("stdout"), Forwarding("stderr")
+    InteractiveShell._instance = shell
+    vars(builtins)["get_ipython"] = get_ipython
+    try:
+        yield
+    finally:
+        del InteractiveShell._instance
+        del vars(builtins)["get_ipython"]
+        sys.stdout, sys.stderr = streams
+
+
+def lazy_rfc3987() -> None:
+    """Stand in for rfc3987_syntax, which builds a grammar for a second at import, until it's used.
+
+    Only the `iri` formats of jsonschema need it, and a notebook's schema has none.
+    """
+    name = "rfc3987_syntax"
+    if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
+        return
+    stand_in = importlib.util.module_from_spec(spec)  # ipykernel looks at each module's __file__
+
+    def real() -> types.ModuleType:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return importlib.import_module(name)
+
+    def is_valid_syntax(*arguments: Any) -> Any:
+        return real().is_valid_syntax(*arguments)
+
+    def other(wanted: str) -> Any:
+        if wanted.startswith("__"):
+            raise AttributeError(wanted)
+        return getattr(real(), wanted)
+
+    vars(stand_in).update(is_valid_syntax=is_valid_syntax, __getattr__=other)
+    sys.modules[name] = stand_in
+
+
+def rehearse() -> None:
+    """Warm what reading a kernel's command line compiles and caches, 0.05 s; nothing starts."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    IPKernelApp().parse_command_line(["-f", "rehearsal.json"])
+
+
+def is_installed(module: str) -> bool:
+    """Tell whether `module` is the standard library's or a site-packages', so never edited here."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {module!r}")
+    if spec.origin in (None, "built-in", "frozen"):
+        return spec.origin is not None
+    homes = {sysconfig.get_path(home) for home in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return any(Path(str(spec.origin)).is_relative_to(home) for home in homes)
+
+
+def preload(modules: Iterable[str]) -> dict[str, str]:
+    """Import what can be imported; return why each of the others was skipped."""
+    skipped = {}
+    for module in modules:
+        try:
+            if is_installed(module):
+                importlib.import_module(module)
+            else:
+                skipped[module] = "it is local or editable, so it would be stale after an edit"
+        # A module may raise anything at import, and a kernel without it still works.
+        except BaseException as error:
+            skipped[module] = f"{type(error).__name__}: {error}"
+    return skipped
+
+
+def threads() -> list[str]:
+    """Name the threads that a fork would lose, with their locks held."""
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return [name for name in names if name not in HARMLESS_THREADS][1:]
+
+
+def connections(own: set[int]) -> int:
+    """Count open sockets and event queues, but for those with the descriptors in `own`."""
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            target = str(descriptor.readlink())
+            found += (
+                target.startswith(("socket:", "anon_inode:")) and int(descriptor.name) not in own
+            )
+    return found
