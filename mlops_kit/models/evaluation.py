@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -140,19 +140,23 @@ def compare(
     costs: Costs,
     rules: Rules,
     note: str = "",
+    features: Sequence[str] = data.FEATURES,
+    label: str = "Class",
+    amount: str | None = "Amount",
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Evaluation:
     """Score both models on the holdout, with exact or paired bootstrap intervals.
 
     `rules` say how many resamples, and with which confidence; `note` is what a reader of the
-    numbers has to know of the holdout.
+    numbers has to know of the holdout. Other data than transactions name their own columns; where
+    there is no amount, a missed positive costs the fee alone, and only transactions have slices.
     """
-    labels = holdout["Class"].to_numpy()
-    features = holdout[list(data.FEATURES)]
+    rows, labels = holdout[list(features)], holdout[label].to_numpy()
     models = {CANDIDATE: candidate, REFERENCE: reference}
-    judged = {role: _judge(model, features) for role, model in models.items()}
-    by_row = intervals.costs_by_row(holdout["Amount"].to_numpy(), costs)
+    judged = {role: _judge(model, rows) for role, model in models.items()}
+    amounts = holdout[amount].to_numpy() if amount else 0.0 * labels
+    by_row = intervals.costs_by_row(amounts, costs)
     estimates, differences = intervals.bootstrap(
         labels,
         judged,
@@ -163,7 +167,7 @@ def compare(
     )
     for role, model in models.items():
         estimates[role] |= _exact(labels, judged[role], rules.confidence)
-        estimates[role]["latency_ms"] = latency(model, features, rules.confidence, clock)
+        estimates[role]["latency_ms"] = latency(model, rows, rules.confidence, clock)
     return Evaluation(
         names=dict(names),
         estimates={
@@ -265,6 +269,8 @@ def _exact(labels: Any, judged: Judged, confidence: float) -> dict[str, Estimate
 def _slices(
     holdout: pd.DataFrame, labels: Any, judged: Mapping[str, Judged], confidence: float
 ) -> tuple[Slice, ...]:
+    if not {"Amount", "Time"} <= set(holdout.columns):
+        return ()
     amounts = holdout["Amount"].to_numpy()
     hours = holdout["Time"].to_numpy() / 3600 % 24
     masks = {}

@@ -14,8 +14,8 @@ from mlops_kit.models.registry import Description, ModelVersion, Registry
 if TYPE_CHECKING:
     import pandas as pd
 
-# Thresholds to choose from: score quantiles, since most scores of a rare class lie near zero.
-CANDIDATE_THRESHOLDS = 200
+# Of the thresholds that a curve shows, so many are spread over all scores.
+SHOWN_THRESHOLDS = 200
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Threshold:
 
 
 def choose_threshold(model: Any, frame: pd.DataFrame, *, costs: Costs) -> Threshold:
-    """Return the threshold that costs least on labelled rows that the model wasn't fitted on.
+    """Return the threshold that costs least of all, on rows that the model wasn't fitted on.
 
     A flagged genuine transaction costs a review, a missed fraud its amount and a fee.
     """
@@ -47,20 +47,24 @@ def choose_threshold(model: Any, frame: pd.DataFrame, *, costs: Costs) -> Thresh
     scores = model.predict_proba(frame[list(data.FEATURES)])[:, 1]
     frauds = frame["Class"].to_numpy() == 1
     missed, alarm = costs_by_row(frame["Amount"].to_numpy(), costs)
-    # Half-way between scores, so that no row of these data lies on the threshold itself.
-    ordered = np.unique(scores)
-    between = np.append((ordered[1:] + ordered[:-1]) / 2, min(1.0, ordered[-1] + 1e-6))
-    tail = np.unique(np.linspace(0, len(between) - 1, CANDIDATE_THRESHOLDS).astype(int))
-    top = np.arange(max(0, len(between) - 4 * frauds.sum()), len(between))
-    thresholds = between[np.unique(np.concatenate([tail, top]))]
+    # Half-way between scores, so that no row of these data lies on the threshold itself; the
+    # first flags everything, the last nothing.
+    distinct = np.unique(scores)
+    between = (distinct[1:] + distinct[:-1]) / 2
+    thresholds = np.concatenate([[distinct[0] / 2], between, [distinct[-1] + 1e-6]])
     order = np.argsort(scores)
     below = np.searchsorted(scores[order], thresholds)
     missed_below = np.concatenate([[0.0], np.cumsum((missed * frauds)[order])])
     alarms_below = np.concatenate([[0.0], np.cumsum((alarm * ~frauds)[order])])
     total = missed_below[below] + (alarms_below[-1] - alarms_below[below])
     total *= 1000 / len(frame)
-    best = float(thresholds[int(np.argmin(total))])
-    return Threshold(best, tuple(thresholds.tolist()), tuple(total.tolist()))
+    best = int(np.argmin(total))
+    # Few of the many below, where most scores of a rare class lie, and all at the top.
+    spread = np.linspace(0, len(thresholds) - 1, SHOWN_THRESHOLDS).astype(int)
+    top = np.arange(max(0, len(thresholds) - 4 * frauds.sum()), len(thresholds))
+    kept = np.unique(np.concatenate([spread, top, [best]]))
+    shown = (tuple(values[kept].tolist()) for values in (thresholds, total))
+    return Threshold(float(thresholds[best]), *shown)
 
 
 def with_threshold(model: Any, threshold: float, frame: pd.DataFrame) -> Any:

@@ -1,0 +1,205 @@
+"""Each third-party library has one door, and a heavy one costs nobody who doesn't use it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "mlops_kit"
+
+# The modules that may import a library; a folder stands for all in it. What everybody needs
+# (numbers, frames, estimators) is open to a room, the rest to one module. What isn't here, as
+# plotly, has no door: its figures are written as JSON.
+DOORS = {
+    "IPython": ("pipelines/values.py", "pipelines/warm/"),
+    "click": ("__main__.py",),
+    "detect_secrets": ("views/secrets.py",),
+    "filelock": ("models/registry.py", "pipelines/executions.py"),
+    "ipykernel": ("pipelines/warm/",),
+    "jupyter_client": ("pipelines/kernels.py",),
+    "jupyter_core": ("pipelines/kernels.py",),
+    "matplotlib": ("views/charts.py",),
+    "mlflow": ("models/registry.py",),
+    "nbclient": ("pipelines/notebooks.py",),
+    "nbformat": ("views/records.py",),
+    "numpy": ("models/", "views/"),
+    "pandas": ("models/",),
+    "pandera": ("models/contract.py",),
+    "papermill": ("pipelines/notebooks.py", "pipelines/engine.py"),
+    "pyarrow": ("models/data.py", "models/snapshots.py"),
+    "pydantic": ("settings.py", "pipelines/parameters.py"),
+    "pydantic_settings": ("settings.py",),
+    "rich": ("views/progress.py",),
+    "scipy": ("models/intervals.py",),
+    "sklearn": ("models/registry.py", "models/training.py", "views/curves.py"),
+    "skops": ("models/artifacts.py",),
+    "sqlalchemy": ("models/registry.py",),
+    "threadpoolctl": ("models/evaluation.py",),
+    "traitlets": ("pipelines/kernels.py", "pipelines/warm/"),
+    "yaml": ("__main__.py", "pipelines/parameters.py", "releases/promotion.py"),
+}
+# Loaded with the module, and why that costs nobody.
+AT_IMPORT = {
+    "click": "the command line is made of it",
+    "numpy": "tenths of a second, and these modules are numerics all through",
+    "pydantic": "the settings are made of it, and are loaded by who opens a workspace",
+    "pydantic_settings": "the same",
+    "jupyter_client": "the provisioner is a class of its, and is loaded by it",
+    "jupyter_core": "the same",
+    "traitlets": "the same",
+}
+# Modules that are loaded only by the library itself, or in a process of their own.
+OWN_PROCESS = ("pipelines/engine.py", "pipelines/warm/")
+
+# Who may ask the environment, and why.
+ENVIRONMENT = {
+    "settings.py": "the one reader",
+    "models/registry.py": "sets MLflow's defaults, which it reads nowhere else",
+    "pipelines/kernels.py": "hands it to a kernel, as a cold start does",
+    "pipelines/warm/": "brings a forked kernel to the environment that it was given",
+    "releases/git.py": "hands git what it finds its helpers and keys by",
+}
+COLD = ("mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Use:
+    module: str
+    library: str
+    at_import: bool
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "template" not in path.parts:
+            yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text())
+
+
+def uses(module: str, tree: ast.AST, at_import: bool = True) -> Iterator[Use]:
+    """Yield each import of another's library, but not those for types only."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        for name in imported(node):
+            top = name.split(".")[0]
+            if top not in sys.stdlib_module_names and top != PACKAGE.name:
+                yield Use(module, top, at_import)
+        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        yield from uses(module, node, at_import and not inside)
+
+
+def imported(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [each.name for each in names]
+        case ast.ImportFrom(module=str(name), level=0):
+            return [name]
+        case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(str(name)), *_]):
+            return [name]
+    return []
+
+
+def readers(tree: ast.AST) -> list[int]:
+    """Return the lines that touch os.environ or os.getenv, by whichever name."""
+    lines = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr="environ" | "environb" | "getenv" | "getenvb" | "putenv"):
+                lines.append(node.lineno)
+            case ast.ImportFrom(module="os", names=names):
+                lines += [node.lineno for n in names if n.name in {"environ", "getenv", "putenv"}]
+    return lines
+
+
+def is_in(module: str, places: tuple[str, ...]) -> bool:
+    return any(
+        module == each or (each.endswith("/") and module.startswith(each)) for each in places
+    )
+
+
+ALL = [use for module, tree in modules() for use in uses(module, tree)]
+
+
+@pytest.mark.parametrize("library", sorted({use.library for use in ALL}))
+def test_a_library_is_imported_behind_its_door_only(library: str) -> None:
+    doors = DOORS.get(library, ())
+    assert {u.module for u in ALL if u.library == library and not is_in(u.module, doors)} == set()
+
+
+def test_every_door_is_used() -> None:
+    unused = [
+        (library, door)
+        for library, doors in DOORS.items()
+        for door in doors
+        if not any(use.library == library and is_in(use.module, (door,)) for use in ALL)
+    ]
+    assert unused == []
+
+
+def test_heavy_libraries_are_imported_by_the_function_that_needs_them() -> None:
+    early = {
+        (use.module, use.library)
+        for use in ALL
+        if use.at_import and use.library not in AT_IMPORT and not is_in(use.module, OWN_PROCESS)
+    }
+    assert early == set()
+
+
+def test_only_settings_read_the_environment() -> None:
+    found = {module for module, tree in modules() if readers(tree)}
+    assert {module for module in found if not is_in(module, tuple(ENVIRONMENT))} == set()
+
+
+def test_every_exception_for_the_environment_is_still_needed() -> None:
+    found = [module for module, tree in modules() if readers(tree)]
+    assert [e for e in ENVIRONMENT if not any(is_in(module, (e,)) for module in found)] == []
+
+
+def test_the_registry_sets_defaults_and_reads_nothing() -> None:
+    tree = dict(modules())["models/registry.py"]
+    calls = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    written = [call for call in calls if ast.unparse(call) == "os.environ.setdefault"]
+    assert len(written) == len(readers(tree))
+
+
+def test_the_command_line_answers_before_anything_heavy_is_loaded() -> None:
+    words = [sys.executable, "-X", "importtime", "-c", "import mlops_kit.__main__"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in loaded, "the import times were not read"
+    assert loaded & set(COLD) == set()
+
+
+def test_the_names_for_a_notebook_are_there_before_anything_heavy_is_loaded() -> None:
+    words = [sys.executable, "-c", "import sys, mlops_kit; print(*sys.modules)"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & set(COLD) == set()
+
+
+def test_help_is_quick(mlops_kit_command: str) -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([mlops_kit_command, "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    # The best of a few, as a busy machine delays some; an import of pandas alone takes longer.
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_a_second_door_would_be_seen() -> None:
+    text = "import os.path\ndef f():\n    from mlflow.sklearn import a\nimport numpy as np\n"
+    assert list(uses("x.py", ast.parse(text))) == [
+        Use("x.py", "mlflow", False),
+        Use("x.py", "numpy", True),
+    ]
+    assert readers(ast.parse("import os\nos.environ['A']\nos.getenv('B')")) == [2, 3]
+    assert readers(ast.parse("from os import environ")) == [1]
+    assert not is_in("views/page.py", DOORS["mlflow"])
+    assert is_in("models/anything.py", DOORS["numpy"])

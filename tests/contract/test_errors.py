@@ -1,0 +1,170 @@
+"""Every fault has its place in one tree, and what is raised beside it has a reason."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlops_kit import errors
+
+PACKAGE = Path(__file__).parents[2] / "mlops_kit"
+TREE = {name: each for name, each in vars(errors).items() if inspect.isclass(each)}
+TREE = {name: each for name, each in TREE.items() if issubclass(each, errors.KitError)}
+
+# Signals inside the package, which never reach a user.
+INNER = {
+    "CannotForkError": "the answer of the zygote, on which a cold kernel starts",
+    "LocalError": "a broken cache of the GitOps repository, on which it is made anew",
+    "NotebookFormatError": "what nbformat found, said again as a NotebookError",
+}
+# Exceptions that Python or a library gives a meaning of their own, by module.
+BUILTINS = {
+    "__init__.py": {"AttributeError": "the protocol of a module's __getattr__"},
+    "models/gates.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
+    "pipelines/kernels.py": {
+        "FileNotFoundError": "as a cold kernel's Popen, for a folder that isn't there",
+        "RuntimeError": "as jupyter_client's wait_for_ready, whose callers expect it",
+    },
+    "pipelines/parameters.py": {"ValueError": "inside the reader of annotations, caught there"},
+    "pipelines/values.py": {"ValueError": "a cached file that changed, so that the step runs"},
+    "pipelines/warm/place.py": {"PermissionError": "caught by its callers, which go on cold"},
+    "pipelines/warm/preload.py": {
+        "AttributeError": "the protocol of a module's __getattr__",
+        "ModuleNotFoundError": "as import, for a module that isn't there",
+    },
+    "releases/ledger.py": {"ValueError": "said again as a GitOpsError by gitops"},
+    "releases/promotion.py": {"yaml.YAMLError": "caught a line later, with PyYAML's own"},
+    "views/charts.py": {"NotImplementedError": "a base class's method"},
+    "views/points.py": {"ValueError": "series of different lengths: a programmer's mistake"},
+    "views/records.py": {"ValueError": "said again as a NotebookError, in the same module"},
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "template" not in path.parts:
+            yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text())
+
+
+def drawn() -> dict[str, str]:
+    """Return each class of the tree in the docstring with its parent there."""
+    parents: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"^    ([│├└─ ]*)([A-Z]\w+)( {2,}\S.*)?$", line)
+        if found:
+            depth, name = len(found[1]), found[2]
+            above = [each for each in above if each[0] < depth]
+            parents[name] = above[-1][1] if above else "Exception"
+            above.append((depth, name))
+    return parents
+
+
+def raised(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield what each `raise` names: a class, or a call or name in lower case."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            what = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            yield node.lineno, ast.unparse(what)
+
+
+def makers(tree: ast.Module) -> set[str]:
+    """Return the functions and the annotated names that are or give one of the kit's errors."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and is_ours(node.returns):
+            found.add(node.name)
+        if isinstance(node, ast.AnnAssign) and is_ours(node.annotation):
+            found.add(ast.unparse(node.target).rpartition(".")[2])
+    return found
+
+
+def is_ours(annotation: ast.expr | None) -> bool:
+    names = re.findall(r"\w+", ast.unparse(annotation)) if annotation else []
+    return bool({*TREE, *INNER} & set(names))
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    assert drawn() == {name: each.__base__.__name__ for name, each in TREE.items() if each.__base__}
+
+
+def test_the_tree_in_the_docstring_is_read_with_its_depth() -> None:
+    assert drawn()["KitError"] == "Exception"
+    assert drawn()["UntrustedModelError"] == "RegistryError"
+    assert len(drawn()) > 20
+
+
+@pytest.mark.parametrize("each", TREE.values(), ids=lambda each: each.__name__)
+def test_every_error_says_what_it_is_for(each: type[errors.KitError]) -> None:
+    assert each.__doc__
+    assert each.exit_code > 0
+
+
+@pytest.mark.parametrize(("module", "tree"), [*modules()], ids=lambda v: v if type(v) is str else "")
+def test_what_is_raised_is_a_fault_of_the_kit_or_has_a_reason(
+    module: str, tree: ast.Module
+) -> None:
+    unexplained = [
+        (line, name)
+        for line, name in raised(tree)
+        if name.rpartition(".")[2] not in {*TREE, *INNER}
+        and name not in BUILTINS.get(module, {})
+        and not is_again(name, tree)
+    ]
+    assert unexplained == []
+
+
+def is_again(name: str, tree: ast.Module) -> bool:
+    """Whether a name in lower case is a caught error, or what gives one of the kit's."""
+    last = name.rpartition(".")[2]
+    caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
+    known = caught | makers(tree)
+    # A class with __call__, as `fault(...)` is, gives what its __call__ returns.
+    return last in known or (last.islower() and "__call__" in known)
+
+
+def test_every_reason_is_still_needed() -> None:
+    found = {module: {name for _, name in raised(tree)} for module, tree in modules()}
+    stale = [
+        (module, name)
+        for module, names in BUILTINS.items()
+        for name in names
+        if name not in found.get(module, set())
+    ]
+    assert stale == []
+
+
+def test_no_module_makes_a_tree_of_its_own() -> None:
+    made = {
+        node.name
+        for module, tree in modules()
+        if module != "errors.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        if any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
+    }
+    assert made == set(INNER)
+
+
+def test_nothing_is_caught_without_a_name_for_it() -> None:
+    bare = [
+        (module, node.lineno)
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+    assert bare == []
+
+
+def test_an_unexplained_exception_is_seen() -> None:
+    tree = ast.parse("def f():\n    raise LookupError('x')\n")
+    assert list(raised(tree)) == [(2, "LookupError")]
+    assert not is_again("LookupError", tree)
+    assert is_again("error", ast.parse("try:\n    f()\nexcept E as error:\n    raise error"))
+    assert is_again("_no", ast.parse("def _no() -> ReleaseError: ...\nraise _no()"))
+    assert not is_again("_no", ast.parse("def _no() -> LookupError: ...\nraise _no()"))
