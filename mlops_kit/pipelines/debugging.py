@@ -9,18 +9,20 @@ from typing import Any
 
 from mlops_kit.errors import ProjectError
 from mlops_kit.pipelines import notebooks
-from mlops_kit.pipelines.executions import FAILED, Execution
+from mlops_kit.pipelines.executions import Execution
 
 STOP = "stop-here"
+PLACE = "start-here"
 _PAPERMILL = "papermill-error-cell-tag"
 
 
-def failing_notebook(execution: Execution, step: str, target: Path) -> str:
+def failing_notebook(execution: Execution, step: str, target: Path, *, folder: Path) -> str:
     """Write the notebook of a failed step to `target`, and return the failing cell's id.
 
-    Its parameters are filled in, its outputs are gone, and a cell that raises stands before the
-    one that failed. A step that didn't fail is opened without that stop; the id is then empty.
-    Raises ProjectError for a step that left no notebook.
+    It works in `folder`, as the step did. Its parameters are filled in, its outputs are gone, and
+    a cell that raises stands before the one that failed. A step that didn't fail is opened
+    without that stop; the id is then empty. Raises ProjectError for a step that left no notebook,
+    and for a target that holds something else.
     """
     executed = _executed(execution, step)
     content = json.loads(executed.read_bytes())
@@ -33,41 +35,55 @@ def failing_notebook(execution: Execution, step: str, target: Path) -> str:
         cell.get("metadata", {}).pop("papermill", None)
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
+    cells.insert(0, _code(PLACE, f"import os\n\nos.chdir({str(folder)!a})"))
     metadata = {k: v for k, v in content["metadata"].items() if k != "papermill"}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(
-        json.dumps({**content, "cells": cells, "metadata": metadata}, indent=1) + "\n"
-    )
-    return str(failing["id"]) if failing is not None else ""
+    _write(target, {**content, "cells": cells, "metadata": metadata})
+    return str(failing.get("id", "")) if failing is not None else ""
 
 
 def _executed(execution: Execution, step: str) -> Path:
     if step not in execution.state.steps:
+        asked = f"not {step!r}" if step else "and none of them failed; name one"
         raise ProjectError(
-            f"Execution {execution.name!r} has the steps {sorted(execution.state.steps)}, "
-            f"not {step!r}."
+            f"Execution {execution.name!r} has the steps {sorted(execution.state.steps)}, {asked}."
         )
     found = sorted(execution.step_folder(step).glob("*.ipynb"))
     if not found:
-        state = execution.state.steps[step].state
+        facts = execution.state.steps[step]
         raise ProjectError(
-            f"Step {step!r} of {execution.name!r} left no notebook: it is {state}. "
-            + ("Its error: " + str(execution.state.steps[step].error) if state == FAILED else "")
+            f"Step {step!r} of {execution.name!r} left no notebook: it is {facts.state}. "
+            + (f"Its error: {facts.error.get('message')}" if facts.error else "")
         )
     notebooks.read(found[0])
     return found[0]
 
 
+def _write(target: Path, content: Mapping[str, Any]) -> None:
+    """Write the notebook, but never over somebody's work."""
+    text = json.dumps(content, indent=1) + "\n"
+    if target.exists() and target.read_bytes() != text.encode():
+        raise ProjectError(
+            f"{str(target)!r} is there and holds something else, perhaps your work on it. Open "
+            "it, remove it, or name another file with -o."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+
+
 def _stop(failing: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    # Kept to the letter of JSON, so that no reason can become code.
-    said = json.dumps(
-        f"Cell {failing['id']!r}, next, failed: {reason[:300]}. Delete this one to go on."
+    said = (
+        f"Cell {failing.get('id', '')!r}, next, failed: {reason[:300]}. Delete this one to go on."
     )
+    # As a literal in ASCII, so that no reason can become code.
+    return _code(STOP, f"raise RuntimeError({said!a})")
+
+
+def _code(name: str, source: str) -> dict[str, Any]:
     return {
         "cell_type": "code",
-        "id": STOP,
-        "metadata": {"tags": [STOP]},
-        "source": f"raise RuntimeError({said})",
+        "id": name,
+        "metadata": {"tags": [name]},
+        "source": source,
         "outputs": [],
         "execution_count": None,
     }

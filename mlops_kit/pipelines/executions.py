@@ -57,10 +57,26 @@ class State:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> State:
-        """Return the state that `to_json` stored."""
-        steps = {name: StepState(**step) for name, step in stored["steps"].items()}
-        return cls(**{**stored, "steps": steps})
+    def from_json(cls, stored: Any) -> State:
+        """Return the state that `to_json` stored.
+
+        Raises ProjectError for anything else.
+        """
+        try:
+            steps = {name: StepState(**step) for name, step in stored["steps"].items()}
+            found = cls(**{**stored, "steps": steps})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ProjectError(f"It isn't what the kit wrote: {error!r}.") from error
+        texts = [found.name, found.pipeline, found.state, found.started, found.ended]
+        mappings = [found.inputs]
+        for step in steps.values():
+            texts += [step.state, step.started, step.ended, step.reason]
+            mappings += [step.error or {}]
+        if not all(isinstance(each, str) for each in texts):
+            raise ProjectError("It isn't what the kit wrote: a text is none.")
+        if not all(isinstance(each, dict) for each in mappings):
+            raise ProjectError("It isn't what the kit wrote: a mapping is none.")
+        return found
 
 
 class Execution:
@@ -110,10 +126,20 @@ class Execution:
         self.release()
         return KILLED
 
+    @property
+    def failed_step(self) -> str:
+        """The first step that failed; empty where none did."""
+        failed = (name for name, step in self.state.steps.items() if step.state == FAILED)
+        return next(failed, "")
+
     def set_state(self, state: str) -> None:
         """Record the state of the whole execution."""
         ended = "" if state == RUNNING else now()
         self._store(replace(self.state, state=state, ended=ended))
+
+    def set_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """Record the inputs, which a changed definition may have more of than before."""
+        self._store(replace(self.state, inputs=dict(inputs)))
 
     def set_step(self, name: str, **changes: Any) -> None:
         """Record changes of one step's state."""
@@ -201,8 +227,8 @@ class Executions:
             )
         try:
             state = State.from_json(json.loads((folder / _STATE).read_bytes()))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ProjectError(f"{str(folder / _STATE)!r} can't be read: {error!r}.") from error
+        except (ProjectError, ValueError, RecursionError, OSError) as error:
+            raise ProjectError(f"{str(folder / _STATE)!r} can't be read: {error}") from error
         return Execution(folder, state)
 
     def all(self) -> Iterator[Execution]:
@@ -211,7 +237,7 @@ class Executions:
         for path in self.folder.glob(f"*/{_STATE}"):
             try:
                 found.append(Execution(path.parent, State.from_json(json.loads(path.read_bytes()))))
-            except (ValueError, TypeError, KeyError, OSError):
+            except (ProjectError, ValueError, RecursionError, OSError):
                 continue  # one broken folder must not hide the others; `open` names its fault
         yield from sorted(found, key=lambda execution: (execution.state.started, execution.name))
 
@@ -235,16 +261,21 @@ def save_outputs(folder: Path, outputs: Mapping[str, Value], key: str) -> None:
     write_json(folder / _OUTPUTS, {"key": key, "outputs": stored})
 
 
+def forget_outputs(folder: Path) -> None:
+    """Remove what `save_outputs` wrote, so that a step that fails now leaves nothing of before."""
+    (folder / _OUTPUTS).unlink(missing_ok=True)
+
+
 def load_outputs(folder: Path) -> tuple[dict[str, Value], str] | None:
     """Return a finished step's outputs and its cache key; None if it isn't whole."""
     try:
         stored = json.loads((folder / _OUTPUTS).read_bytes())
         found = {n: Value.from_json(value, folder) for n, value in stored["outputs"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
+        if any(value.file and not value.file.is_file() for value in found.values()):
+            return None
+        return found, str(stored["key"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if any(value.file and not value.file.is_file() for value in found.values()):
-        return None
-    return found, stored["key"]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

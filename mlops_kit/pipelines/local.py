@@ -299,12 +299,15 @@ class _Run:
     def _stop(self) -> None:
         """Kill the kernels that still run, so that their threads end."""
         self.stopped.set()
-        with self.lock:
-            kernels = list(self.kernels.values())
-        for manager in kernels:
-            manager.kill()
-        for future, step in self.running.items():
-            wait([future])
+        left = set(self.running)
+        while left:
+            with self.lock:
+                kernels = list(self.kernels.values())
+            for manager in kernels:
+                manager.kill()
+            # Again and again, for a kernel that was just being started.
+            left = wait(left, timeout=0.2).not_done
+        for step in self.running.values():
             self._set(step, executions.INTERRUPTED, ended=executions.now())
 
     def _end(self, state: str) -> None:
