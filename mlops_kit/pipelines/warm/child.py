@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 LAST_FLUSH = 5.0  # seconds for the control thread to end
@@ -74,8 +74,29 @@ def trackers() -> set[int]:
     return {module._resource_tracker._pid for module in modules if module is not None}
 
 
-def run_kernel(argv: list[str], become: Callable[[Any], None], bound: Callable[[], None]) -> None:
-    """Run ipykernel's own application until it is told to stop."""
+class SysOfAKernel:
+    """`sys` as ipykernel sees it while it starts: with the modules that a cold kernel has then.
+
+    It lists their files, for the debugger to step over. Thousands more would each be touched, and
+    so copied from the zygote's memory, and nobody could step into pandas any more.
+    """
+
+    def __init__(self, modules: Iterable[str]) -> None:
+        """Name the modules."""
+        self.modules = {name: sys.modules[name] for name in modules if name in sys.modules}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+
+def run_kernel(
+    argv: list[str],
+    own: Iterable[str],
+    become: Callable[[Any], None],
+    bound: Callable[[], None],
+) -> None:
+    """Run ipykernel's own application until it is told to stop; `own` are its own modules."""
+    from ipykernel import ipkernel
     from ipykernel.ipkernel import IPythonKernel
     from ipykernel.kernelapp import IPKernelApp
 
@@ -89,7 +110,9 @@ def run_kernel(argv: list[str], become: Callable[[Any], None], bound: Callable[[
 
     Kernel.__name__ = Kernel.__qualname__ = "IPythonKernel"
     app = IPKernelApp.instance(parent_handle=os.getppid(), kernel_class=Kernel)
+    vars(ipkernel)["sys"] = SysOfAKernel(own)
     app.initialize(argv)
+    vars(ipkernel)["sys"] = sys
     become(app.shell)
     bound()
     app.start()

@@ -90,7 +90,9 @@ class Server:
         """Import everything, then put it out of the garbage collector's sight."""
         self._shell = preload.ShellToCome()
         with preload.as_in_a_kernel(self._shell):
-            skipped = preload.preload((*preload.KERNEL, *self._start["modules"]))
+            skipped = preload.preload(preload.KERNEL)
+            self._own_modules = list(sys.modules)
+            skipped |= preload.preload(self._start["modules"])
         preload.rehearse()
         self._facts = {"zygote": os.getpid(), "skipped": skipped}
         self._added = {name: v for name, v in os.environ.items() if name not in BORN_WITH}
@@ -192,7 +194,7 @@ class Server:
             tell(connection, bound=True)
             connection.close()
 
-        child.run_kernel(request["argv"], self._shell.become, bound)
+        child.run_kernel(request["argv"], self._own_modules, self._shell.become, bound)
         child.leave()
 
     def _abandon(self, kernel: Kernel, connection: socket.socket) -> None:
