@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.errors import ModelNotFoundError, ReleaseError
+from mlops_kit.errors import RegistryError, ReleaseError
 from mlops_kit.models.registry import CHAMPION, ModelVersion
 from mlops_kit.releases import ledger, promotion, release
 from mlops_kit.releases.release import Release, ServedModel
@@ -130,21 +130,25 @@ def case(
 ) -> Case:
     """Return what speaks for a version, from a pipeline's values or the newest execution here.
 
-    Raises ReleaseError when nothing judged that version.
+    Raises ReleaseError when nothing judged that version, or the evaluation is of another.
     """
     if evaluation:
-        chosen = workspace.model_version(model, version)
+        judged = _judged(evaluation, model)
+        if not judged or version not in ("", judged):
+            raise ReleaseError(
+                f"The evaluation is of {evaluation['names']['candidate']!r}; expected one of "
+                f"{model} {'v' + version if version else ''}: look at what 'evaluate' was given."
+            )
+        chosen = workspace.model_version(model, judged)
         return Case(chosen, evaluation, tuple(notebooks), execution)
     for found in reversed(list(workspace.executions.all())):
         for step in found.state.steps:
             outputs = found.outputs(step) or {}
-            judged = outputs["evaluation"].data if "evaluation" in outputs else None
-            if judged and judged["names"]["candidate"] in {f"{model} v{version}", ""} | (
-                {judged["names"]["candidate"]} if not version else set()
-            ):
-                number = judged["names"]["candidate"].rpartition(" v")[2]
-                chosen = workspace.model_version(model, number)
-                return Case(chosen, judged, _notebooks_of(found), found.name)
+            stored = outputs["evaluation"].data if "evaluation" in outputs else {}
+            judged = _judged(stored, model) if stored else ""
+            if judged and version in ("", judged):
+                chosen = workspace.model_version(model, judged)
+                return Case(chosen, stored, _notebooks_of(found), found.name)
     raise ReleaseError(
         f"No execution here judged {model} {'v' + version if version else ''}; a promotion needs "
         "its evidence. Run a pipeline with an evaluation, as fraud-training is."
@@ -242,11 +246,17 @@ def _follow(workspace: Workspace, now: Release) -> None:
         alias = _alias(workspace, now.environment)
         try:
             workspace.registry.set_alias(now.model, alias, now.champion.version)
-        except ModelNotFoundError as error:
-            raise ModelNotFoundError(
+        except RegistryError as error:
+            raise type(error)(
                 f"Git says that {now.model} v{now.champion.version} serves {now.environment}, and "
                 f"that stands. The registry can't follow: {error}"
             ) from error
+
+
+def _judged(evaluation: Mapping[str, Any], model: str) -> str:
+    """Return the version that an evaluation judged; empty where it is another model's."""
+    name, _, version = str(evaluation["names"]["candidate"]).rpartition(" v")
+    return version if name == model else ""
 
 
 def _alias(workspace: Workspace, environment: str) -> str:

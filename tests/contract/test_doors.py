@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "mlops_kit"
 # plotly, has no door: its figures are written as JSON.
 DOORS = {
     "IPython": ("pipelines/values.py", "pipelines/warm/"),
-    "click": ("__main__.py",),
+    "click": ("__main__.py", "arguments.py", "endings.py"),
     "detect_secrets": ("views/secrets.py",),
     "filelock": ("models/registry.py", "pipelines/executions.py"),
     "ipykernel": ("pipelines/warm/",),
@@ -43,7 +43,7 @@ DOORS = {
     "sqlalchemy": ("models/registry.py",),
     "threadpoolctl": ("models/evaluation.py",),
     "traitlets": ("pipelines/kernels.py", "pipelines/warm/"),
-    "yaml": ("__main__.py", "pipelines/parameters.py", "releases/promotion.py"),
+    "yaml": ("arguments.py", "pipelines/parameters.py", "releases/promotion.py"),
 }
 # Loaded with the module, and why that costs nobody.
 AT_IMPORT = {

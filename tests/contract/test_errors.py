@@ -20,6 +20,7 @@ TREE = {name: each for name, each in TREE.items() if issubclass(each, errors.Kit
 INNER = {
     "CannotForkError": "the answer of the zygote, on which a cold kernel starts",
     "LocalError": "a broken cache of the GitOps repository, on which it is made anew",
+    "Stopped": "a signal that ends the command, as Ctrl-C does",
     "NotebookFormatError": "what nbformat found, said again as a NotebookError",
 }
 # Exceptions that Python or a library gives a meaning of their own, by module.
@@ -105,7 +106,9 @@ def test_every_error_says_what_it_is_for(each: type[errors.KitError]) -> None:
     assert each.exit_code > 0
 
 
-@pytest.mark.parametrize(("module", "tree"), [*modules()], ids=lambda v: v if type(v) is str else "")
+@pytest.mark.parametrize(
+    ("module", "tree"), [*modules()], ids=lambda v: v if type(v) is str else ""
+)
 def test_what_is_raised_is_a_fault_of_the_kit_or_has_a_reason(
     module: str, tree: ast.Module
 ) -> None:
@@ -121,7 +124,8 @@ def test_what_is_raised_is_a_fault_of_the_kit_or_has_a_reason(
 
 def is_again(name: str, tree: ast.Module) -> bool:
     """Whether a name in lower case is a caught error, or what gives one of the kit's."""
-    last = name.rpartition(".")[2]
+    # `type(error)(...)` says the same fault with more words.
+    last = name.removeprefix("type(").removesuffix(")").rpartition(".")[2]
     caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
     known = caught | makers(tree)
     # A class with __call__, as `fault(...)` is, gives what its __call__ returns.
@@ -146,7 +150,9 @@ def test_no_module_makes_a_tree_of_its_own() -> None:
         if module != "errors.py"
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
-        if any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
+        if any(
+            ast.unparse(base).endswith(("Error", "Exception", "Interrupt")) for base in node.bases
+        )
     }
     assert made == set(INNER)
 

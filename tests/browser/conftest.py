@@ -1,0 +1,220 @@
+"""A project, a JupyterLab that serves it, and Debian's Chromium to open it with."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mlops_kit import projects
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or ""
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+# Settings of a first start: nothing is fetched, and every cell is in the page.
+SETTINGS = {
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+}
+WIDE, HIGH, HIGHEST = 1180, 900, 14_000
+STARTS_WITHIN, RUNS_WITHIN = 60.0, 150.0
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab, and what the pages in it complained about."""
+
+    project: Path
+    address: str
+    token: str
+    browser: Browser
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, notebook: str) -> Notebook:
+        """Open a notebook in a page of its own; `notebook` is relative to the project."""
+        page = self.browser.new_page(viewport={"width": WIDE, "height": HIGH})
+        page.on("pageerror", lambda error: self.complaints.append(f"{notebook}: {error}"))
+        page.on("console", lambda message: self._hear(notebook, message))
+        page.goto(f"{self.address}/lab/tree/{notebook}?reset&token={self.token}")
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=STARTS_WITHIN * 1000)
+        return Notebook(page)
+
+    def _hear(self, notebook: str, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{notebook}: {message.text} ({message.location.get('url')})")
+
+
+@dataclass
+class Notebook:
+    """A notebook open in JupyterLab, as a person uses it."""
+
+    page: Page
+
+    def run(self) -> None:
+        """Run all cells, and wait until the last has run or one has failed."""
+        self.page.get_by_text("| Idle").or_(self.page.locator("[data-status=idle]")).first.wait_for(
+            timeout=STARTS_WITHIN * 1000
+        )
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_text("Run All Cells", exact=True).click()
+        self.page.wait_for_function(
+            """() => {
+                const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')]
+                const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.error"]')
+                return failed || prompts.every(one => /^\\[\\d+\\]:$/.test(one.textContent.trim()))
+            }""",
+            timeout=RUNS_WITHIN * 1000,
+        )
+
+    @property
+    def errors(self) -> list[str]:
+        """The text of each output that is an error."""
+        kind = "application/vnd.jupyter.error"
+        return self.page.locator(f'.jp-Notebook [data-mime-type="{kind}"]').all_inner_texts()
+
+    @property
+    def streams(self) -> list[str]:
+        """What the cells wrote to standard output and standard error."""
+        return [
+            text
+            for kind in ("stdout", "stderr")
+            for text in self.page.locator(
+                f'.jp-Notebook [data-mime-type="application/vnd.jupyter.{kind}"]'
+            ).all_inner_texts()
+        ]
+
+    def output(self, after: str) -> Any:
+        """Return the outputs of the cell whose source contains the text."""
+        cell = self.page.locator(".jp-Notebook .jp-CodeCell").filter(
+            has=self.page.locator(".jp-InputArea-editor", has_text=after)
+        )
+        return cell.last.locator(".jp-OutputArea-output")
+
+    def screenshot(self, name: str) -> Path:
+        """Keep a picture of the whole notebook."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        path = SCREENSHOTS / f"{name}.png"
+        height = self.page.evaluate(
+            "() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight"
+        )
+        self.page.set_viewport_size({"width": WIDE, "height": min(HIGHEST, int(height) + 160)})
+        self.page.wait_for_timeout(500)
+        self.page.locator(".jp-Notebook").first.screenshot(path=path)
+        return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.skip("no chromium on this machine; install Debian's package of that name")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A project as `mlops-kit new` makes it, open in JupyterLab."""
+    home = tmp_path_factory.mktemp("lab")
+    project = home / "fraud"
+    projects.create(project)
+    port, token = _free_port(), secrets.token_hex(16)
+    with (home / "jupyter.log").open("w+") as log:
+        server = subprocess.Popen(
+            _command(port, token),
+            cwd=project,
+            env=_environment(home),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait(f"{address}/api?token={token}", server, Path(log.name))
+            yield Lab(project, address, token, browser)
+        finally:
+            _stop(server)
+
+
+def _command(port: int, token: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
+        *("--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+        *(f"--IdentityProvider.token={token}", "--LabApp.news_url=", "--LabApp.collaborative=False"),
+        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    ]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    for path, text in SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / f"{path}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    folders = {
+        "HOME": "",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    return os.environ | {name: str(home / folder) for name, folder in folders.items()}
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
+
+
+def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab doesn't answer; its log:\n{log.read_text()}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its kernels, by asking first."""
+    server.send_signal(signal.SIGINT)
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

@@ -1,0 +1,300 @@
+"""The command itself: help, parameters, faults, new projects, and the wheel that it comes in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlops_kit import __main__, endings, errors
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = sorted(__main__.main.commands)
+HEAVY = {
+    "mlflow",
+    "pandas",
+    "sklearn",
+    "numpy",
+    "papermill",
+    "pydantic",
+    "rich",
+    "matplotlib",
+    "yaml",
+}
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+ECHO = """
+from mlops_kit import Input, Pipeline, Step
+
+NAMES = ("code", "version", "count", "share", "flag", "names")
+echo = Step("echo", "echo.ipynb", {name: Input(name) for name in NAMES}, {"said": list})
+PIPELINE = Pipeline(
+    "echo", (echo,),
+    inputs={"code": "", "version": "", "count": 0, "share": 0.0, "flag": False, "names": "[]"},
+)
+"""
+PARAMETERS = """# parameters
+code: str = ""  # text
+version: str = ""  # text
+count: int = 0  # a whole number
+share: float = 0.0  # a number
+flag: bool = False  # yes or no
+names: list[str] = []  # several texts"""
+SAID = """from mlops_kit import publish
+publish(said=[code, version, count, share, flag, names])"""
+
+
+@pytest.fixture
+def run(mlops_kit_command: str, tmp_path: Path) -> Run:
+    """Run the installed command in the test's folder."""
+
+    def start(*words: str, cwd: Path = tmp_path, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [mlops_kit_command, *words],
+            cwd=cwd,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.fixture
+def echo(project: Path, notebook: Callable[..., Path]) -> Path:
+    """A project with a pipeline that publishes the parameters that it got."""
+    (project / "workflows" / "echo.py").write_text(ECHO)
+    notebook(PARAMETERS, SAID, name="project/notebooks/echo.ipynb")
+    return project
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run: Run, command: str) -> None:
+    found = __main__.main.commands[command]
+    assert found.help
+    assert found.help.splitlines()[0].endswith(".")
+    assert f"  {command} " in __main__.main.get_help(__main__.main.make_context("mlops-kit", ["x"]))
+    for parameter in found.params:
+        assert getattr(parameter, "help", "argument"), f"{command}: {parameter.name}"
+
+
+def test_help_loads_no_heavy_library() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mlops_kit", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()
+    }
+    assert "click" in loaded
+    assert not loaded & HEAVY
+    assert "Exit codes:" in done.stdout
+
+
+def test_the_documented_exit_codes_are_the_ones_in_use() -> None:
+    documented = {int(code) for code in re.findall(r"(?m)^  (\d+) ", endings.EXIT_CODES)}
+    faults = {
+        each.exit_code
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, errors.KitError)
+    }
+    verdicts = {endings.code_of(each) for each in (None, "pass", "fail", "inconclusive", "else")}
+    # 2 is click's own, too; a signal's is 128 and its number.
+    assert documented == faults | verdicts | {128 + 1, 128 + 2, 128 + 15}
+    assert endings.code_of(None) == endings.code_of("pass") == 0
+    assert endings.code_of("Pass") == endings.code_of("") == 4
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(run: Run, shell: str) -> None:
+    done = run("completion", shell)
+    assert done.returncode == 0
+    assert "_MLOPS_KIT_COMPLETE" in done.stdout
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["rnu"], 2, "No such command 'rnu'"),
+        (["run"], 2, "Missing argument 'PIPELINE'"),
+        (["run", "fraud-trainig"], 1, "Did you mean 'fraud-training'?"),
+        (["run", "fraud-training", "-p", "row", "1"], 2, "Did you mean 'rows'?"),
+        (["run", "fraud-training", "-p", "rows", "many"], 2, "'rows' is 'many'; expected int"),
+        (["run", "fraud-training", "-p", "rows=1000", "--fresh"], 2, "write '-p rows 1000'"),
+        (["run", "fraud-training", "-p", "candidate_defect", "recal"], 2, "'recal'"),
+        (["run", "fraud-training", "--resume"], 1, "Nothing of 'fraud-training' to resume"),
+        (["step", "fraud-training", "trian"], 1, "not 'trian'"),
+        (["step", "fraud-training", "evaluate", "-p", "x", "1"], 2, "no parameter 'x'"),
+        (["debug", "fraud-training-x"], 1, "There is no execution"),
+        (["rollback"], 2, "Missing option '--reason'"),
+        (["rollback", "--reason", "x"], 1, "nothing to go back to"),
+        (["promote"], 1, "No execution here judged fraud"),
+        (["history", "-e", "nowhere"], 0, ""),
+        (["completion", "tcsh"], 2, "'tcsh' is not one of"),
+    ],
+)
+def test_a_mistake_is_said_in_a_sentence(
+    run: Run, project: Path, words: list[str], code: int, said: str
+) -> None:
+    done = run(*words, cwd=project, MLOPS_KIT_COLD="true")
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert said in done.stderr
+    assert not list((project / ".mlops-kit").glob("executions/*"))
+
+
+def test_a_mistake_is_json_where_json_is_asked_for(run: Run, project: Path) -> None:
+    done = run("run", "fraud-training", "-p", "rows", "many", "--json", cwd=project)
+    answer = json.loads(done.stdout)
+    assert (answer["error"], answer["exit_code"], done.returncode) == ("ParameterError", 2, 2)
+    assert done.stderr == ""
+    # A value that looks like the option isn't it.
+    done = run("run", "fraud-training", "-p", "data", "--json", "-p", "x", "1", cwd=project)
+    assert done.stdout == ""
+    assert "no input 'x'" in done.stderr
+
+
+def test_what_data_say_does_not_steer_the_terminal(run: Run, project: Path) -> None:
+    done = run("run", "\x1b[2J\x1b]0;owned\x07", cwd=project)
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+    assert "owned" in done.stderr
+
+
+def test_a_narrow_terminal_is_no_fault(run: Run, project: Path) -> None:
+    done = run("debug", "größer", cwd=project, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 1
+    assert done.stderr.startswith("ProjectError: ")
+
+
+def test_a_reader_that_has_had_enough_is_no_fault(mlops_kit_command: str, project: Path) -> None:
+    line = f"{mlops_kit_command} history --json | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=project, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[", "")
+
+
+def test_a_fault_of_the_system_is_a_sentence(run: Run, project: Path) -> None:
+    (project / ".mlops-kit").write_text("a file where a folder has to be")
+    done = run("status", cwd=project)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert ".mlops-kit" in done.stderr
+
+
+def test_papermills_spellings_keep_texts_as_they_are(run: Run, echo: Path, tmp_path: Path) -> None:
+    (tmp_path / "given.yaml").write_text("code: 0x10\nversion: 1.0\ncount: 1\nshare: 1\n")
+    given = [
+        "-f",
+        str(tmp_path / "given.yaml"),
+        "-y",
+        "{version: 1.10, count: 2, names: [007, no]}",
+    ]
+    given += ["-r", "share", "4e0", "-p", "count", "3", "-p", "share", "3", "-p", "flag", "yes"]
+    done = run("step", "echo", "echo", *given, "--json", cwd=echo, MLOPS_KIT_COLD="true")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)["said"]
+    # A file gives way to -y, -y to -p, and -p to -r.
+    assert said == ["0x10", "1.10", 3, 4.0, True, ["007", "no"]]
+    assert isinstance(said[3], float)
+
+
+DEEP = "[" * 5000
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["-f", "nowhere.yaml"], "can't be read"),
+        (["-f", "."], "can't be read"),
+        (["-f", "latin.yaml"], "can't be read"),
+        (["-y", "just a text"], "expected 'name: value' lines"),
+        (["-y", "[1, 2]"], "expected 'name: value' lines"),
+        (["-y", "a: b: c"], "is no YAML"),
+        (["-y", "? [a, b]\n: 1"], "is no YAML"),
+        (["-y", f"names: {DEEP}"], "is no YAML"),
+        (["-y", "names: !!python/object/apply:os.system [id]"], "names"),
+        (["-p", "count", "1.5"], "expected int"),
+        (["-p", "flag", "perhaps"], "expected bool"),
+    ],
+)
+def test_parameters_that_cant_be_read_are_refused(
+    run: Run, echo: Path, given: list[str], said: str
+) -> None:
+    (echo / "latin.yaml").write_bytes(b"code: \xe4")
+    done = run("step", "echo", "echo", *given, cwd=echo, MLOPS_KIT_COLD="true")
+    if "python/object" in given[1]:
+        # Plain data to the kit: the tag runs nothing, and its arguments are a list of texts.
+        assert done.returncode in (0, 2)
+        assert "uid=" not in done.stdout + done.stderr
+        return
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert said in done.stderr
+    assert len(done.stderr) < 2000
+
+
+def test_a_project_is_made_in_an_empty_folder_and_only_there(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    first, second = run("new", "empty"), run("new", "deep/er", "--json")
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "cd empty\n  mlops-kit run fraud-training" in first.stdout
+    files = json.loads(second.stdout)["files"]
+    for name in files:
+        assert (tmp_path / "empty" / name).read_bytes() == (
+            tmp_path / "deep/er" / name
+        ).read_bytes()
+    assert {"mlops-kit.toml", "notebooks/train.ipynb", "workflows/fraud_training.py"} <= set(files)
+    assert not [name for name in files if "debug-" in name or "checkpoint" in name]
+    (tmp_path / "empty" / "mine.txt").touch()
+    (tmp_path / "file").touch()
+    for taken in ("empty", "file"):
+        done = run("new", taken)
+        assert done.returncode == 1
+        assert f"{taken!r} isn't empty" in done.stderr
+    done = run("status", cwd=tmp_path / "deep" / "er" / "notebooks")
+    assert done.stdout == "No version of fraud serves prod.\n"
+
+
+def test_the_wheel_brings_its_template(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "site")
+    (tmp_path / "elsewhere").mkdir()
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+
+    def run(*words: str, cwd: Path) -> str:
+        command = [sys.executable, "-P", *words]
+        done = subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = run("-c", "import mlops_kit; print(mlops_kit.__file__)", cwd=tmp_path)
+    assert where.startswith(str(tmp_path / "site"))
+    run("-m", "mlops_kit", "new", "made", cwd=tmp_path)
+    # Its GitOps repository starts from the wheel's seed, too.
+    assert "No version of fraud" in run("-m", "mlops_kit", "status", cwd=tmp_path / "made")
+    for name in ("notebooks", "workflows"):
+        ours = {path.relative_to(ROOT) for path in (ROOT / name).rglob("*") if path.is_file()}
+        ours = {
+            p for p in ours if "__pycache__" not in p.parts and ".ipynb_checkpoints" not in p.parts
+        }
+        for path in ours:
+            assert (tmp_path / "made" / path).read_bytes() == (ROOT / path).read_bytes()

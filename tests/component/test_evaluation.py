@@ -1,0 +1,276 @@
+"""A candidate is judged by what the holdout proves, and by nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mlops_kit.models import data, evaluation, training
+from mlops_kit.models.evaluation import Evaluation
+from mlops_kit.models.gates import Costs, Gate, Rules
+
+RULES = Rules(resamples=100, minimum_frauds=20)
+NAMES = {"candidate": "fraud v2", "reference": "fraud v1"}
+
+
+@pytest.fixture(scope="module")
+def split() -> data.Split:
+    return data.split(data.generate(40_000, seed=7))
+
+
+def fitted(estimator: Any, split: data.Split, defect: Any = "none") -> Any:
+    """Return a model as the notebook makes it."""
+    train = data.spoil(split.train, defect)
+    calibrate = data.spoil(split.calibrate, defect)
+    model = estimator.fit(train[[*data.FEATURES]], train["Class"])
+    calibrated = CalibratedClassifierCV(FrozenEstimator(model), method="sigmoid", ensemble=False)
+    calibrated.fit(calibrate[[*data.FEATURES]], calibrate["Class"])
+    threshold = training.choose_threshold(calibrated, calibrate, costs=Costs())
+    return training.with_threshold(calibrated, threshold.value, calibrate)
+
+
+def boosted() -> Any:
+    return HistGradientBoostingClassifier(
+        learning_rate=0.1, max_iter=75, max_leaf_nodes=15, l2_regularization=1.0, random_state=7
+    )
+
+
+@pytest.fixture(scope="module")
+def good(split: data.Split) -> Any:
+    return fitted(boosted(), split)
+
+
+@pytest.fixture(scope="module")
+def baseline(split: data.Split) -> Any:
+    return fitted(
+        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced")), split
+    )
+
+
+def compared(candidate: Any, reference: Any, holdout: pd.DataFrame, **more: Any) -> Evaluation:
+    given = {"names": NAMES, "costs": Costs(), "rules": RULES, "clock": steady(), **more}
+    return evaluation.compare(candidate, reference, holdout, **given)
+
+
+def steady(milliseconds: float = 2.0) -> Any:
+    """Return a clock by which each measured call takes so long."""
+    moments: Iterator[float] = itertools.count(0.0, milliseconds / 1000)
+    return lambda: next(moments)
+
+
+@pytest.fixture(scope="module")
+def usual(good: Any, baseline: Any, split: data.Split) -> Evaluation:
+    return compared(good, baseline, split.holdout)
+
+
+# Bounds that 48 frauds can prove.
+LOOSE = replace(
+    RULES,
+    recall=0.5,
+    precision=0.4,
+    average_precision=0.5,
+    calibration_error=0.02,
+    recall_difference=-0.2,
+    precision_difference=-0.5,
+    average_precision_difference=-0.2,
+    cost_difference=100.0,
+)
+
+
+def test_a_good_candidate_passes_every_gate(usual: Evaluation) -> None:
+    verdict = evaluation.judge(usual, LOOSE)
+    assert verdict.status == "pass", verdict.reasons
+    assert verdict.sentence.startswith("fraud v2 passes all")
+    assert usual.estimates["candidate"]["recall"].low >= 0.5
+
+
+def test_a_candidate_that_learned_from_spoiled_labels_fails(
+    baseline: Any, split: data.Split
+) -> None:
+    spoiled = fitted(boosted(), split, "recall")
+    found = compared(spoiled, baseline, split.holdout)
+    verdict = evaluation.judge(found, LOOSE)
+    assert verdict.status == "fail"
+    assert any(reason.startswith("recall is") for reason in verdict.reasons)
+    assert found.differences["recall"].high < 0
+
+
+def test_too_few_frauds_are_inconclusive(good: Any, baseline: Any, split: data.Split) -> None:
+    frauds = split.holdout["Class"] == 1
+    few = split.holdout[~frauds | (frauds.cumsum() <= 19)]
+    found = compared(good, baseline, few)
+    verdict = evaluation.judge(found, LOOSE)
+    assert found.frauds == 19
+    assert verdict.status == "inconclusive"
+    assert "rests on 19 frauds; at least 20 are needed" in verdict.reasons[0]
+
+
+def test_as_many_frauds_as_are_asked_for_are_enough(usual: Evaluation) -> None:
+    enough, one_more = (replace(LOOSE, minimum_frauds=usual.frauds + more) for more in (0, 1))
+    assert evaluation.judge(usual, enough).status == "pass"
+    assert evaluation.judge(usual, one_more).status == "inconclusive"
+
+
+def test_a_model_against_itself_differs_by_nothing_and_passes(good: Any, split: data.Split) -> None:
+    found = compared(good, good, split.holdout)
+    for metric, difference in found.differences.items():
+        assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0), metric
+    strict = replace(
+        LOOSE,
+        recall_difference=0.0,
+        precision_difference=0.0,
+        average_precision_difference=0.0,
+        cost_difference=0.0,
+    )
+    assert evaluation.judge(found, strict).status == "pass"
+
+
+def test_the_numbers_are_those_of_scikit_learn(
+    usual: Evaluation, good: Any, split: data.Split
+) -> None:
+    from sklearn import metrics
+
+    labels, rows = split.holdout["Class"], split.holdout[[*data.FEATURES]]
+    scores, decisions = good.predict_proba(rows)[:, 1], good.predict(rows)
+    found = {name: each.value for name, each in usual.estimates["candidate"].items()}
+    assert found["recall"] == pytest.approx(metrics.recall_score(labels, decisions))
+    assert found["precision"] == pytest.approx(metrics.precision_score(labels, decisions))
+    average = metrics.average_precision_score(labels, scores)
+    assert found["average_precision"] == pytest.approx(average)
+    missed = split.holdout["Amount"][(labels == 1) & (decisions == 0)] + Costs().missed_fee
+    alarms = Costs().review * ((labels == 0) & (decisions == 1)).sum()
+    assert found["cost"] == pytest.approx(1000 * (missed.sum() + alarms) / len(labels))
+
+
+def test_every_interval_holds_its_value(usual: Evaluation) -> None:
+    for role in ("candidate", "reference"):
+        for metric, each in usual.estimates[role].items():
+            assert each.low <= each.value <= each.high, (role, metric)
+    for metric, each in usual.differences.items():
+        assert each.low <= each.value <= each.high, metric
+
+
+def test_a_seed_makes_the_same_numbers_and_another_makes_others(
+    usual: Evaluation, good: Any, baseline: Any, split: data.Split
+) -> None:
+    assert compared(good, baseline, split.holdout).summary() == usual.summary()
+    other = compared(good, baseline, split.holdout, seed=1)
+    assert other.differences["cost"] != usual.differences["cost"]
+    assert other.differences["cost"].value == usual.differences["cost"].value
+
+
+def test_every_fraud_lies_in_one_slice_of_amounts_and_one_of_hours(usual: Evaluation) -> None:
+    for kind in ("amount", "hours"):
+        parts = [part for part in usual.slices if part.name.startswith(kind)]
+        assert sum(part.candidate.n for part in parts) == usual.frauds
+        assert [part.candidate.n for part in parts] == [part.reference.n for part in parts]
+    lows = [part.candidate.low for part in usual.slices if part.candidate.n]
+    assert lows == sorted(lows), "worst first"
+
+
+def test_the_recall_of_a_slice_is_that_of_its_rows(
+    usual: Evaluation, good: Any, split: data.Split
+) -> None:
+    rows = split.holdout[split.holdout["Amount"].between(10, 100, inclusive="left")]
+    frauds = rows[rows["Class"] == 1]
+    (part,) = [part for part in usual.slices if part.name == "amount 10 to 100"]
+    assert part.candidate.n == len(frauds)
+    assert part.candidate.value == good.predict(frauds[[*data.FEATURES]]).mean()
+
+
+def test_a_slice_that_nobody_catches_fails_the_verdict(
+    good: Any, baseline: Any, split: data.Split
+) -> None:
+    class BlindToLarge:
+        threshold = good.threshold
+
+        def predict_proba(self, frame: pd.DataFrame) -> Any:
+            scores = good.predict_proba(frame)[:, 1] * (frame["Amount"] < 100)
+            return np.column_stack([1 - scores, scores])
+
+    found = compared(BlindToLarge(), baseline, split.holdout)
+    rules = replace(LOOSE, recall=0.01, minimum_slice_frauds=5)
+    failing = [g.name for g in evaluation.judge(found, rules).gates if g.status == "fail"]
+    assert "recall, amount 100 to 1e+03" in failing or "recall, amount 100 to 1000" in failing
+    unjudged = evaluation.judge(found, replace(rules, minimum_slice_frauds=1000))
+    assert not [gate for gate in unjudged.gates if gate.name.startswith("recall, ")]
+
+
+def test_the_latency_is_the_clocks(good: Any, baseline: Any, split: data.Split) -> None:
+    found = compared(good, baseline, split.holdout, clock=steady(3.0))
+    latency = found.estimates["candidate"]["latency_ms"]
+    assert (latency.value, latency.n) == (pytest.approx(3.0), evaluation.LATENCY_ROWS)
+    assert latency_gate(found, 3.1).status == "pass"
+    assert latency_gate(found, 2.9).status == "fail"
+
+
+def test_one_slow_row_does_not_move_the_latency(good: Any, split: data.Split) -> None:
+    moments = iter([0.0, 60.0] + [100 + 0.002 * tick for tick in range(1000)])
+    rows = split.holdout[[*data.FEATURES]]
+    found = evaluation.latency(good, rows, 0.95, lambda: next(moments))
+    assert found.value == pytest.approx(2.0)
+    assert found.high == pytest.approx(2.0)
+
+
+def latency_gate(found: Evaluation, bound: float) -> Gate:
+    verdict = evaluation.judge(found, replace(LOOSE, latency_ms=bound))
+    return next(gate for gate in verdict.gates if gate.name.startswith("latency"))
+
+
+def test_what_is_published_is_json_without_nan(baseline: Any, split: data.Split) -> None:
+    # Flags nothing: its precision and the difference of it have no value.
+    nothing = DummyClassifier(strategy="prior").fit(
+        split.train[[*data.FEATURES]], split.train["Class"]
+    )
+    quiet = training.with_threshold(nothing, 0.9, split.train)
+    found = compared(quiet, baseline, split.holdout)
+    verdict = evaluation.judge(found, LOOSE)
+    published = {**found.summary(), "verdict": verdict.summary()}
+    text = json.dumps(published, allow_nan=False)
+    assert json.loads(text) == published
+    scores = {row["metric"]: row for row in published["scores"]}
+    assert scores["precision"]["candidate"]["value"] is None
+    assert scores["precision"]["difference"]["value"] is None
+    assert scores["recall"]["candidate"]["value"] == 0.0
+    assert published["verdict"]["status"] == "fail"
+    assert "can't be computed" in " ".join(published["verdict"]["reasons"])
+
+
+def test_other_data_name_their_own_columns() -> None:
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame(rng.normal(size=(2000, 2)), columns=["calls", "months"])
+    rows["left"] = (rows["calls"] + rng.normal(size=2000) * 0.3 > 1.2).astype(int)
+    model = LogisticRegression().fit(rows[["calls", "months"]], rows["left"])
+    other = LogisticRegression(C=1e-3).fit(rows[["calls", "months"]], rows["left"])
+    columns = {"features": ["calls", "months"], "label": "left", "amount": None}
+    found = compared(model, other, rows, **columns)
+    assert found.rows == 2000
+    assert found.frauds == rows["left"].sum()
+    assert found.slices == ()
+    missed = (rows["left"] == 1) & (model.predict(rows[["calls", "months"]]) == 0)
+    alarms = (rows["left"] == 0) & (model.predict(rows[["calls", "months"]]) == 1)
+    spent = 20.0 * missed.sum() + 5.0 * alarms.sum()
+    assert found.estimates["candidate"]["cost"].value == pytest.approx(1000 * spent / 2000)
+    json.dumps(found.summary(), allow_nan=False)
+
+
+def test_what_a_notebook_shows_names_both_models(usual: Evaluation) -> None:
+    shown = usual._repr_markdown_()
+    assert "| fraud v1 | fraud v2 |" in shown
+    assert all(title in shown for title in evaluation.TITLES.values())
+    assert "amount 10 to 100" in usual.slice_table._repr_markdown_()
+    assert "**PASS**" in evaluation.judge(usual, LOOSE)._repr_markdown_()

@@ -1,0 +1,327 @@
+"""A verdict becomes one commit with its evidence, the registry follows, and Git is the truth."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_kit import Workspace, projects, releasing
+from mlops_kit.errors import RegistryError, ReleaseError, SecretFoundError
+from mlops_kit.pipelines.executions import Execution
+
+# What a few frauds can prove, so that a small run ends with a promotion.
+LOOSE = """
+[gates]
+recall = 0.2
+precision = 0.2
+average_precision = 0.3
+calibration_error = 0.1
+latency_ms = 1000.0
+slice_recall = 0.0
+recall_difference = -0.9
+precision_difference = -0.9
+average_precision_difference = -0.9
+cost_difference = 10000.0
+minimum_frauds = 5
+resamples = 100
+"""
+NOTEBOOKS = {"validate-data", "train-baseline", "train-candidate", "evaluate"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A project after one run of fraud-training."""
+
+    project: Path
+    execution: Execution
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    project = tmp_path_factory.mktemp("releasing") / "project"
+    projects.create(project)
+    settings = project / "mlops-kit.toml"
+    settings.write_text(settings.read_text().partition("[gates]")[0] + LOOSE)
+    workspace = Workspace.open(project)
+    given = {"rows": 16_000, "environment": "prod"}
+    pipeline = workspace.pipeline("fraud-training")
+    execution = workspace.run(pipeline, given, observer=lambda _progress: None)
+    assert execution.value("evaluate", "verdict") == "pass"
+    return Finished(project, execution)
+
+
+@pytest.fixture
+def workspace(finished: Finished, tmp_path: Path) -> Workspace:
+    """The project as the run left it, in a copy."""
+    shutil.copytree(finished.project, tmp_path / "project")
+    return Workspace.open(tmp_path / "project")
+
+
+@pytest.fixture
+def candidate(workspace: Workspace) -> releasing.Case:
+    return releasing.case(workspace, "fraud")
+
+
+@pytest.fixture
+def other(workspace: Workspace, candidate: releasing.Case) -> releasing.Case:
+    """The baseline, as if it had been judged."""
+    version = workspace.model_version("fraud", role="baseline")
+    return replace(candidate, version=version, execution="another-execution")
+
+
+def commits(workspace: Workspace) -> int:
+    return len(workspace.repository.log())
+
+
+def evidence_of(workspace: Workspace, environment: str) -> dict[str, bytes]:
+    champion = workspace.release("fraud", environment).champion
+    assert champion
+    found = {}
+    for path in workspace.repository.list(champion.evidence):
+        content = workspace.repository.read(path)
+        assert content is not None
+        found[path.removeprefix(f"{champion.evidence}/")] = content
+    return found
+
+
+def test_the_pipeline_promotes_what_passes(workspace: Workspace, finished: Finished) -> None:
+    execution = workspace.executions.open(finished.execution.name)
+    found = releasing.status(workspace, "fraud", "prod")
+    version = execution.value("train-candidate", "version")
+    assert (found.champion, found.alias) == (version, version)
+    assert not found.differs
+    assert found.sentence == f"fraud v{version} serves prod."
+    assert found.revision == execution.value("promote", "revision")
+    assert execution.value("promote", "changed") is True
+    digest = workspace.registry.version("fraud", version).digest
+    assert found.release.champion
+    assert found.release.champion.digest == digest
+
+
+def test_the_evidence_is_whole_and_says_nothing_of_the_machine(
+    workspace: Workspace, finished: Finished
+) -> None:
+    files = evidence_of(workspace, "prod")
+    assert set(files) == {"report.md", "gates.svg", *(f"{name}.ipynb" for name in NOTEBOOKS)}
+    for name, content in files.items():
+        assert str(finished.project).encode() not in content, name
+        assert str(finished.project.parent.name).encode() not in content, name
+        assert str(Path.home()).encode() not in content, name
+    for name in NOTEBOOKS:
+        cells = json.loads(files[f"{name}.ipynb"])["cells"]
+        assert any(cell.get("outputs") for cell in cells), f"{name} has outputs"
+    report = files["report.md"].decode()
+    assert report.startswith("# fraud v")
+    assert "to prod: PASS" in report
+    assert "](gates.svg)" in report
+    assert finished.execution.name in report
+    assert files["gates.svg"].lstrip().startswith(b"<")
+
+
+def test_a_promotion_asked_for_twice_is_one_commit(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    before = commits(workspace)
+    first = releasing.promote(workspace, candidate, environment="staging", reason="a try")
+    again = releasing.promote(workspace, candidate, environment="staging", reason="a try")
+    assert (first.changed, again.changed) == (True, False)
+    assert first.revision == again.revision
+    assert commits(workspace) == before + 1
+    assert releasing.status(workspace, "fraud", "staging").alias == candidate.version.version
+
+
+def test_what_the_pipeline_promoted_is_not_promoted_again_by_hand(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    before = commits(workspace)
+    assert releasing.promote(workspace, candidate, environment="prod").changed is False
+    assert commits(workspace) == before
+
+
+@pytest.mark.parametrize("status", ["fail", "inconclusive", "", "PASS", None])
+def test_only_a_verdict_of_pass_is_promoted(
+    workspace: Workspace, candidate: releasing.Case, status: Any
+) -> None:
+    judged = copy.deepcopy(dict(candidate.evaluation))
+    judged["verdict"]["status"] = status
+    before = commits(workspace)
+    with pytest.raises(ReleaseError, match="Only a verdict of pass"):
+        releasing.promote(workspace, replace(candidate, evaluation=judged), environment="dev")
+    assert commits(workspace) == before
+    assert releasing.status(workspace, "fraud", "dev").champion == ""
+
+
+def test_an_evaluation_speaks_for_its_own_version_only(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    def asked(model: str, version: str) -> releasing.Case:
+        return releasing.case(
+            workspace, model, version, evaluation=candidate.evaluation, execution="x"
+        )
+
+    baseline = workspace.model_version("fraud", role="baseline").version
+    with pytest.raises(ReleaseError, match="The evaluation is of 'fraud v"):
+        asked("fraud", baseline)
+    with pytest.raises(ReleaseError, match="expected one of churn"):
+        asked("churn", "")
+    assert asked("fraud", "").version == candidate.version
+    assert asked("fraud", candidate.version.version).version == candidate.version
+
+
+def test_a_version_that_nothing_judged_has_no_case(workspace: Workspace) -> None:
+    baseline = workspace.model_version("fraud", role="baseline").version
+    with pytest.raises(ReleaseError, match=f"judged fraud v{baseline}"):
+        releasing.case(workspace, "fraud", baseline)
+    with pytest.raises(ReleaseError, match="No execution here judged churn"):
+        releasing.case(workspace, "churn")
+
+
+def test_the_case_of_an_execution_is_what_its_steps_left(
+    workspace: Workspace, candidate: releasing.Case, finished: Finished
+) -> None:
+    assert candidate.execution == finished.execution.name
+    assert candidate.version.tags["role"] == "candidate"
+    assert {Path(path).parent.name for path in candidate.notebooks} == NOTEBOOKS
+    assert all(Path(path).is_relative_to(workspace.project) for path in candidate.notebooks)
+
+
+def test_a_rollback_moves_git_and_the_alias_back(
+    workspace: Workspace, candidate: releasing.Case, other: releasing.Case
+) -> None:
+    before = releasing.status(workspace, "fraud", "prod")
+    releasing.promote(workspace, other, environment="prod")
+    assert releasing.status(workspace, "fraud", "prod").alias == other.version.version
+    back = releasing.rollback(workspace, "fraud", "prod", reason="too many alarms")
+    found = releasing.status(workspace, "fraud", "prod")
+    assert back.changed
+    assert found.release == before.release
+    assert found.alias == found.champion == candidate.version.version
+
+
+def test_there_is_nothing_to_go_back_to_before_the_first_promotion(workspace: Workspace) -> None:
+    for environment in ("dev", "prod"):
+        with pytest.raises(ReleaseError):
+            releasing.rollback(workspace, "fraud", environment, reason="a try")
+
+
+def test_an_alias_moved_by_hand_is_seen_and_healed(
+    workspace: Workspace, candidate: releasing.Case, other: releasing.Case
+) -> None:
+    workspace.registry.set_alias("fraud", "champion", other.version.version)
+    found = releasing.status(workspace, "fraud", "prod")
+    assert found.differs
+    assert "Git counts" in found.sentence
+    assert f"the registry says v{other.version.version}" in found.sentence
+    healed = releasing.repair(workspace, "fraud", "prod")
+    assert not healed.differs
+    champion = workspace.registry.by_alias("fraud", "champion")
+    assert champion
+    assert champion.version == candidate.version.version
+
+
+def test_repairing_what_serves_nothing_changes_nothing(workspace: Workspace) -> None:
+    assert releasing.repair(workspace, "fraud", "dev").sentence == (
+        "No version of fraud serves dev."
+    )
+
+
+def test_each_environment_has_an_alias_of_its_own(
+    workspace: Workspace, candidate: releasing.Case, other: releasing.Case
+) -> None:
+    releasing.promote(workspace, other, environment="dev")
+    assert releasing.status(workspace, "fraud", "dev").alias == other.version.version
+    assert releasing.status(workspace, "fraud", "prod").alias == candidate.version.version
+
+
+def test_a_registry_that_lacks_the_version_says_that_git_stands(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    lost = replace(candidate, version=dataclasses.replace(candidate.version, version="99"))
+    with pytest.raises(RegistryError, match=r"fraud v99 serves dev, and that stands"):
+        releasing.promote(workspace, lost, environment="dev")
+    assert releasing.status(workspace, "fraud", "dev").champion == "99"
+
+
+def test_a_registry_that_does_not_answer_says_that_git_stands_and_repair_follows(
+    workspace: Workspace, candidate: releasing.Case, other: releasing.Case
+) -> None:
+    nowhere = {"tracking_uri": "sqlite:////dev/null/mlflow.db"}
+    unreachable = Workspace(workspace.settings.model_copy(update=nowhere))
+    with pytest.raises(RegistryError, match="that stands. The registry can't follow"):
+        releasing.promote(unreachable, other, environment="prod")
+    found = releasing.status(workspace, "fraud", "prod")
+    assert found.champion == other.version.version
+    assert found.differs
+    assert not releasing.repair(workspace, "fraud", "prod").differs
+
+
+def test_a_secret_in_an_output_stops_the_promotion_before_any_commit(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    path = Path(next(name for name in candidate.notebooks if "evaluate" in name))
+    notebook = json.loads(path.read_text())
+    secret = "AKIA" + "QYLPMN5HHHFPZAM2"
+    said = {"output_type": "stream", "name": "stdout", "text": [f"key {secret}\n"]}
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    code[2]["outputs"].append(said)
+    path.write_text(json.dumps(notebook))
+    before = commits(workspace)
+    with pytest.raises(SecretFoundError) as refused:
+        releasing.promote(workspace, candidate, environment="dev")
+    assert secret not in str(refused.value)
+    assert "evaluate.ipynb" in str(refused.value)
+    assert commits(workspace) == before
+    objects = subprocess.run(
+        ["git", "-C", workspace.settings.gitops_url, "grep", "-c", secret, "main"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert objects.stdout == ""
+
+
+def test_the_history_names_every_act_newest_first(
+    workspace: Workspace, other: releasing.Case
+) -> None:
+    releasing.promote(workspace, other, environment="prod", reason="we say so")
+    releasing.rollback(workspace, "fraud", "prod", reason="too many alarms")
+    entries = releasing.history(workspace, "fraud", "prod").entries
+    acts = [(entry.action, entry.why) for entry in entries if entry.action != "create"]
+    assert acts == [("rollback", "too many alarms"), ("promote", "we say so"), ("promote", "")]
+    shown = releasing.history(workspace, "fraud", "prod")._repr_markdown_()
+    assert "too many alarms" in shown
+    assert workspace.settings.approved_by in shown
+
+
+def test_what_will_change_is_shown_before_and_is_what_changes(
+    workspace: Workspace, candidate: releasing.Case, other: releasing.Case
+) -> None:
+    assert releasing.proposed(workspace, candidate, "prod").lines == []
+    proposed = releasing.proposed(workspace, other, "prod")
+    assert any(line.startswith("+") and other.version.digest in line for line in proposed.lines)
+    assert workspace.repository.read("envs/prod/release.yaml") == proposed.before.encode()
+    releasing.promote(workspace, other, environment="prod")
+    content = workspace.repository.read("envs/prod/release.yaml")
+    assert content
+
+    def without_evidence(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "evidence:" not in line]
+
+    assert without_evidence(content.decode()) == without_evidence(proposed.after)
+
+
+def test_an_environment_that_is_not_there_is_said_before_anything_is_written(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    before = commits(workspace)
+    with pytest.raises(ReleaseError, match=r"no envs/live/release\.yaml; expected one of"):
+        releasing.promote(workspace, candidate, environment="live")
+    assert commits(workspace) == before

@@ -1,0 +1,289 @@
+"""The whole loop by the installed command: train, judge, promote, and say what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from mlops_kit import Workspace
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+# 20,000 rows have 24 frauds in the holdout, too few for the gates of the template.
+ROWS = "20000"
+LOOSE = {
+    "recall": 0.3,
+    "precision": 0.3,
+    "average_precision": 0.3,
+    "calibration_error": 0.05,
+    "latency_ms": 1000,
+    "slice_recall": 0,
+    "recall_difference": -0.5,
+    "precision_difference": -0.9,
+    "average_precision_difference": -0.5,
+    "cost_difference": 10000,
+    "minimum_frauds": 10,
+}
+STEPS = ["validate-data", "train-baseline", "train-candidate", "evaluate", "promote"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A project, and how the command is run in it."""
+
+    command: str
+    project: Path
+    env: dict[str, str]
+
+    def run(self, *words: str, **env: str) -> Done:
+        done = subprocess.run(
+            [self.command, *words],
+            cwd=self.project,
+            env={**self.env, **env},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def revisions(self) -> list[str]:
+        log = Workspace.open(self.project).repository.log("envs/prod/release.yaml")
+        return [each.revision for each in log]
+
+
+def processes(mark: str) -> Iterator[int]:
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (path / "environ").read_bytes():
+                yield int(path.name)
+        except OSError:
+            continue
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory, mlops_kit_command: str) -> Iterator[Desk]:
+    mark = f"run-test-{uuid4().hex}"
+    temporary = tempfile.mkdtemp(prefix="run-")
+    env = {**os.environ, "TMPDIR": temporary, "MARK": mark, "MLOPS_KIT_KEEP_WARM": "120"}
+    desk = Desk(mlops_kit_command, tmp_path_factory.mktemp("run") / "project", env)
+    made = subprocess.run([mlops_kit_command, "new", desk.project], env=env, check=False)
+    assert made.returncode == 0
+    settings = desk.project / "mlops-kit.toml"
+    text = settings.read_text()
+    for name, bound in LOOSE.items():
+        text, count = re.subn(rf"(?m)^{name} = .*$", f"{name} = {bound}", text)
+        assert count == 1
+    settings.write_text(text)
+    yield desk
+    for pid in list(processes(mark)):
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(temporary)
+
+
+@pytest.fixture(scope="module")
+def first(desk: Desk) -> Done:
+    """The first run of a new project."""
+    return desk.run("run", "fraud-training", "-p", "rows", ROWS)
+
+
+@pytest.fixture(scope="module")
+def second(desk: Desk, first: Done) -> Done:
+    """The same once more."""
+    return desk.run("run", "fraud-training", "-p", "rows", ROWS, "--json")
+
+
+def test_a_good_run_promotes_once_and_says_so(desk: Desk, first: Done) -> None:
+    assert first.code == 0, first.out + first.err
+    revisions = desk.revisions()
+    assert len(revisions) == 2  # the seed's and the promotion
+    assert f"Promoted by commit {revisions[0][:12]} in " in first.out
+    assert "PASS  fraud v2 passes all 9 gates." in first.out
+    interval = r"[\d.]+ \([\d.]+ to [\d.]+\)"
+    assert re.search(rf"\n  recall  +{interval}  +{interval}\n", first.out)
+    assert re.search(r"\n  5,000 rows, 24 frauds +fraud v1 +fraud v2\n", first.out)
+    assert "mlops-kit status" in first.out
+    assert "mlflow ui --backend-store-uri sqlite:///" in first.out
+    assert Path(first.out.rstrip().splitlines()[-1].strip()).is_dir()
+    assert re.search(r"recall is [\d.]+ \(95 % interval .*\); the gate asks for at least 0\.3\.",
+                     first.out)  # fmt: skip
+
+
+def test_where_to_look_next_is_there(desk: Desk, first: Done) -> None:
+    uri = re.search(r"sqlite:///(\S+)", first.out)
+    assert uri is not None
+    assert Path(uri[1]).is_file()
+    assert (desk.project / "notebooks" / "tour.ipynb").is_file()
+
+
+def test_a_run_into_a_pipe_is_told_in_plain_lines(first: Done) -> None:
+    assert "\x1b" not in first.err + first.out
+    told = [line.split("  ") for line in first.err.splitlines()]
+    assert [line[-2].strip() for line in told if "succeeded" in line[-1]] != []
+    for step in STEPS:
+        assert re.search(rf"^ +[\d.]+s  {step}  running$", first.err, re.M)
+        assert re.search(rf"^ +[\d.]+s  {step}  succeeded in [\d.]+ s$", first.err, re.M)
+
+
+def test_the_same_again_takes_steps_from_the_cache_and_commits_nothing(
+    desk: Desk, second: Done
+) -> None:
+    assert second.code == 0
+    result = json.loads(second.out)  # one document, and nothing else
+    assert result["steps"] == {
+        "validate-data": "cached",
+        "train-baseline": "cached",
+        "train-candidate": "cached",
+        "evaluate": "succeeded",
+        "promote": "succeeded",
+    }
+    assert result["changed"] is False
+    assert result["evaluation"]["names"] == {"candidate": "fraud v2", "reference": "fraud v2"}
+    assert desk.revisions()[0] == result["revision"]
+    assert len(desk.revisions()) == 2
+
+
+def test_a_worse_candidate_fails_and_is_not_promoted(desk: Desk, second: Done) -> None:
+    before = desk.revisions()
+    done = desk.run("run", "fraud-training", "-p", "rows", ROWS, "-p", "candidate_defect", "recall")
+    assert done.code == 3
+    assert "FAIL  fraud v3 may not be promoted" in done.out
+    assert "not met." in done.out
+    assert "Nothing was promoted: the verdict is fail." in done.out
+    assert "promote  skipped: verdict is fail, not pass" in done.err
+    assert desk.revisions() == before
+
+
+def test_too_little_data_is_inconclusive_and_not_promoted(desk: Desk, second: Done) -> None:
+    before = desk.revisions()
+    done = desk.run("run", "fraud-training", "-p", "rows", "2000")
+    assert done.code == 4
+    assert re.search(r"  recall rests on \d frauds; at least 10 are needed to tell\.", done.out)
+    assert "Nothing was promoted: the verdict is inconclusive." in done.out
+    assert desk.revisions() == before
+
+
+def on_a_terminal(desk: Desk, *words: str, **env: str) -> tuple[int, str]:
+    """Run the command on a pseudo-terminal, and return its exit code and all that it drew."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [desk.command, *words],
+        cwd=desk.project,
+        env={**desk.env, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40", **env},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        drawn = b""
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            if select.select([ours], [], [], 0.2)[0]:
+                try:
+                    drawn += os.read(ours, 65536)
+                except OSError:  # the other end is closed
+                    break
+        code = process.wait(10)
+    os.close(ours)
+    return code, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode())
+
+
+def test_a_terminal_shows_a_live_tree_and_fresh_runs_all(desk: Desk, second: Done) -> None:
+    code, drawn = on_a_terminal(desk, "run", "fraud-training", "-p", "rows", ROWS, "--fresh")
+    assert code == 0
+    # The running cell beside its bar, while other steps still wait.
+    assert re.search(r"▶ train-candidate +running +[\d.]+ s +█*░* \d+/\d+ [\w-]+", drawn)
+    assert re.search(r"· promote +waiting", drawn)
+    last = drawn.rpartition("fraud-training ")[2]
+    for step in STEPS:
+        assert re.search(rf"✔ {step} +succeeded +[\d.]+ s", last)
+    assert "cached" not in drawn
+    assert "PASS  " in last
+
+
+def test_a_terminal_that_cant_move_its_cursor_gets_lines(desk: Desk) -> None:
+    code, drawn = on_a_terminal(
+        desk, "step", "fraud-training", "validate-data", "-p", "rows", "2000", TERM="dumb"
+    )
+    assert code == 0
+    assert re.search(r"s  validate-data  succeeded in", drawn)
+    assert "█" not in drawn
+
+
+def test_a_step_runs_alone_and_again_in_the_same_folder(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "alone"
+    words = ("step", "fraud-training", "validate-data", "-p", "rows", "2000")
+    answers = [desk.run(*words, "--folder", str(folder), "--json") for _ in range(2)]
+    assert [each.code for each in answers] == [0, 0], answers
+    outputs = [json.loads(each.out) for each in answers]
+    assert outputs[0] == outputs[1]
+    assert Path(outputs[0]["dataset"]).is_file()
+    assert Path(outputs[0]["notebook"]) == folder / "validate_data.ipynb"
+    failed = desk.run(*words, "-p", "data", "nowhere.csv", "--folder", str(folder))
+    assert failed.code == 1
+    # What an earlier attempt left must not be taken for this one's.
+    assert not (folder / "outputs.json").exists()
+
+
+def test_a_step_alone_gets_what_the_pipeline_gives_it(desk: Desk, second: Done) -> None:
+    dataset = json.loads(desk.run("status", "--json").out)
+    assert dataset["agree"] is True
+    execution = Workspace.open(desk.project).executions.open(json.loads(second.out)["execution"])
+    snapshot = execution.value("validate-data", "dataset")
+    done = desk.run("step", "fraud-training", "train-baseline", "-p", "dataset", snapshot, "--json")
+    assert done.code == 0, done.err
+    version = json.loads(done.out)["version"]
+    registered = Workspace.open(desk.project).model_version("fraud", version)
+    assert registered.tags["role"] == "baseline"
+
+
+def test_release_commands_agree_with_each_other(desk: Desk, second: Done) -> None:
+    status = json.loads(desk.run("status", "--json").out)
+    champion = status["champion"]
+    assert status["registry"] == champion
+    newest = status["executions"][-1]
+    assert newest["state"] == "succeeded"
+    history = json.loads(desk.run("history", "--json").out)
+    assert (history[0]["action"], history[0]["version"]) == ("promote", champion)
+    assert f"promote {champion}" in desk.run("history").out
+
+    assert desk.run("rollback").code == 2  # without a reason
+    promoted = json.loads(desk.run("promote", "2", "--reason", "once more", "--json").out)
+    assert promoted["changed"] is (champion != "2")
+    assert promoted["champion"] == "2"
+    again = desk.run("promote", "2", "--reason", "once more")
+    assert again.code == 0
+    assert again.out.startswith("Nothing to do; committed before: ")
+
+    gone = desk.run("rollback", "--reason", "a try", "--to", "99", "--json")
+    assert gone.code == 1
+    assert json.loads(gone.out)["error"] == "ReleaseError"
+
+    Workspace.open(desk.project).registry.set_alias("fraud", "champion", "1")
+    assert "the registry says v1. Git counts: mlops-kit repair." in desk.run("status").out
+    repaired = json.loads(desk.run("repair", "--json").out)
+    assert repaired == {"champion": "2", "registry": "2", "agree": True}

@@ -1,0 +1,154 @@
+"""A second model is two notebooks, a page of workflow and a folder of envs/: nothing of the kit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from mlops_kit import Workspace, releasing
+
+PARAMETERS = """
+model: str = "churn"  # the registered name
+seed: int = 7  # of the data
+"""
+DATA = """
+X, y = make_classification(4000, 6, weights=[0.8], class_sep=1.5, random_state=seed)
+customers = pd.DataFrame(X, columns=[*"abcdef"]).assign(left=y)
+past, later = customers[:3000], customers[3000:]
+"""
+TRAIN = {
+    "title": "# Who will leave?",
+    "parameters": PARAMETERS,
+    "setup": """
+import pandas as pd
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+
+from mlops_kit import Workspace, publish
+from mlops_kit.models.registry import Description
+
+workspace = Workspace.open()
+""",
+    "data": DATA,
+    "register": """
+fitted = LogisticRegression().fit(past[[*"abcdef"]], past["left"])
+papers = workspace.papers("train_churn.ipynb", role="candidate")
+about = Description(tags=papers)
+version = workspace.registry.register(fitted, model, past[[*"abcdef"]].head(3), about)
+""",
+    "publish": "publish(version=version.version)",
+}
+EVALUATE = {
+    "title": "# Do we know better who will leave than a guess would?",
+    "parameters": f'candidate: str = ""  # version to judge; empty: the newest\n{PARAMETERS}',
+    "setup": """
+import pandas as pd
+from sklearn.datasets import make_classification
+from sklearn.dummy import DummyClassifier
+
+from mlops_kit import Workspace, evaluation, publish
+from mlops_kit.models.gates import Costs, Rules
+
+workspace = Workspace.open()
+rules = Rules(calibration_error=0.1, resamples=100)
+""",
+    "data": DATA,
+    "compare": """
+challenger = workspace.model_version(model, candidate)
+compared = evaluation.compare(
+    workspace.registry.load(challenger, challenger.digest),
+    DummyClassifier(strategy="stratified", random_state=7).fit(past[[*"abcdef"]], past["left"]),
+    later,
+    names={"candidate": str(challenger), "reference": "a guess"},
+    costs=Costs(review=2.0, missed_fee=50.0),
+    rules=rules,
+    features=[*"abcdef"],
+    label="left",
+    amount=None,
+)
+compared
+""",
+    "judge": "verdict = evaluation.judge(compared, rules)\nverdict",
+    "publish": (
+        "publish(verdict=verdict.status, "
+        'evaluation={**compared.summary(), "verdict": verdict.summary()})'
+    ),
+}
+WORKFLOW = """\
+from mlops_kit import Condition, Input, Pipeline, Step
+
+train = Step("train", "train_churn.ipynb", outputs={"version": str})
+about = {"candidate": train.output("version"), "model": "churn"}
+judge = Step("evaluate", "evaluate_churn.ipynb", about, {"verdict": str, "evaluation": dict})
+passed = Condition(judge.output("verdict"), equals="pass")
+papers = {"evaluation": judge.output("evaluation"), "execution": Input("execution")}
+papers |= {"environment": "churn", "notebooks": [s.output("notebook") for s in (train, judge)]}
+release = Step("promote", "promote.ipynb", about | papers, {"revision": str}, passed, cache=False)
+PIPELINE = Pipeline("churn-training", (train, judge, release))
+"""
+
+
+def write_notebook(path: Path, sources: dict[str, str]) -> None:
+    cells = []
+    for name, source in sources.items():
+        cell = {"id": name, "metadata": {}, "source": source.strip()}
+        if name == "title":
+            cells.append({**cell, "cell_type": "markdown"})
+            continue
+        tags = {"tags": ["parameters"]} if name == "parameters" else {}
+        code = {"cell_type": "code", "outputs": [], "execution_count": None, "metadata": tags}
+        cells.append({**cell, **code})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path.write_text(
+        json.dumps(
+            {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+        )
+    )
+
+
+def add_environment(project: Path, name: str) -> None:
+    """Do as a user does: copy an environment of the seed, and give it its name."""
+    envs = project / "workflows" / "gitops" / "envs"
+    shutil.copytree(envs / "dev", envs / name)
+    release = envs / name / "release.yaml"
+    text = release.read_text().replace("environment: dev", f"environment: {name}")
+    release.write_text(text.replace("host: dev.local", f"host: {name}.local"))
+
+
+def test_a_second_model_needs_two_notebooks_and_a_page(
+    project: Path, mlops_kit_command: str
+) -> None:
+    lines = [line for line in WORKFLOW.splitlines() if line.strip() and line.strip()[0] != "#"]
+    assert len(lines) < 10
+    assert max(map(len, lines)) <= 100
+    write_notebook(project / "notebooks" / "train_churn.ipynb", TRAIN)
+    write_notebook(project / "notebooks" / "evaluate_churn.ipynb", EVALUATE)
+    (project / "workflows" / "churn_training.py").write_text(WORKFLOW)
+    add_environment(project, "churn")
+
+    words = [mlops_kit_command, "run", "churn-training", "--json"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert result["verdict"] == "pass"
+    assert set(result["steps"].values()) == {"succeeded"}
+
+    workspace = Workspace.open(project)
+    found = releasing.status(workspace, "churn", "churn")
+    assert (found.champion, found.alias, found.revision) == ("1", "1", result["revision"])
+    assert found.release.champion
+    evidence = found.release.champion.evidence
+    assert {Path(path).name for path in workspace.repository.list(evidence)} == {
+        "report.md",
+        "gates.svg",
+        "train.ipynb",
+        "evaluate.ipynb",
+    }
+    report = workspace.repository.read(f"{evidence}/report.md")
+    assert report
+    assert report.startswith(b"# churn v1 to churn: PASS")
+    assert releasing.status(workspace, "fraud", "prod").champion == "", "the first is untouched"
+    # The newest execution judged churn: it must not speak for a model of another name.
+    assert releasing.case(workspace, "churn").version.version == "1"

@@ -1,0 +1,133 @@
+"""Settings come from one place each, and a wrong one is said before anything starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mlops_kit.errors import SettingsError
+from mlops_kit.settings import FILE, Settings, find_project
+
+
+def settings(folder: Path, text: str = "", **environment: str) -> Settings:
+    (folder / FILE).write_text(text)
+    os.environ.update(environment)
+    return Settings.load(folder)
+
+
+def test_without_a_file_the_defaults_count(tmp_path: Path) -> None:
+    found = Settings.load(tmp_path)
+    assert (found.model, found.environment, found.strategy) == ("fraud", "prod", "direct")
+    assert found.project == tmp_path
+    assert found.state_folder == tmp_path / ".mlops-kit"
+    assert found.registry_uri == f"sqlite:///{tmp_path / '.mlops-kit' / 'mlflow.db'}"
+    assert found.gitops_url == str(tmp_path / ".mlops-kit" / "gitops.git")
+    assert found.gates.recall == 0.70
+
+
+def test_the_file_wins_over_the_defaults_and_the_environment_over_the_file(tmp_path: Path) -> None:
+    text = 'model = "churn"\nenvironment = "dev"\n[gates]\nrecall = 0.5\nprecision = 0.4\n'
+    found = settings(tmp_path, text, MLOPS_KIT_MODEL="fees", MLOPS_KIT_GATES__RECALL="0.9")
+    assert (found.model, found.environment) == ("fees", "dev")
+    assert (found.gates.recall, found.gates.precision) == (0.9, 0.4)
+    assert found.gates.minimum_frauds == 50
+
+
+def test_mlflows_own_name_wins_over_the_file_and_the_kits_over_it(tmp_path: Path) -> None:
+    text = 'tracking_uri = "http://file"'
+    assert settings(tmp_path, text).registry_uri == "http://file"
+    found = settings(tmp_path, text, MLFLOW_TRACKING_URI="http://ecosystem")
+    assert found.registry_uri == "http://ecosystem"
+    found = settings(tmp_path, text, MLOPS_KIT_TRACKING_URI="http://kit")
+    assert found.registry_uri == "http://kit"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("modle = 'a'", "sets 'modle'.*Did you mean 'model'"),
+        ("[gates]\nrecal = 0.5", r"\[gates\], sets 'recal'.*Did you mean 'recall'"),
+        ("[gitops]\nurll = 'a'", "sets 'urll'.*Did you mean 'url'"),
+        ("project = '/'", "sets 'project'"),
+        ("strategy = 'blue'", "strategy: .*'blue'"),
+        ("workers = -1", "workers: "),
+        ("workers = 'many'", "workers: .*'many'"),
+        ("[gates]\nrecall = 'high'", "gates.recall: .*'high'"),
+        ("[gates]\nconfidence = 2.0", "confidence is 2.0"),
+        ("[gates]\nresamples = 3", "resamples must be 100 or more"),
+        ("[costs]\nreview = -1.0", "costs must be 0 or more"),
+        ("[gitops]\ntimeout = 0", "gitops.timeout: "),
+        ("gates = 3", "gates: "),
+        ("model = ", "can't be read"),
+    ],
+)
+def test_a_wrong_file_is_said(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        settings(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MLOPS_KIT_MODLE", "a", "the environment sets 'modle'.*Did you mean 'model'"),
+        ("MLOPS_KIT_GATES__RECAL", "1", "sets 'recal'.*Did you mean 'recall'"),
+        ("MLOPS_KIT_WORKERS", "many", "workers: .*'many'"),
+        ("MLOPS_KIT_GATES__RECALL", "high", "gates.recall: .*'high'"),
+        ("MLOPS_KIT_COSTS__REVIEW", "-1", "costs must be 0 or more"),
+    ],
+)
+def test_a_wrong_variable_is_said(tmp_path: Path, name: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        settings(tmp_path, **{name: value})
+
+
+def test_a_file_that_is_no_text_or_no_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"model = '\xff'")
+    with pytest.raises(SettingsError, match="can't be read"):
+        Settings.load(tmp_path)
+    (tmp_path / "other" / FILE).mkdir(parents=True)
+    with pytest.raises(SettingsError, match="can't be read"):
+        Settings.load(tmp_path / "other")
+
+
+def test_the_message_says_where_settings_come_from(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as said:
+        settings(tmp_path, "workers = -1")
+    assert str(tmp_path) in str(said.value)
+    assert FILE in str(said.value)
+    assert "MLOPS_KIT_*" in str(said.value)
+
+
+def test_settings_do_not_change(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    with pytest.raises(ValueError, match="frozen"):
+        found.model = "other"  # type: ignore[misc]
+    with pytest.raises(ValueError, match="frozen"):
+        found.gitops.url = "other"  # type: ignore[misc]
+
+
+def test_the_project_is_the_nearest_folder_with_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "project" / "notebooks" / "deep"
+    inner.mkdir(parents=True)
+    assert find_project(inner) == inner
+    (tmp_path / "project" / FILE).touch()
+    assert find_project(inner) == tmp_path / "project"
+    monkeypatch.chdir(inner)
+    assert Settings.load().project == tmp_path / "project"
+
+
+def test_whoever_approves_has_a_name(tmp_path: Path) -> None:
+    assert settings(tmp_path, 'approver = "ana"').approved_by == "ana"
+    assert settings(tmp_path).approved_by
+
+
+def test_the_projects_own_file_holds_only_what_settings_know() -> None:
+    root = Path(__file__).parents[2]
+    found = Settings.load(root)
+    defaults = Settings()
+    assert found.gates == defaults.gates, "what new projects start with are the defaults"
+    assert found.costs == defaults.costs
