@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
 
 from mlops_kit.errors import SettingsError
 from mlops_kit.models.gates import Costs, Rules
@@ -79,6 +80,10 @@ class Settings(BaseSettings):
             return cls(**{**written, "project": folder})
         except ValidationError as error:
             raise SettingsError(_explained(error, folder)) from error
+        except UnreadableError as error:
+            raise SettingsError(
+                f"{error} Expected one setting a variable, as in {_PREFIX}GATES__RECALL=0.8."
+            ) from error
 
     @classmethod
     def settings_customise_sources(

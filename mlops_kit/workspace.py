@@ -76,6 +76,7 @@ class Workspace:
         )
         if not gitops.url:
             repository.create(self._seed())
+            self._add_environments(repository)
         return repository
 
     @cached_property
@@ -122,19 +123,23 @@ class Workspace:
         `observer` gets each change; by default they are shown as lines or, on a terminal, a tree.
         Raises what `Runner.run` raises.
         """
+        from mlops_kit.pipelines import local
         from mlops_kit.views import progress
 
+        # Before a kernel is started, so that a mistake is answered at once.
+        given = resumed.state.inputs if resumed else inputs
+        checked = local.check(self.project / "notebooks", pipeline, given)
         with (
             progress.shown(pipeline, observer) as watch,
             self.runner(watch, cached=cached) as runner,
         ):
             if resumed is None:
-                checked = runner.check(pipeline, inputs)
                 names = [step.name for step in pipeline.ordered]
                 execution = self.executions.create(pipeline.name, checked, names)
             else:
                 execution = resumed
                 execution.acquire()
+                execution.set_inputs(checked)
             try:
                 return runner.run(pipeline, execution)
             finally:
@@ -144,10 +149,13 @@ class Workspace:
         self, step: Step, given: Mapping[str, Any], folder: Path | None = None
     ) -> dict[str, Value]:
         """Run one step with its parameters, as a pod does, and return its outputs."""
+        from mlops_kit.pipelines import notebooks
         from mlops_kit.views import progress
 
+        notebooks.typed(self.project / "notebooks" / step.notebook, given)
         target = folder or self.settings.state_folder / "steps" / f"{step.name}-{uuid4().hex[:8]}"
         alone = Pipeline(step.name, (replace(step, parameters={}, when=None),))
+        execution_folders.forget_outputs(target)
         with progress.shown(alone) as watch, self.runner(watch, cached=False) as runner:
             outputs = runner.run_step(step, given, target.resolve(), threads=runner.cores)
             execution_folders.save_outputs(target.resolve(), outputs, "")
@@ -232,6 +240,25 @@ class Workspace:
         digest = source_digest(self.project / "notebooks" / notebook)
         code = code_revision(self.project) or "not in Git"
         return {"code": code, "notebook": f"{notebook} sha256:{digest}", **tags}
+
+    def _add_environments(self, repository: GitOpsRepository) -> None:
+        """Add the environments that the project's seed has got since the repository was made."""
+        from mlops_kit.releases.gitops import Proposal
+        from mlops_kit.releases.snapshot import Snapshot
+
+        seed = self._seed()
+        found = {p.relative_to(seed).as_posix(): p for p in seed.glob("envs/*/*") if p.is_file()}
+        if found.keys() <= set(repository.list("envs")):
+            return
+
+        def propose(snapshot: Snapshot) -> Proposal | None:
+            known = {path.split("/")[1] for path in snapshot.list("envs")}
+            new = {path: p.read_bytes() for path, p in found.items() if p.parent.name not in known}
+            names = ", ".join(sorted({path.split("/")[1] for path in new}))
+            trailers = {"Mlops-Action": "create"}
+            return Proposal(f"Add {names}", trailers, new) if new else None
+
+        repository.commit(propose)
 
     def _seed(self) -> Path:
         own = self.project / "workflows" / "gitops"

@@ -139,6 +139,7 @@ def _run_papermill(
         parameters=dict(given),
         engine_name="mlops-kit",
         kernel_name="python3",
+        language="python",
         progress_bar=False,
         start_timeout=max(1, int(job.timeout)),
         km=kernel_manager,
