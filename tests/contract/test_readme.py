@@ -35,6 +35,12 @@ def test_every_make_target_in_the_readme_exists():
     assert targets <= known
 
 
+def test_the_second_model_is_the_one_that_is_tested():
+    source = (ROOT / "tests" / "component" / "test_second_model.py").read_text()
+    snippet = README.split("```python\n")[1].split("```")[0]
+    assert snippet in source
+
+
 @pytest.mark.xdist_group("slow")
 def test_the_commands_run_in_their_order(tmp_path, mlops_kit_command):
     where = tmp_path
