@@ -2,56 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_kit import __version__, errors
+from mlops_kit import __version__, arguments, errors
+from mlops_kit.endings import EXIT_CODES, Group, answer, code_of
 
 if TYPE_CHECKING:
     from mlops_kit.workspace import Workspace
 
-EXIT_CODES = """\b
-Exit codes:
-  0    done; of a run: the verdict is pass, or there was none to give
-  1    a fault, said in a sentence
-  2    a wrong option, parameter or input
-  3    the verdict is fail: nothing was promoted
-  4    the verdict is inconclusive: nothing was promoted
-  124  a step ran past its time-out
-  130  stopped by Ctrl-C
-  137  a kernel was killed, often for want of memory
-"""
-_BY_VERDICT = {"pass": 0, "fail": 3, "inconclusive": 4}
-
-parameters = click.option(
-    "-p",
-    "pairs",
-    nargs=2,
-    multiple=True,
-    metavar="NAME VALUE",
-    help="A parameter; its type is the notebook's own.",
-)
-raw = click.option(
-    "-r",
-    "raw_pairs",
-    nargs=2,
-    multiple=True,
-    metavar="NAME VALUE",
-    help="The same, as papermill spells it.",
-)
-file = click.option(
-    "-f",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Parameters from a YAML file.",
-)
-text = click.option("-y", "texts", multiple=True, metavar="YAML", help="Parameters as YAML text.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with JSON on stdout.")
 environment = click.option(
     "--environment", "-e", default=None, help="By default that of the settings."
@@ -59,28 +21,7 @@ environment = click.option(
 model = click.option("--model", "-m", default=None, help="By default that of the settings.")
 
 
-def given(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add papermill's ways to give parameters."""
-    for option in (text, file, raw, parameters):
-        command = option(command)
-    return command
-
-
-class Kit(click.Group):
-    """A group that says a fault in a sentence, and ends with its exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        try:
-            return super().invoke(ctx)
-        except errors.KitError as error:
-            _fail(error, wants_json=bool(ctx.params.get("as_json")) or "--json" in sys.argv)
-        except KeyboardInterrupt:
-            click.echo("Stopped. 'mlops-kit status' says how far it came.", err=True)
-            sys.exit(130)
-
-
-@click.group(cls=Kit, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mlops-kit")
 @click.option("--project", type=click.Path(path_type=Path, file_okay=False), help="Its folder.")
 @click.pass_context
@@ -98,7 +39,7 @@ def new(folder: Path, as_json: bool) -> None:
 
     made = projects.create(folder)
     if as_json:
-        _answer({"project": str(folder), "files": made})
+        answer({"project": str(folder), "files": made})
         return
     click.echo(f"Made {folder} with {len(made)} files. Next:\n  cd {folder}")
     click.echo("  mlops-kit run fraud-training")
@@ -106,7 +47,7 @@ def new(folder: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("pipeline")
-@given
+@arguments.options
 @click.option("--fresh", is_flag=True, help="Run every step, also where the cache has it.")
 @click.option(
     "--resume", is_flag=True, help="Go on with the newest execution that didn't end well."
@@ -120,7 +61,7 @@ def run(
     from mlops_kit.closing import closing_lines, outcome
 
     workspace = _open(project)
-    inputs = _given(**values)
+    inputs = arguments.given(**values)
     resumed = workspace.executions.last_unfinished(pipeline) if resume else None
     if resumed is not None and inputs:
         raise errors.ParameterError("--resume goes on with the inputs of before; leave out -p.")
@@ -129,16 +70,16 @@ def run(
     )
     result = outcome(workspace, execution)
     if as_json:
-        _answer(result)
+        answer(result)
     else:
         click.echo("\n".join(closing_lines(workspace, result)))
-    sys.exit(_BY_VERDICT.get(str(result["verdict"]), 0))
+    sys.exit(code_of(result["verdict"]))
 
 
 @main.command()
 @click.argument("pipeline")
 @click.argument("name", metavar="STEP")
-@given
+@arguments.options
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="For notebook and outputs; else a new one."
 )
@@ -153,13 +94,18 @@ def step(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Run one STEP of PIPELINE, as a pod does; prints its outputs."""
+    """Run one STEP of PIPELINE, as a pod does; prints its outputs.
+
+    -p gives its notebook's parameters; what the pipeline gives them are the defaults.
+    """
     workspace = _open(project)
-    chosen = workspace.pipeline(pipeline).step(name)
-    outputs = workspace.run_step(chosen, _given(**values), folder)
+    whole = workspace.pipeline(pipeline)
+    chosen = whole.step(name)
+    known = arguments.defaults(whole, chosen)
+    outputs = workspace.run_step(chosen, known | arguments.given(**values), folder)
     found = {output: value.argument for output, value in outputs.items()}
     if as_json:
-        _answer(found)
+        answer(found)
     else:
         click.echo("\n".join(f"{output} = {value}" for output, value in found.items()))
 
@@ -176,9 +122,9 @@ def status(project: Path | None, model: str | None, environment: str | None, as_
     workspace = _open(project)
     where = _where(workspace, model, environment)
     found = releasing.status(workspace, *where)
-    last = list(workspace.executions.all())[-5:]
+    every = list(workspace.executions.all())
     if as_json:
-        _answer(
+        answer(
             {
                 "model": where[0],
                 "environment": where[1],
@@ -186,14 +132,26 @@ def status(project: Path | None, model: str | None, environment: str | None, as_
                 "revision": found.revision,
                 "registry": found.alias,
                 "agree": not found.differs,
-                "executions": [{"name": each.name, "state": each.seen_state} for each in last],
+                "executions": [
+                    {
+                        "name": each.name,
+                        "state": each.seen_state,
+                        "steps": {step: found.state for step, found in each.state.steps.items()},
+                    }
+                    for each in every[-5:]
+                ],
             }
         )
         return
     click.echo(found.sentence)
-    for each in reversed(last):
-        click.echo(f"  {each.name}  {each.seen_state}")
-        if each.seen_state in {"failed", "interrupted", "killed"}:
+    # Only a pipeline's newest execution can be resumed.
+    newest = {each.state.pipeline: each.name for each in every}
+    for each in reversed(every[-5:]):
+        state = each.seen_state
+        click.echo(f"  {each.name}  {state}")
+        if each.failed_step:
+            click.echo(f"    look: mlops-kit debug {each.name}/{each.failed_step}")
+        if each.name in newest.values() and state in {"failed", "interrupted", "killed"}:
             click.echo(f"    go on: mlops-kit run {each.state.pipeline} --resume")
 
 
@@ -211,7 +169,7 @@ def history(
     workspace = _open(project)
     entries = releasing.history(workspace, *_where(workspace, model, environment)).entries
     if as_json:
-        _answer([{**vars(entry), "when": entry.when.isoformat()} for entry in entries])
+        answer([{**vars(entry), "when": entry.when.isoformat()} for entry in entries])
         return
     for entry in entries:
         what = f"{entry.action or 'by hand'} {entry.version}".strip()
@@ -280,32 +238,31 @@ def repair(project: Path | None, model: str | None, environment: str | None, as_
     workspace = _open(project)
     found = releasing.repair(workspace, *_where(workspace, model, environment))
     if as_json:
-        _answer({"champion": found.champion, "registry": found.alias, "agree": not found.differs})
+        answer({"champion": found.champion, "registry": found.alias, "agree": not found.differs})
     else:
         click.echo(found.sentence)
 
 
 @main.command()
-@click.argument("what", metavar="EXECUTION/STEP")
+@click.argument("what", metavar="EXECUTION[/STEP]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it.")
 @as_json
 @click.pass_obj
 def debug(project: Path | None, what: str, output: Path | None, as_json: bool) -> None:
-    """Open a failed step as a notebook that stops right before the failing cell."""
+    """Make a notebook of a failed step that stops right before the failing cell."""
     from mlops_kit.pipelines import debugging
 
     workspace = _open(project)
     name, _, step = what.partition("/")
     execution = workspace.executions.open(name)
-    if not step:
-        step = next((s for s, each in execution.state.steps.items() if each.error), "")
+    step = step or execution.failed_step
     target = output or workspace.project / "notebooks" / f"debug-{name}-{step}.ipynb"
-    cell = debugging.failing_notebook(execution, step, target)
+    cell = debugging.failing_notebook(execution, step, target, folder=workspace.project)
     if as_json:
-        _answer({"notebook": str(target), "cell": cell})
+        answer({"notebook": str(target), "cell": cell})
         return
-    click.echo(f"Wrote {target}" + (f", which stops before cell {cell!r}." if cell else "."))
-    click.echo(f"Open it: jupyter lab {target}")
+    stops = f", which stops before cell {cell!r}" if cell else ""
+    click.echo(f"Wrote {target}{stops}.\nOpen it: jupyter lab {target}")
 
 
 @main.command()
@@ -329,64 +286,14 @@ def _where(workspace: Workspace, model: str | None, environment: str | None) -> 
     return model or workspace.settings.model, environment or workspace.settings.environment
 
 
-def _given(
-    pairs: Sequence[tuple[str, str]],
-    raw_pairs: Sequence[tuple[str, str]],
-    files: Sequence[Path],
-    texts: Sequence[str],
-) -> dict[str, Any]:
-    """Return the parameters in papermill's order: files, YAML, -p, -r; all scalars as text.
-
-    YAML's own guesses would turn 1.10 into 1.1; here the notebook's annotations decide.
-    """
-    found: dict[str, Any] = {}
-    for path in files:
-        try:
-            found |= _mapping(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise errors.ParameterError(f"{str(path)!r} can't be read: {error}.") from error
-    for text in texts:
-        found |= _mapping(text, "-y")
-    return found | dict(pairs) | dict(raw_pairs)
-
-
-def _mapping(text: str, where: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        loaded = yaml.load(text, Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise errors.ParameterError(f"{where} is no YAML: {error}.") from error
-    if not isinstance(loaded, Mapping):
-        raise errors.ParameterError(
-            f"{where} is {str(loaded)[:60]!r}; expected 'name: value' lines."
-        )
-    return {str(name): value for name, value in loaded.items()}
-
-
 def _say(promoted: Any, as_json: bool) -> None:
-    champion = promoted.release.champion
-    version = champion.version if champion else ""
+    now = promoted.release
+    version = now.champion.version if now.champion else ""
     if as_json:
-        _answer({"revision": promoted.revision, "changed": promoted.changed, "champion": version})
+        answer({"revision": promoted.revision, "changed": promoted.changed, "champion": version})
         return
-    name, where = promoted.release.model, promoted.release.environment
     did = "Committed" if promoted.changed else "Nothing to do; committed before"
-    click.echo(f"{did}: {promoted.revision[:12]}. {name} v{version} serves {where}.")
-
-
-def _answer(content: Any) -> None:
-    click.echo(json.dumps(content, indent=2, default=str))
-
-
-def _fail(error: errors.KitError, *, wants_json: bool) -> NoReturn:
-    if wants_json:
-        _answer(
-            {"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
-        )
-    else:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
-    sys.exit(error.exit_code)
+    click.echo(f"{did}: {promoted.revision[:12]}. {now.model} v{version} serves {now.environment}.")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from mlops_kit.workspace import Workspace
 
 
+# What of an evaluation is shown; a pipeline may publish another one under that name.
+_SHOWN = {"verdict", "scores", "names", "rows", "frauds", "note"}
+
+
 def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
     """Return the outcome of an execution as plain data: verdict, evaluation, revision, steps."""
     found: dict[str, Any] = {"verdict": None, "evaluation": None, "revision": None, "changed": None}
@@ -26,7 +30,7 @@ def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
     """Return the last lines of a run: verdict and reasons, scores, commit, where to look next."""
     lines = [""]
     evaluation, verdict = result["evaluation"], result["verdict"]
-    if evaluation:
+    if isinstance(evaluation, dict) and evaluation.keys() >= _SHOWN:
         lines += [f"{str(verdict).upper()}  {evaluation['verdict']['sentence']}"]
         lines += [f"  {reason}" for reason in evaluation["verdict"]["reasons"]]
         lines += ["", *_aligned(evaluation)]
@@ -37,7 +41,7 @@ def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
         "Look next:",
         "  mlops-kit status        what serves now, and how executions ended",
         f"  mlflow ui --backend-store-uri {workspace.settings.registry_uri}",
-        "  make lab                the notebooks; start with the tour",
+        "  jupyter lab notebooks   start with the tour",
         f"  {workspace.executions.folder / result['execution']}",
     ]
     return lines

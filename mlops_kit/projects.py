@@ -13,6 +13,7 @@ _IGNORED = """.mlops-kit/
 .venv/
 __pycache__/
 .ipynb_checkpoints/
+notebooks/debug-*.ipynb
 """
 
 

@@ -210,10 +210,20 @@ class Pipeline:
     def _repr_markdown_(self) -> str:
         lines = [self.description, "", "| step | notebook | after | only if |", "|---|---|---|---|"]
         for step in self.ordered:
-            after = ", ".join(needed.name for needed in step.needs)
+            after = ", ".join(needed.name for needed in _nearest(step))
             only = f"{step.when.output.name} is {step.when.equals}" if step.when else ""
             lines.append(f"| {step.name} | {step.notebook} | {after} | {only} |")
         return "\n".join(lines)
+
+
+def _nearest(step: Step) -> list[Step]:
+    """Return the steps that it waits for, without those that these wait for themselves."""
+    further = {each for needed in step.needs for each in _before(needed)}
+    return [needed for needed in step.needs if needed not in further]
+
+
+def _before(step: Step) -> set[Step]:
+    return {*step.needs, *(each for needed in step.needs for each in _before(needed))}
 
 
 def outputs_in(argument: object) -> Iterator[Output]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -39,6 +40,14 @@ class StepState:
     reason: str = ""
     error: Mapping[str, Any] | None = None
 
+    @property
+    def took(self) -> str:
+        """The seconds of its last attempt, as text; nothing for a step that didn't run."""
+        if not (self.started and self.ended):
+            return ""
+        seconds = datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)
+        return f"{seconds.total_seconds():.1f} s"
+
 
 @dataclass(frozen=True)
 class State:
@@ -68,14 +77,11 @@ class State:
         except (TypeError, KeyError, AttributeError) as error:
             raise ProjectError(f"It isn't what the kit wrote: {error!r}.") from error
         texts = [found.name, found.pipeline, found.state, found.started, found.ended]
-        mappings = [found.inputs]
         for step in steps.values():
             texts += [step.state, step.started, step.ended, step.reason]
-            mappings += [step.error or {}]
-        if not all(isinstance(each, str) for each in texts):
-            raise ProjectError("It isn't what the kit wrote: a text is none.")
-        if not all(isinstance(each, dict) for each in mappings):
-            raise ProjectError("It isn't what the kit wrote: a mapping is none.")
+        mappings = [found.inputs, *(step.error or {} for step in steps.values())]
+        if {type(each) for each in texts} != {str} or {type(each) for each in mappings} != {dict}:
+            raise ProjectError("It isn't what the kit wrote: a field has another type.")
         return found
 
 
@@ -129,13 +135,11 @@ class Execution:
     @property
     def failed_step(self) -> str:
         """The first step that failed; empty where none did."""
-        failed = (name for name, step in self.state.steps.items() if step.state == FAILED)
-        return next(failed, "")
+        return next((n for n, step in self.state.steps.items() if step.state == FAILED), "")
 
     def set_state(self, state: str) -> None:
         """Record the state of the whole execution."""
-        ended = "" if state == RUNNING else now()
-        self._store(replace(self.state, state=state, ended=ended))
+        self._store(replace(self.state, state=state, ended="" if state == RUNNING else now()))
 
     def set_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Record the inputs, which a changed definition may have more of than before."""
@@ -175,10 +179,13 @@ class Execution:
         lines = [
             f"**{self.name}** {self.seen_state}",
             "",
-            "| step | state | why |",
-            "|---|---|---|",
+            "| step | state | took | why |",
+            "|---|---|---:|---|",
         ]
-        lines += [f"| {n} | {s.state} | {s.reason} |" for n, s in self.state.steps.items()]
+        for name, step in self.state.steps.items():
+            # A reason may quote what a notebook published.
+            why = html.escape(" ".join(step.reason.split())).replace("|", "&#124;")
+            lines.append(f"| {name} | {step.state} | {step.took} | {why} |")
         return "\n".join(lines)
 
     def _store(self, state: State) -> None:
@@ -205,10 +212,9 @@ class Executions:
                 break
             except FileExistsError:
                 continue
-        waiting = {step: StepState() for step in steps}
-        execution = Execution(
-            folder, State(name, pipeline, dict(inputs), started=now(), steps=waiting)
-        )
+        waiting = dict.fromkeys(steps, StepState())
+        state = State(name, pipeline, dict(inputs), started=now(), steps=waiting)
+        execution = Execution(folder, state)
         execution.acquire()
         execution.set_state(RUNNING)
         return execution

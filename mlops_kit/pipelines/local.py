@@ -48,6 +48,35 @@ class Progress:
 Observer = Callable[[Progress], None]
 
 
+def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pipeline's inputs, typed by the notebooks that read them, before any runs.
+
+    Raises ParameterError for an unknown input, a value of a wrong type, or a step that gives
+    its notebook a parameter that it doesn't have; NotebookError for a notebook that is absent.
+    """
+    for name in inputs:
+        if name not in pipeline.inputs:
+            raise ParameterError(
+                f"Pipeline {pipeline.name!r} has no input {name!r}; it has "
+                f"{sorted(pipeline.inputs)}.{did_you_mean(name, pipeline.inputs)}"
+            )
+    checked = {**pipeline.inputs, **inputs}
+    for step in pipeline.steps:
+        known = {p.name: p for p in notebooks.signature(folder / step.notebook)}
+        constants = {
+            name: checked[argument.name]
+            if isinstance(argument, Input) and argument.name in checked
+            else argument
+            for name, argument in step.parameters.items()
+        }
+        for name, value in constants.items():
+            if name not in known:
+                notebooks.typed(folder / step.notebook, {name: None})
+            if not isinstance(value, (Input, Output, tuple, list)):
+                notebooks.typed(folder / step.notebook, {name: value})
+    return checked
+
+
 @dataclass(frozen=True)
 class Runner:
     """Runs steps from a folder of notebooks on kernels that it is given.
@@ -64,32 +93,8 @@ class Runner:
     clock: Callable[[], float] = time.monotonic
 
     def check(self, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the pipeline's inputs, typed by the notebooks that read them, before any runs.
-
-        Raises ParameterError for an unknown input, a value of a wrong type, or a step that gives
-        its notebook a parameter that it doesn't have; NotebookError for a notebook that is absent.
-        """
-        for name in inputs:
-            if name not in pipeline.inputs:
-                raise ParameterError(
-                    f"Pipeline {pipeline.name!r} has no input {name!r}; it has "
-                    f"{sorted(pipeline.inputs)}.{did_you_mean(name, pipeline.inputs)}"
-                )
-        checked = {**pipeline.inputs, **inputs}
-        for step in pipeline.steps:
-            known = {p.name: p for p in notebooks.signature(self.notebooks / step.notebook)}
-            constants = {
-                name: checked[argument.name]
-                if isinstance(argument, Input) and argument.name in checked
-                else argument
-                for name, argument in step.parameters.items()
-            }
-            for name, value in constants.items():
-                if name not in known:
-                    notebooks.typed(self.notebooks / step.notebook, {name: None})
-                if not isinstance(value, (Input, Output, tuple, list)):
-                    notebooks.typed(self.notebooks / step.notebook, {name: value})
-        return checked
+        """Return the pipeline's inputs, typed by the notebooks that read them; see `check`."""
+        return check(self.notebooks, pipeline, inputs)
 
     def run(self, pipeline: Pipeline, execution: Execution) -> Execution:
         """Run what the execution still lacks, side by side where the steps allow it.
@@ -106,7 +111,14 @@ class Runner:
 
         Raises the last attempt's StepError.
         """
-        return self._attempts(step, given, folder, threads, lambda _attempt: None, lambda _km: None)
+        self.observer(Progress(step.name, executions.RUNNING))
+        try:
+            outputs = self._attempts(step, given, folder, threads, lambda _: None, lambda _: None)
+        except StepError as error:
+            self.observer(Progress(step.name, executions.FAILED, detail=error.reason))
+            raise
+        self.observer(Progress(step.name, executions.SUCCEEDED))
+        return outputs
 
     def _attempts(
         self,
