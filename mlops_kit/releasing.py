@@ -72,7 +72,7 @@ class Status:
         return f"{said}."
 
     def _repr_markdown_(self) -> str:
-        return markdown.escape(self.sentence)
+        return f"**{markdown.escape(self.sentence)}** As of commit `{self.revision[:10]}`."
 
 
 @dataclass(frozen=True)

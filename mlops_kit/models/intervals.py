@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import exp, factorial
 from typing import Any
 
 import numpy as np
@@ -163,9 +164,14 @@ def bootstrap(
 def _poisson_weights(rows: int, resamples: int, seed: int) -> Iterator[Array]:
     rng = np.random.default_rng(seed)
     at_once = max(1, _AT_ONCE // max(rows, 1))
+    # Looked up by 16 random bits, in a tenth of the time of `rng.poisson`: probabilities are right
+    # to 2**-16, while some hundred resamples tell an interval's end to percents of its width.
+    bits = 2**16
+    cumulated = np.cumsum([exp(-1) / factorial(k) for k in range(12)])
+    weights = np.searchsorted(cumulated, (np.arange(bits) + 0.5) / bits).astype(np.float64)
     for start in range(0, resamples, at_once):
         size = (rows, min(at_once, resamples - start))
-        yield rng.poisson(1.0, size).astype(np.float64)
+        yield weights[rng.integers(bits, size=size, dtype=np.uint16)]
 
 
 def _estimate(value: float, drawn: Array, n: int, confidence: float) -> Estimate:

@@ -58,17 +58,21 @@ class _Chart:
         start = f'<svg role="img" aria-label="{label}" style="max-width:100%;height:auto" '
         return start + raw[raw.index("<svg ") + len("<svg ") :]
 
-    def png(self) -> bytes:
-        """Return the chart as PNG on a white card, 144 dots an inch; the same bytes everywhere."""
-        return _render(self._draw, self._height(), "png")
+    def png(self, dpi: int = DPI) -> bytes:
+        """Return the chart as PNG on a white card; the same bytes everywhere."""
+        return _render(self._draw, self._height(), "png", dpi)
+
+    def bundle(self, dpi: int = DPI) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the picture and its numbers by MIME type, and the size to show it in."""
+        # No text/markdown: JupyterLab would show that table, and not the picture.
+        size = {"width": int(WIDTH * 96), "height": int(self._height() * 96)}
+        text = f"{paper.clean(self.title)}\n\n{html.unescape(self.markdown())}"
+        return {"image/png": self.png(dpi), "text/plain": text}, {"image/png": size}
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        # No text/markdown: JupyterLab would show that table, and not the picture.
-        size = {"width": int(WIDTH * 96), "height": int(self._height() * 96)}
-        text = f"{paper.clean(self.title)}\n\n{html.unescape(self.markdown())}"
-        return {"image/png": self.png(), "text/plain": text}, {"image/png": size}
+        return self.bundle()
 
 
 @dataclass(frozen=True)
@@ -263,7 +267,7 @@ def picture(figure: Mapping[str, Any]) -> bytes:
         return _render(card.draw, card.height, "png")
 
 
-def _render(draw: Callable[[Any], None], height: float, kind: str) -> bytes:
+def _render(draw: Callable[[Any], None], height: float, kind: str, dpi: int = DPI) -> bytes:
     """Return a drawing as bytes that depend on nothing but what is drawn."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -283,7 +287,7 @@ def _render(draw: Callable[[Any], None], height: float, kind: str) -> bytes:
         draw(figure)
         file = io.BytesIO()
         nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        figure.savefig(file, format=kind, dpi=DPI, metadata=nothing)
+        figure.savefig(file, format=kind, dpi=dpi, metadata=nothing)
     return file.getvalue()
 
 

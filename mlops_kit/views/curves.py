@@ -23,7 +23,8 @@ def amounts(frame: pd.DataFrame) -> Bars:
 
     logs = np.log10(frame["Amount"].clip(lower=0.01))
     values = {"genuine": logs[frame["Class"] == 0], "fraud": logs[frame["Class"] == 1]}
-    return Bars.histogram("Amounts", values, x_label="log10 of the amount")
+    label = "amount in euro, as a power of ten: 0 is 1, 1 is 10, 2 is 100"
+    return Bars.histogram("How the amounts are spread", values, x_label=label)
 
 
 def scores(model: Any, frame: pd.DataFrame) -> Lines:
@@ -48,7 +49,7 @@ def precision_recall(evaluation: Evaluation) -> Lines:
     series = []
     for role, judged in evaluation.judged.items():
         precision, recall, _ = precision_recall_curve(evaluation.labels, judged.scores)
-        kept = _spread(len(recall))
+        kept = _corners(recall)
         name, dashed = evaluation.names[role], role == REFERENCE
         series.append(Series(name, recall[kept], precision[kept], dashed=dashed))
     return Lines("Precision and recall", tuple(series), "recall", "precision")
@@ -103,7 +104,9 @@ def _reliability(name: str, labels: Any, scored: Any, dashed: bool) -> Series:
     return Series(name, said, true, dashed=dashed)
 
 
-def _spread(n: int) -> Any:
+def _corners(recall: Any) -> Any:
+    """Return where the recall is about to change, from the lowest on: most points repeat it."""
     import numpy as np
 
-    return np.unique(np.linspace(0, n - 1, min(n, _POINTS)).astype(int))
+    corners = np.flatnonzero(np.diff(recall, append=-1.0))[::-1]
+    return corners[np.unique(np.linspace(0, len(corners) - 1, _POINTS).astype(int))]

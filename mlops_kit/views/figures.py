@@ -46,7 +46,9 @@ class Figure:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = self.chart._repr_mimebundle_()
+        # Until the pointer is on it, JupyterLab's plotly shows the picture at a dot a pixel,
+        # whatever size the metadata says: a finer one would be too wide for the page.
+        data, metadata = self.chart.bundle(dpi=96)
         return {"application/vnd.plotly.v1+json": self.plotly(), **data}, metadata
 
 

@@ -34,7 +34,9 @@ def shown(
     if observer is not None:
         yield observer
         return
-    out = stream or sys.stderr
+    # In a notebook, what goes to standard error looks like a fault.
+    in_kernel = type(sys.stdout).__module__.startswith("ipykernel")
+    out = stream or (sys.stdout if in_kernel else sys.stderr)
     if out.isatty():
         with _tree(pipeline, out) as tree:
             yield tree
@@ -59,7 +61,7 @@ class Lines:
         now = self.clock()
         begun = self.begun.setdefault(progress.step, now)
         took = f" in {now - begun:.1f} s" if progress.state in {"succeeded", "failed"} else ""
-        why = f": {progress.detail}" if progress.detail else ""
+        why = f": {_line(progress.detail)}" if progress.detail else ""
         self.out.write(f"{now - self.start:6.1f}s  {progress.step}  {progress.state}{took}{why}\n")
         self.out.flush()
 
@@ -79,8 +81,9 @@ class Tree:
         """Take in a change."""
         with self.lock:
             self.now[progress.step] = progress
-            began = self.times.get(progress.step, (self.clock(), None))[0]
-            ended = None if progress.state in {"running", "waiting"} else self.clock()
+            now = self.clock()
+            began, _ = self.times.get(progress.step, (now, None))
+            ended = None if progress.state in {"running", "waiting"} else now
             self.times[progress.step] = (began, ended)
 
     def __rich__(self) -> Any:
@@ -88,6 +91,9 @@ class Tree:
         from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
+        for _ in range(3):
+            table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
         table.add_row(Text(self.pipeline.name, style="bold"))
         with self.lock:
             for step in self.pipeline.ordered:
@@ -97,7 +103,7 @@ class Tree:
                     Text(f"  {mark} {step.name}", style=style),
                     Text(now.state, style=style),
                     Text(self._seconds(step.name), style="dim"),
-                    Text(_doing(now), overflow="ellipsis", no_wrap=True),
+                    Text(_doing(now)),
                 )
         return table
 
@@ -113,7 +119,13 @@ def _doing(progress: Progress) -> str:
         done = round(_BAR * progress.index / max(1, progress.count))
         bar = "█" * done + "░" * (_BAR - done)
         return f"{bar} {progress.index + 1}/{progress.count} {progress.cell}"
-    return progress.detail.splitlines()[0] if progress.detail else ""
+    return _line(progress.detail)
+
+
+def _line(text: str) -> str:
+    """Return the first line, without what would steer a terminal."""
+    first = (text.strip().splitlines() or [""])[0]
+    return "".join(each if each.isprintable() else "\ufffd" for each in first)
 
 
 @contextmanager
@@ -121,6 +133,10 @@ def _tree(pipeline: Pipeline, out: TextIO) -> Iterator[Observer]:
     from rich.console import Console
     from rich.live import Live
 
+    console = Console(file=out)
+    if console.is_dumb_terminal:  # it can't move its cursor
+        yield Lines(out)
+        return
     tree = Tree(pipeline)
-    with Live(tree, console=Console(file=out), refresh_per_second=8, get_renderable=lambda: tree):
+    with Live(tree, console=console, refresh_per_second=8, get_renderable=lambda: tree):
         yield tree

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_kit.views import charts, markdown, records
 from mlops_kit.views.masks import Machine
+
+if TYPE_CHECKING:
+    from mlops_kit.models.registry import ModelVersion
 
 REPORT = "report.md"
 PICTURE = "gates.svg"
@@ -31,36 +35,71 @@ class Report:
         """The verdict as plain data: status, sentence, reasons, gates."""
         return dict(self.evaluation["verdict"])
 
-    def markdown(self) -> str:
-        """Return the report as Markdown: sentence, gates, scores, slices, digests."""
-        verdict = self.verdict
-        names = self.evaluation["names"]
-        title = f"{names['candidate']} to {self.environment}: {str(verdict['status']).upper()}"
+    def markdown(self, notebooks: Sequence[str] = ()) -> str:
+        """Return the report as Markdown, one screen of it unfolded; `notebooks` lie beside it."""
+        gates, slices = self.verdict["gates"], self.evaluation["slices"]
+        reasons = _list(self.verdict["reasons"])
+        is_pass = self.verdict["status"] == "pass"
         parts = [
-            f"# {markdown.escape(title)}",
-            markdown.escape(verdict["sentence"]),
-            scores_table(self.evaluation),
-            markdown.escape(self.evaluation["note"]),
+            f"# {self._title}",
+            *self._findings(),
             "## Gates",
-            *(f"- {markdown.escape(reason)}" for reason in verdict["reasons"]),
-            gates_table(verdict["gates"]),
+            # Those of a pass say what the picture shows; else they are the news.
+            "" if is_pass else reasons,
             f"![Each gate's interval against its bound]({PICTURE})",
-            "<details><summary>Slices</summary>",
-            slices_table(self.evaluation["slices"]),
-            "</details>",
-            markdown.table(("", "what this rests on"), list(self.about.items()), left=2),
+            *_folded(
+                f"All {len(gates)} gates in numbers", gates_table(gates), reasons if is_pass else ""
+            ),
+            *_folded(f"Recall in {len(slices)} slices, the worst first", slices_table(slices)),
+            *_folded("What this rests on", markdown.table(("", ""), [*self.about.items()], left=2)),
+            "Notebooks: " + ", ".join(markdown.link(n, n) for n in notebooks) if notebooks else "",
         ]
-        return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+        return _paragraphs(parts)
 
-    def files(self) -> dict[str, bytes]:
-        """Return the report and its picture, by name."""
+    def files(self, notebooks: Sequence[str] = ()) -> dict[str, bytes]:
+        """Return the report and its picture, by name; the report links to the notebooks."""
         picture = gates_chart(self.verdict["gates"]).svg()
-        return {REPORT: self.markdown().encode(), PICTURE: picture.encode()}
+        return {REPORT: self.markdown(notebooks).encode(), PICTURE: picture.encode()}
+
+    @property
+    def _title(self) -> str:
+        status = str(self.verdict["status"]).upper()
+        candidate = self.evaluation["names"]["candidate"]
+        return markdown.escape(f"{candidate} to {self.environment}: {status}")
+
+    def _findings(self) -> list[str]:
+        said = f"{self.verdict['sentence']} {headline(self.evaluation)}"
+        note = markdown.escape(self.evaluation["note"])
+        return [markdown.escape(said), scores_table(self.evaluation), note]
 
     def _repr_markdown_(self) -> str:
-        # The picture is shown by a cell of its own; here there is no file to point to.
-        lines = self.markdown().splitlines()
-        return "\n".join(line for line in lines if PICTURE not in line)
+        # Without the picture, which is a file of the release: a cell of its own shows it.
+        reasons = "" if self.verdict["status"] == "pass" else _list(self.verdict["reasons"])
+        return _paragraphs([f"**{self._title}**", *self._findings(), reasons])
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Versions of a model side by side, each under the part that it plays."""
+
+    parts: Mapping[str, ModelVersion]
+
+    def _repr_markdown_(self) -> str:
+        columns = {
+            part: {"version": str(found), "digest": found.digest, **found.tags}
+            for part, found in self.parts.items()
+        }
+        names = dict.fromkeys(name for column in columns.values() for name in column)
+        rows = [
+            (name, *(_shortened(column.get(name, "")) for column in columns.values()))
+            for name in names
+        ]
+        return markdown.table(("", *columns), rows, left=1 + len(columns))
+
+
+def versions(**parts: ModelVersion) -> Versions:
+    """Return the versions side by side, as in `versions(candidate=…, reference=…)`."""
+    return Versions(parts)
 
 
 def evidence(notebooks: Sequence[str | Path], report: Report, project: Path) -> dict[str, bytes]:
@@ -69,10 +108,21 @@ def evidence(notebooks: Sequence[str | Path], report: Report, project: Path) -> 
     A notebook is named after its step, the folder that it was executed in.
     """
     machine = Machine.here(project)
-    files = report.files()
-    for path in map(Path, notebooks):
-        files[f"{path.parent.name}.ipynb"] = records.git_safe(path, machine=machine)
-    return files
+    names = {f"{Path(path).parent.name}.ipynb": Path(path) for path in notebooks}
+    safe = {name: records.git_safe(path, machine=machine) for name, path in names.items()}
+    return {**report.files(list(names)), **safe}
+
+
+def headline(evaluation: Mapping[str, Any]) -> str:
+    """Return the first difference as a sentence; nothing where no score has one."""
+    for row in evaluation["scores"]:
+        if row["difference"]:
+            own, other = number(row["candidate"]["value"]), number(row["reference"]["value"])
+            return (
+                f"Its {row['metric']} is {own}, against {other} of "
+                f"{evaluation['names']['reference']}: a difference of {shown(row['difference'])}."
+            )
+    return ""
 
 
 def scores_table(evaluation: Mapping[str, Any]) -> str:
@@ -116,16 +166,20 @@ def slices_table(slices: Sequence[Mapping[str, Any]]) -> str:
 
 
 def gates_chart(gates: Sequence[Mapping[str, Any]]) -> charts.Intervals:
-    """Return each gate's interval against its bound as a chart."""
-    rows = tuple(
-        charts.Interval(
-            gate["name"],
-            *(_drawn(gate["estimate"][part]) for part in ("value", "low", "high")),
-            gate["bound"],
-        )
-        for gate in gates
-    )
-    return charts.Intervals("Each gate's interval against its bound", rows)
+    """Return intervals against bounds as a chart; of the gates of a kind only the closest.
+
+    Gates are of a kind when they have the same words before a comma, as slices do. All that
+    don't pass are shown, first and by that word.
+    """
+    missed = [gate for gate in gates if gate["status"] != "pass"]
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for gate in gates:
+        if gate["status"] == "pass":
+            words, comma, _ = gate["name"].partition(",")
+            kinds.setdefault(words + comma, []).append(gate)
+    kept = [*missed, *(min(kind, key=_room) for kind in kinds.values())]
+    title = "Does each interval keep to its side of the bound (dashed)?"
+    return charts.Intervals(title, tuple(_row(gate) for gate in kept))
 
 
 def shown(estimate: Mapping[str, Any]) -> str:
@@ -139,6 +193,40 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return "0" if value == 0 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _row(gate: Mapping[str, Any]) -> charts.Interval:
+    word = "" if gate["status"] == "pass" else f"{gate['status'].upper()} "
+    ends = (_drawn(gate["estimate"][part]) for part in ("value", "low", "high"))
+    return charts.Interval(f"{word}{gate['name']}", *ends, gate["bound"])
+
+
+def _room(gate: Mapping[str, Any]) -> float:
+    """Return how far the interval is from its bound; they are all in the same unit."""
+    estimate = gate["estimate"]
+    room = (
+        _drawn(estimate["low"]) - gate["bound"]
+        if gate["side"] == "at_least"
+        else gate["bound"] - _drawn(estimate["high"])
+    )
+    return room if math.isfinite(room) else -math.inf
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {markdown.escape(said)}" for said in sentences)
+
+
+def _folded(summary: str, *parts: str) -> list[str]:
+    return [f"<details><summary>{summary}</summary>", *parts, "</details>"]
+
+
+def _paragraphs(parts: Sequence[str]) -> str:
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def _shortened(text: str) -> str:
+    """Return the text with the first digits of each digest, for comparing by eye."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1…", text)
 
 
 def _sign(gate: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -44,6 +43,19 @@ SETTINGS = {
 }
 WIDE, HIGH, HIGHEST = 1180, 900, 14_000
 STARTS_WITHIN, RUNS_WITHIN = 60.0, 150.0
+# A server whose tests were killed ends by itself.
+ALONE_FOR = 300
+
+ENDED = """() => {
+    const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')]
+    const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.error"]')
+    return failed || prompts.every(one => /^\\[\\d+\\]:$/.test(one.textContent.trim()))
+}"""
+TOP = """() => {
+    const panel = document.querySelector('.jp-WindowedPanel-outer')
+    panel.scrollTop = 0
+    return document.querySelector('.jp-WindowedPanel-viewport').offsetHeight
+}"""
 
 
 @dataclass
@@ -63,6 +75,8 @@ class Lab:
         page.on("console", lambda message: self._hear(notebook, message))
         page.goto(f"{self.address}/lab/tree/{notebook}?reset&token={self.token}")
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=STARTS_WITHIN * 1000)
+        # The browser of files takes a quarter of the width.
+        page.get_by_role("tab", name="File Browser").first.click()
         return Notebook(page)
 
     def _hear(self, notebook: str, message: Any) -> None:
@@ -78,19 +92,13 @@ class Notebook:
 
     def run(self) -> None:
         """Run all cells, and wait until the last has run or one has failed."""
-        self.page.get_by_text("| Idle").or_(self.page.locator("[data-status=idle]")).first.wait_for(
-            timeout=STARTS_WITHIN * 1000
-        )
+        idle = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+        idle.first.wait_for(timeout=STARTS_WITHIN * 1000)
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_text("Run All Cells", exact=True).click()
-        self.page.wait_for_function(
-            """() => {
-                const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')]
-                const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.error"]')
-                return failed || prompts.every(one => /^\\[\\d+\\]:$/.test(one.textContent.trim()))
-            }""",
-            timeout=RUNS_WITHIN * 1000,
-        )
+        self.page.wait_for_function(ENDED, timeout=RUNS_WITHIN * 1000)
+        # The last outputs may come after their prompt.
+        self.page.wait_for_timeout(1_000)
 
     @property
     def errors(self) -> list[str]:
@@ -99,34 +107,26 @@ class Notebook:
         return self.page.locator(f'.jp-Notebook [data-mime-type="{kind}"]').all_inner_texts()
 
     @property
-    def streams(self) -> list[str]:
-        """What the cells wrote to standard output and standard error."""
-        return [
-            text
-            for kind in ("stdout", "stderr")
-            for text in self.page.locator(
-                f'.jp-Notebook [data-mime-type="application/vnd.jupyter.{kind}"]'
-            ).all_inner_texts()
-        ]
+    def stderr(self) -> list[str]:
+        """What the cells wrote to standard error."""
+        kind = "application/vnd.jupyter.stderr"
+        return self.page.locator(f'.jp-Notebook [data-mime-type="{kind}"]').all_inner_texts()
 
-    def output(self, after: str) -> Any:
+    def output(self, source: str) -> Any:
         """Return the outputs of the cell whose source contains the text."""
         cell = self.page.locator(".jp-Notebook .jp-CodeCell").filter(
-            has=self.page.locator(".jp-InputArea-editor", has_text=after)
+            has=self.page.locator(".jp-InputArea-editor", has_text=source)
         )
-        return cell.last.locator(".jp-OutputArea-output")
+        return cell.locator(".jp-OutputArea")
 
-    def screenshot(self, name: str) -> Path:
-        """Keep a picture of the whole notebook."""
+    def screenshot(self, name: str) -> None:
+        """Keep a picture of the whole notebook, for a person to look at."""
         SCREENSHOTS.mkdir(exist_ok=True)
-        path = SCREENSHOTS / f"{name}.png"
-        height = self.page.evaluate(
-            "() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight"
-        )
-        self.page.set_viewport_size({"width": WIDE, "height": min(HIGHEST, int(height) + 160)})
+        high = self.page.evaluate(TOP)
+        self.page.set_viewport_size({"width": WIDE, "height": min(HIGHEST, high + 160)})
         self.page.wait_for_timeout(500)
-        self.page.locator(".jp-Notebook").first.screenshot(path=path)
-        return path
+        self.page.locator(".jp-Notebook").screenshot(path=SCREENSHOTS / f"{name}.png")
+        self.page.set_viewport_size({"width": WIDE, "height": HIGH})
 
 
 @pytest.fixture(scope="session")
@@ -169,8 +169,13 @@ def _command(port: int, token: str) -> list[str]:
     return [
         *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
         *("--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
-        *(f"--IdentityProvider.token={token}", "--LabApp.news_url=", "--LabApp.collaborative=False"),
+        *(f"--IdentityProvider.token={token}", "--LabApp.news_url="),
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        # Executions lie in a hidden folder.
+        "--ContentsManager.allow_hidden=True",
+        f"--ServerApp.shutdown_no_activity_timeout={ALONE_FOR}",
+        f"--MappingKernelManager.cull_idle_timeout={ALONE_FOR}",
+        "--MappingKernelManager.cull_connected=True",
     ]
 
 
@@ -211,8 +216,7 @@ def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
     """End the server and its kernels, by asking first."""
-    server.send_signal(signal.SIGINT)
-    server.send_signal(signal.SIGTERM)
+    server.terminate()
     try:
         server.wait(timeout=15)
     except subprocess.TimeoutExpired:
