@@ -139,7 +139,7 @@ def case(
                 f"The evaluation is of {evaluation['names']['candidate']!r}; expected one of "
                 f"{model} {'v' + version if version else ''}: look at what 'evaluate' was given."
             )
-        chosen = workspace.model_version(model, judged)
+        chosen = _same(workspace.model_version(model, judged), evaluation)
         return Case(chosen, evaluation, tuple(notebooks), execution)
     for found in reversed(list(workspace.executions.all())):
         for step in found.state.steps:
@@ -147,7 +147,7 @@ def case(
             stored = outputs["evaluation"].data if "evaluation" in outputs else {}
             judged = _judged(stored, model) if stored else ""
             if judged and version in ("", judged):
-                chosen = workspace.model_version(model, judged)
+                chosen = _same(workspace.model_version(model, judged), stored)
                 return Case(chosen, stored, _notebooks_of(found), found.name)
     raise ReleaseError(
         f"No execution here judged {model} {'v' + version if version else ''}; a promotion needs "
@@ -183,7 +183,7 @@ def promote(
         approved_by=workspace.settings.approved_by,
         reason=reason,
     )
-    _follow(workspace, promoted.release)
+    _follow(workspace, workspace.release(asked.version.name, environment))
     return promoted
 
 
@@ -202,7 +202,7 @@ def rollback(
         approved_by=workspace.settings.approved_by,
         to=to,
     )
-    _follow(workspace, restored.release)
+    _follow(workspace, workspace.release(model, environment))
     return restored
 
 
@@ -241,7 +241,10 @@ def history(workspace: Workspace, model: str, environment: str) -> History:
 
 
 def _follow(workspace: Workspace, now: Release) -> None:
-    """Point the alias to Git's champion: Git is the truth, the alias a view of it in MLflow."""
+    """Point the alias to Git's champion: Git is the truth, the alias a view of it in MLflow.
+
+    `now` is the head and not one's own commit, which another may have overtaken.
+    """
     if now.champion is not None:
         alias = _alias(workspace, now.environment)
         try:
@@ -251,6 +254,17 @@ def _follow(workspace: Workspace, now: Release) -> None:
                 f"Git says that {now.model} v{now.champion.version} serves {now.environment}, and "
                 f"that stands. The registry can't follow: {error}"
             ) from error
+
+
+def _same(version: ModelVersion, evaluation: Mapping[str, Any]) -> ModelVersion:
+    """Return the version, if its digest is still the one that was judged."""
+    judged = evaluation.get("digest", version.digest)
+    if judged != version.digest:
+        raise ReleaseError(
+            f"{version} has the digest {version.digest} in the registry; the evaluation judged "
+            f"{judged}. Judge it again."
+        )
+    return version
 
 
 def _judged(evaluation: Mapping[str, Any], model: str) -> str:

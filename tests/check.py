@@ -29,7 +29,9 @@ def main() -> int:
         done = subprocess.run(
             [BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        print(f"{name:<10} {'ok' if done.returncode == 0 else 'FAILED'}  {time.monotonic() - start:.1f} s")
+        print(
+            f"{name:<10} {'ok' if done.returncode == 0 else 'FAILED'}  {time.monotonic() - start:.1f} s"
+        )
         if done.returncode:
             print(done.stdout, done.stderr)
             broken.append(name)
@@ -44,7 +46,17 @@ def main() -> int:
 
 def run_tests() -> dict[str, int]:
     """Run pytest on two processes, shown as it goes, and return its counts."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", *sys.argv[1:]]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        "--dist",
+        "loadgroup",
+        *sys.argv[1:],
+    ]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment

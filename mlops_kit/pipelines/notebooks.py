@@ -50,18 +50,32 @@ def read(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_bytes())
         cells = content["cells"]
-        if content["nbformat"] != 4 or not all(
-            isinstance(cell["source"], (str, list)) for cell in cells
-        ):
+        if content["nbformat"] != 4 or not all(_is_cell(cell) for cell in cells):
             raise NotebookFormatError
     except FileNotFoundError as error:
         near = did_you_mean(path.name, [each.name for each in path.parent.glob("*.ipynb")])
         raise errors.NotebookError(f"There is no notebook {str(path)!r}.{near}") from error
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise errors.NotebookError(
             f"{str(path)!r} is no Jupyter notebook of format 4 (JSON with cells): {error!r}."
         ) from error
     return list(cells)
+
+
+def _is_cell(cell: Any) -> bool:
+    """Whether it has the shape that the kit relies on; KeyError or TypeError mean no, too."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict):
+        return False
+    source, metadata = cell["source"], cell.get("metadata", {})
+    return (
+        isinstance(cell["cell_type"], str)
+        and isinstance(source, (str, list))
+        and all(isinstance(line, str) for line in source)
+        and isinstance(metadata.get("tags", []), list)
+        and isinstance(metadata.get("papermill", {}), dict)
+        and all(isinstance(each, dict) for each in cell.get("outputs", []))
+        and all(isinstance(each.get("data", {}), dict) for each in cell.get("outputs", []))
+    )
 
 
 class NotebookFormatError(ValueError):

@@ -79,14 +79,17 @@ def cost_by_threshold(evaluation: Evaluation) -> Lines:
         missed = evaluation.costs[0][frauds] @ ~flagged[frauds]
         alarms = evaluation.costs[1][~frauds] @ flagged[~frauds]
         total = 1000 * (missed + alarms) / evaluation.rows
-        series.append(Series(evaluation.names[role], thresholds, total, dashed=role == REFERENCE))
+        name, dashed = evaluation.names[role], role == REFERENCE
+        series.append(Series(name, thresholds.tolist(), total.tolist(), dashed=dashed))
     label = "cost per 1,000 transactions"
     return Lines("Cost by threshold", tuple(series), "threshold", label, log_x=True, log_y=True)
 
 
 def _calibration(series: tuple[Series, ...]) -> Lines:
     lowest = min((min(one.x) for one in series if len(one.x)), default=0.001)
-    ideal = Series("as often as said", (lowest, 1.0), (lowest, 1.0), dashed=True)
+    # Said and true alike; a score is never a moment in time.
+    ends: Any = (lowest, 1.0)
+    ideal = Series("as often as said", ends, ends, dashed=True)
     label = "share of frauds"
     return Lines("Calibration", (*series, ideal), "score", label, log_x=True, log_y=True)
 

@@ -197,8 +197,8 @@ def number(value: float | None) -> str:
 
 def _row(gate: Mapping[str, Any]) -> charts.Interval:
     word = "" if gate["status"] == "pass" else f"{gate['status'].upper()} "
-    ends = (_drawn(gate["estimate"][part]) for part in ("value", "low", "high"))
-    return charts.Interval(f"{word}{gate['name']}", *ends, gate["bound"])
+    value, low, high = (_drawn(gate["estimate"][part]) for part in ("value", "low", "high"))
+    return charts.Interval(f"{word}{gate['name']}", value, low, high, gate["bound"])
 
 
 def _room(gate: Mapping[str, Any]) -> float:

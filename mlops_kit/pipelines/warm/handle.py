@@ -125,7 +125,8 @@ class Zygote:
             if self._door is not None and self._process is not None:
                 self._door.close()
                 try:
-                    self._process.wait(5)
+                    # It sees the hang-up at once, unless it still imports.
+                    self._process.wait(1)
                 except subprocess.TimeoutExpired:
                     self._process.kill()
                     self._process.wait()
