@@ -59,7 +59,7 @@ def publish(**values: Any) -> None:
         text = f"{name} = {value.as_posix() if isinstance(value, Path) else data!r}"
         bundle = {
             MIME: {"name": name, "data": data, "encoder": "json", "version": 1},
-            "text/plain": text if len(text) <= 1000 else text[:997] + "…",
+            "text/plain": text if len(text) <= 200 else text[:199] + "…",
         }
         scrapbook = {"name": name, "data": True, "display": False}
         display(bundle, raw=True, metadata={"scrapbook": scrapbook})

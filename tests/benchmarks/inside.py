@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import runpy
@@ -148,8 +149,22 @@ def _walk(project: Path, execute: Callable[[Path, Path, Mapping[str, Any]], None
 
 
 def _ploomber(source: Path, target: Path, given: Mapping[str, Any]) -> None:
+    from IPython.core import interactiveshell as ipython
+    from IPython.core.formatters import DisplayFormatter
     from ploomber_engine import execute_notebook  # only in ploomber-engine's own environment
 
+    class Encoding(DisplayFormatter):
+        """Gives pictures as text, as a kernel does; without, ploomber-engine fails on bytes."""
+
+        def format(self, *arguments: Any, **named: Any) -> Any:
+            data, metadata = super().format(*arguments, **named)
+            text = {
+                kind: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+                for kind, value in data.items()
+            }
+            return text, metadata
+
+    ipython.DisplayFormatter = Encoding
     execute_notebook(source, target, parameters=dict(given), progress_bar=False)
 
 

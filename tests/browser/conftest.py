@@ -77,6 +77,8 @@ class Lab:
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=STARTS_WITHIN * 1000)
         # The browser of files takes a quarter of the width.
         page.get_by_role("tab", name="File Browser").first.click()
+        # A figure under the pointer would come to life.
+        page.mouse.move(0, 0)
         return Notebook(page)
 
     def _hear(self, notebook: str, message: Any) -> None:
@@ -92,8 +94,8 @@ class Notebook:
 
     def run(self) -> None:
         """Run all cells, and wait until the last has run or one has failed."""
-        idle = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        idle.first.wait_for(timeout=STARTS_WITHIN * 1000)
+        # The dot in the toolbar says idle before there is a kernel; the status bar doesn't.
+        self.page.get_by_text("| Idle").first.wait_for(timeout=STARTS_WITHIN * 1000)
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_text("Run All Cells", exact=True).click()
         self.page.wait_for_function(ENDED, timeout=RUNS_WITHIN * 1000)

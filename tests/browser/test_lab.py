@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.browser
+# One server, and one run of the tour, for all of them.
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]
 
 STEPS = ("validate-data", "train-baseline", "train-candidate", "evaluate", "promote")
 
@@ -74,12 +75,13 @@ def test_the_executed_evaluation_opens_with_its_figures(tour: Any, lab: Any) -> 
     (path,) = lab.project.glob(".mlops-kit/executions/*/evaluate/evaluate.ipynb")
     evaluate = lab.open(str(path.relative_to(lab.project)))
     pictures = evaluate.page.locator("img.plot-img")
+    pictures.nth(2).wait_for(timeout=30_000)
     assert pictures.count() == 3
     for number in range(3):
         assert_fits(pictures.nth(number))
     evaluate.screenshot("evaluate")
     assert evaluate.errors == []
-    pictures.first.hover()
+    pictures.first.dispatch_event("mouseenter")
     evaluate.page.locator(".js-plotly-plot .legend").first.wait_for(timeout=30_000)
     assert lab.complaints == []
 
@@ -121,9 +123,8 @@ def exported(notebook: Path, folder: Path) -> tuple[str, list[Path]]:
     import nbformat
     from nbconvert import MarkdownExporter
 
-    text, resources = MarkdownExporter().from_notebook_node(
-        nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-    )
+    content = nbformat.read(notebook, as_version=4)
+    text, resources = MarkdownExporter().from_notebook_node(content)
     folder.mkdir()
     pictures = []
     for name, content in resources["outputs"].items():
