@@ -29,9 +29,8 @@ def main() -> int:
         done = subprocess.run(
             [BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        print(
-            f"{name:<10} {'ok' if done.returncode == 0 else 'FAILED'}  {time.monotonic() - start:.1f} s"
-        )
+        how = "ok" if done.returncode == 0 else "FAILED"
+        print(f"{name:<10} {how}  {time.monotonic() - start:.1f} s", flush=True)
         if done.returncode:
             print(done.stdout, done.stderr)
             broken.append(name)
@@ -46,17 +45,8 @@ def main() -> int:
 
 def run_tests() -> dict[str, int]:
     """Run pytest on two processes, shown as it goes, and return its counts."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-n",
-        "2",
-        "--dist",
-        "loadgroup",
-        *sys.argv[1:],
-    ]
+    options = ["-q", "-n", "2", "--dist", "loadgroup", "--durations", "8", *sys.argv[1:]]
+    command = [sys.executable, "-m", "pytest", *options]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment

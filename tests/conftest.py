@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             del os.environ[name]
     os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # A shell's background job ignores Ctrl-C, and so would all that is started from here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Bytecode makes each kernel and each command start sooner.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     yield

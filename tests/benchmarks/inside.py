@@ -50,8 +50,9 @@ def nbclient_api(project: Path) -> float:
     def execute(source: Path, target: Path, given: Mapping[str, Any]) -> None:
         notebook = nbformat.read(source, as_version=4)
         lines = "\n".join(f"{name} = {value!r}" for name, value in given.items())
-        place = next(i for i, c in enumerate(notebook.cells) if "parameters" in c.metadata.tags) + 1
-        notebook.cells.insert(place, nbformat.v4.new_code_cell(lines))
+        tags = [cell.metadata.get("tags", ()) for cell in notebook.cells]
+        place = next(index for index, each in enumerate(tags) if "parameters" in each)
+        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(lines))
         NotebookClient(notebook, kernel_name="python3").execute()
         nbformat.write(notebook, target)
 

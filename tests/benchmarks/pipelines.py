@@ -63,7 +63,10 @@ def main() -> int:
     if options.json:
         found = [vars(run) for run in runs]
         options.json.write_text(json.dumps({"facts": table.facts(), "runs": found}, indent=1))
-    return 0
+    failed = sorted({each.key for each in chosen} - {run.key for run in runs})
+    if failed:
+        print(f"Not measured, because they failed: {failed}.", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def measured(scene: Scene, chosen: Sequence[Contender], rounds: int) -> list[Run]:
@@ -74,7 +77,12 @@ def measured(scene: Scene, chosen: Sequence[Contender], rounds: int) -> list[Run
         for each in [*chosen[turn:], *chosen[:turn]]:
             if number < max(rounds, each.least):
                 machine = Machine(scene.zygote)
-                seconds = each.measure(scene)
+                try:
+                    seconds = each.measure(scene)
+                except BenchmarkError as error:
+                    # One that fails is no reason to lose what the others took.
+                    print(f"round {number + 1}  {each.key} FAILED: {error}", file=sys.stderr)
+                    continue
                 runs.append(Run(each.key, seconds, machine.foreign(scene.zygote)))
                 _show(runs[-1], number)
     return runs

@@ -131,19 +131,20 @@ class Notebook:
         self.page.set_viewport_size({"width": WIDE, "height": HIGH})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("no chromium on this machine; install Debian's package of that name")
     from playwright.sync_api import sync_playwright
 
+    # Not for the whole session: while it runs, no other test here can start an event loop.
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield started
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A project as `mlops-kit new` makes it, open in JupyterLab."""
     home = tmp_path_factory.mktemp("lab")

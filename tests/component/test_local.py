@@ -299,4 +299,4 @@ def test_an_unknown_execution_is_refused(store, name):
 
 
 def test_states_are_the_words_that_people_see():
-    assert executions.DONE == {"succeeded", "cached"}
+    assert {"succeeded", "cached"} == executions.DONE

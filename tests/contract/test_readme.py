@@ -30,9 +30,10 @@ def test_every_link_leads_to_a_file():
 
 
 def test_every_make_target_in_the_readme_exists():
-    targets = set(re.findall(r"`?make (\w+)", README))
+    targets = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
     known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert targets <= known
+    assert {name for pair in targets for name in pair if name} <= known
+    assert len(targets) >= 3
 
 
 def test_the_second_model_is_the_one_that_is_tested():

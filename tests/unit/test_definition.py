@@ -1,4 +1,4 @@
-"""A pipeline definition: references are objects, mistakes fail on import, order follows from use."""
+"""A definition: references are objects, mistakes fail on import, order follows from use."""
 
 from pathlib import Path
 
