@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import runpy
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -129,6 +130,7 @@ class Workspace:
         # Before a kernel is started, so that a mistake is answered at once.
         given = resumed.state.inputs if resumed else inputs
         checked = local.check(self.project / "notebooks", pipeline, given)
+        self._prepare_registry()
         with (
             progress.shown(pipeline, observer) as watch,
             self.runner(watch, cached=cached) as runner,
@@ -259,6 +261,18 @@ class Workspace:
             return Proposal(f"Add {names}", trailers, new) if new else None
 
         repository.commit(propose)
+
+    def _prepare_registry(self) -> None:
+        """Make a fresh store in the background, while the kernels' imports leave a core free."""
+        registry = self.registry
+
+        def prepare() -> None:
+            # What goes wrong here goes wrong again, and is said, in the step that needs the store.
+            with suppress(Exception):
+                registry.prepare()
+
+        if not registry.is_prepared():
+            threading.Thread(target=prepare, daemon=True).start()
 
     def _seed(self) -> Path:
         own = self.project / "workflows" / "gitops"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHAMPION = "champion"
+_SQLITE = "sqlite:///"
 # MLflow's own defaults ask a dead server again for minutes; what the user has set stays.
 _MLFLOW = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -72,21 +73,36 @@ class Registry:
     def prepare(self) -> None:
         """Initialise a store in SQLite, once, however many ask for it at a time.
 
-        A fresh store migrates for seconds, and breaks under two first users.
+        A fresh store migrates for seconds, and breaks under two first users. It gets its name when
+        it is whole, so that a kill leaves none rather than half of one.
         """
-        if not self.tracking_uri.startswith("sqlite:///"):
+        if self.is_prepared():
             return
         from filelock import FileLock
 
-        file = Path(self.tracking_uri.removeprefix("sqlite:///"))
-        ready = file.with_name(f"{file.name}.ready")
-        if ready.exists() and file.exists():
-            return
+        file = self._file
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_name(f"{file.name}.lock")):
-            if not (ready.exists() and file.exists()):
-                self._open().search_experiments(max_results=1)
-                ready.touch()
+            if self.is_prepared():
+                return
+            making = file if file.exists() else file.with_name(f"{file.name}.{os.getpid()}")
+            self._open(f"{_SQLITE}{making}").search_experiments(max_results=1)
+            making.replace(file)
+            self._ready.touch()
+
+    def is_prepared(self) -> bool:
+        """Whether the store needs no preparation: a server, or a file that has had it."""
+        if not self.tracking_uri.startswith(_SQLITE):
+            return True
+        return self._ready.exists() and self._file.exists()
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.tracking_uri.removeprefix(_SQLITE))
+
+    @property
+    def _ready(self) -> Path:
+        return self._file.with_name(f"{self._file.name}.ready")
 
     def register(
         self, model: Any, name: str, sample: pd.DataFrame, description: Description
@@ -180,7 +196,7 @@ class Registry:
             found = client.get_experiment_by_name(name)
         return str(found.experiment_id)
 
-    def _open(self) -> Any:
+    def _open(self, uri: str = "") -> Any:
         for name, value in _MLFLOW.items():
             os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
@@ -188,7 +204,7 @@ class Registry:
         # MLflow's own chatter would land in the executed notebooks; its import sets the levels.
         for logger in ("mlflow", "alembic"):
             logging.getLogger(logger).setLevel(logging.ERROR)
-        return MlflowClient(self.tracking_uri)
+        return MlflowClient(uri or self.tracking_uri)
 
     @contextmanager
     def _client(self, what: str = "") -> Iterator[Any]:
