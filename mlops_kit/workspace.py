@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from mlops_kit.models.registry import ModelVersion, Registry
     from mlops_kit.pipelines.definition import Step
     from mlops_kit.pipelines.executions import Execution, Executions
-    from mlops_kit.pipelines.local import Observer, Runner
+    from mlops_kit.pipelines.local import Runner
+    from mlops_kit.pipelines.progress import Observer
     from mlops_kit.pipelines.values import Value
     from mlops_kit.releases.gitops import GitOpsRepository
     from mlops_kit.releases.release import Release
@@ -124,12 +125,12 @@ class Workspace:
         `observer` gets each change; by default they are shown as lines or, on a terminal, a tree.
         Raises what `Runner.run` raises.
         """
-        from mlops_kit.pipelines import local
+        from mlops_kit.pipelines import checking
         from mlops_kit.views import progress
 
         # Before a kernel is started, so that a mistake is answered at once.
         given = resumed.state.inputs if resumed else inputs
-        checked = local.check(self.project / "notebooks", pipeline, given)
+        checked = checking.check(self.project / "notebooks", pipeline, given)
         self._prepare_registry()
         with (
             progress.shown(pipeline, observer) as watch,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -57,6 +58,18 @@ class Cache:
         if found is None or found[1] != key or not _is_whole(found[0]):
             return None
         return folder, found[0]
+
+
+def bring_over(source: Path, outputs: Mapping[str, Value], folder: Path) -> dict[str, Value]:
+    """Return a cached step's outputs as files of this execution, so that it stands alone."""
+    if folder != source:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {
+        name: value
+        if value.file is None
+        else values.keep_file(value.file, folder / value.file.name)
+        for name, value in outputs.items()
+    }
 
 
 def source_digest(notebook: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlops_kit.errors import KitError, ParameterError, StepError
+from mlops_kit.errors import KitError, StepError
 from mlops_kit.pipelines import executions, notebooks, values
-from mlops_kit.pipelines.cache import Cache
+from mlops_kit.pipelines.cache import Cache, bring_over
+from mlops_kit.pipelines.checking import check
 from mlops_kit.pipelines.definition import (
     EXECUTION,
     NOTEBOOK,
@@ -24,57 +24,13 @@ from mlops_kit.pipelines.definition import (
     Pipeline,
     Step,
     as_text,
-    did_you_mean,
 )
 from mlops_kit.pipelines.executions import Execution
+from mlops_kit.pipelines.progress import Observer, Progress
 from mlops_kit.pipelines.values import Value
 
 # Makes the kernel manager of one notebook, with so many threads for numerics.
 KernelFactory = Callable[[int], Any]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A change that a person may want to see; `detail` says why, where there is a why."""
-
-    step: str
-    state: str
-    cell: str = ""
-    index: int = 0
-    count: int = 0
-    detail: str = ""
-
-
-Observer = Callable[[Progress], None]
-
-
-def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the pipeline's inputs, typed by the notebooks that read them, before any runs.
-
-    Raises ParameterError for an unknown input, a value of a wrong type, or a step that gives
-    its notebook a parameter that it doesn't have; NotebookError for a notebook that is absent.
-    """
-    for name in inputs:
-        if name not in pipeline.inputs:
-            raise ParameterError(
-                f"Pipeline {pipeline.name!r} has no input {name!r}; it has "
-                f"{sorted(pipeline.inputs)}.{did_you_mean(name, pipeline.inputs)}"
-            )
-    checked = {**pipeline.inputs, **inputs}
-    for step in pipeline.steps:
-        known = {p.name: p for p in notebooks.signature(folder / step.notebook)}
-        constants = {
-            name: checked[argument.name]
-            if isinstance(argument, Input) and argument.name in checked
-            else argument
-            for name, argument in step.parameters.items()
-        }
-        for name, value in constants.items():
-            if name not in known:
-                notebooks.typed(folder / step.notebook, {name: None})
-            if not isinstance(value, (Input, Output, tuple, list)):
-                notebooks.typed(folder / step.notebook, {name: value})
-    return checked
 
 
 @dataclass(frozen=True)
@@ -241,7 +197,7 @@ class _Run:
             key = cache.key(step, source, given)
             found = cache.find(key)
             if found is not None:
-                outputs = _brought_over(*found, folder)
+                outputs = bring_over(*found, folder)
                 self.execution.save_outputs(step.name, outputs, key)
                 return executions.CACHED, outputs
         outputs = self.runner._attempts(
@@ -337,15 +293,3 @@ class _Run:
     def _record(self, step: Step, **facts: Any) -> None:
         with self.lock:
             self.execution.set_step(step.name, **facts)
-
-
-def _brought_over(source: Path, outputs: Mapping[str, Value], folder: Path) -> dict[str, Value]:
-    """Return a cached step's outputs as files of this execution, so that it stands alone."""
-    if folder != source:
-        shutil.rmtree(folder, ignore_errors=True)
-    return {
-        name: value
-        if value.file is None
-        else values.keep_file(value.file, folder / value.file.name)
-        for name, value in outputs.items()
-    }

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from mlops_kit.pipelines.definition import Pipeline
-from mlops_kit.pipelines.local import Observer, Progress
+from mlops_kit.pipelines.progress import Observer, Progress
 
 # Word and mark for each state: colour never carries the meaning alone.
 _MARKS = {

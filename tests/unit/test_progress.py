@@ -10,7 +10,7 @@ import pytest
 
 from mlops_kit.pipelines import executions
 from mlops_kit.pipelines.definition import Pipeline, Step
-from mlops_kit.pipelines.local import Progress
+from mlops_kit.pipelines.progress import Progress
 from mlops_kit.views import progress
 
 LONG = Step("a-step", "a.ipynb")

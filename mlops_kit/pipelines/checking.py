@@ -1,0 +1,40 @@
+"""Hold a pipeline and its inputs against the notebooks, before any of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import ParameterError
+from mlops_kit.pipelines import notebooks
+from mlops_kit.pipelines.definition import Input, Output, Pipeline, did_you_mean
+
+
+def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pipeline's inputs, typed by the notebooks that read them, before any runs.
+
+    Raises ParameterError for an unknown input, a value of a wrong type, or a step that gives
+    its notebook a parameter that it doesn't have; NotebookError for a notebook that is absent.
+    """
+    for name in inputs:
+        if name not in pipeline.inputs:
+            raise ParameterError(
+                f"Pipeline {pipeline.name!r} has no input {name!r}; it has "
+                f"{sorted(pipeline.inputs)}.{did_you_mean(name, pipeline.inputs)}"
+            )
+    checked = {**pipeline.inputs, **inputs}
+    for step in pipeline.steps:
+        known = {p.name: p for p in notebooks.signature(folder / step.notebook)}
+        constants = {
+            name: checked[argument.name]
+            if isinstance(argument, Input) and argument.name in checked
+            else argument
+            for name, argument in step.parameters.items()
+        }
+        for name, value in constants.items():
+            if name not in known:
+                notebooks.typed(folder / step.notebook, {name: None})
+            if not isinstance(value, (Input, Output, tuple, list)):
+                notebooks.typed(folder / step.notebook, {name: value})
+    return checked
