@@ -22,7 +22,7 @@ def git(lab: Any, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tour(lab: Any) -> Any:
     """The tour, run from top to bottom."""
     notebook = lab.open("notebooks/tour.ipynb")
