@@ -61,7 +61,8 @@ def save(frame: pd.DataFrame, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with part.open("xb") as file:
-            parquet.write_table(table, file, compression="zstd")
+            # Hardly a value repeats, so dictionaries would only cost time and room.
+            parquet.write_table(table, file, compression="zstd", use_dictionary=False)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
