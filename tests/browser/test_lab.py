@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 # One server, and one run of the tour, for all of them.
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.browser
 
 STEPS = ("validate-data", "train-baseline", "train-candidate", "evaluate", "promote")
 

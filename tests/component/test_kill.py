@@ -19,8 +19,6 @@ import pytest
 from mlops_kit import Workspace, projects
 from mlops_kit.pipelines.executions import Execution
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 PIPELINES = """
 from pathlib import Path
 from mlops_kit import Condition, Input, Pipeline, Step

@@ -21,8 +21,6 @@ import pytest
 
 from mlops_kit import Workspace
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 # 20,000 rows have 24 frauds in the holdout, too few for the gates of the template.
 ROWS = "20000"
 LOOSE = {

@@ -5,8 +5,6 @@ import shlex
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from mlops_kit.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +40,6 @@ def test_the_second_model_is_the_one_that_is_tested():
     assert snippet in source
 
 
-@pytest.mark.xdist_group("slow")
 def test_the_commands_run_in_their_order(tmp_path, mlops_kit_command):
     where = tmp_path
     assert len(COMMANDS) >= 6
