@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit.models import gates as offline
 from mlops_kit.views import charts, markdown, records
 from mlops_kit.views.masks import Machine
 
@@ -190,9 +191,7 @@ def shown(estimate: Mapping[str, Any]) -> str:
 
 def number(value: float | None) -> str:
     """Return a number in three significant digits; a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return "0" if value == 0 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return offline.number(_drawn(value))
 
 
 def _row(gate: Mapping[str, Any]) -> charts.Interval:
