@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
+
+from mlops_kit.pipelines.values import TOLD_MIME
 
 # Between two saves during a run, in seconds: a save of a small notebook costs as much as a cell.
 SAVE_EVERY = 1.0
 
 # Gets index, count and id of each code cell as it starts.
 CellObserver = Callable[[int, int, str], None]
+# Gets the lines that a running cell wants to be seen.
+ToldObserver = Callable[[tuple[str, ...]], None]
 
 
 class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no types
@@ -32,6 +37,7 @@ class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no typ
         log_output: bool = False,
         autosave_cell_every: int = 30,
         on_cell: CellObserver = lambda _index, _count, _cell: None,
+        on_told: ToldObserver = lambda _lines: None,
         **kwargs: Any,
     ) -> Any:
         """Execute a notebook node as papermill's Engine does, and return it."""
@@ -45,7 +51,7 @@ class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no typ
         )
         manager.notebook_start()
         try:
-            cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **kwargs)
+            _Client.execute_on(manager, on_told, kernel_name, **kwargs)
         except BaseException:
             manager.break_off()
             raise
@@ -54,6 +60,34 @@ class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no typ
             manager.notebook_complete()
             manager.save_now()
         return manager.nb
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships no types
+    """Papermill's client, which also hands on what a running cell tells."""
+
+    @classmethod
+    def execute_on(
+        cls,
+        manager: Any,
+        on_told: ToldObserver,
+        kernel_name: str,
+        start_timeout: int = 60,
+        execution_timeout: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Execute as papermill's NBClientEngine does, which has no place for a client of ours."""
+        for name in ("input_path", "stdout_file", "stderr_file"):
+            options.pop(name, None)
+        options["timeout"] = execution_timeout or options.get("timeout")
+        client = cls(manager, startup_timeout=start_timeout, kernel_name=kernel_name, **options)
+        client.on_told = on_told
+        client.execute()
+
+    def process_message(self, msg: Any, *rest: Any) -> Any:
+        data = msg.get("content", {}).get("data", {})
+        if isinstance(data, dict) and TOLD_MIME in data:
+            self.on_told(tuple(map(str, data[TOLD_MIME].get("lines", ()))))
+        return super().process_message(msg, *rest)
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill ships no types

@@ -91,12 +91,17 @@ class Runner:
         def on_cell(index: int, count: int, cell: str) -> None:
             self.observer(Progress(step.name, executions.RUNNING, cell, index, count))
 
+        def on_told(lines: tuple[str, ...]) -> None:
+            self.observer(Progress(step.name, executions.RUNNING, told=lines))
+
         for attempt in range(1, step.retries + 2):
             on_attempt(attempt)
             try:
                 with self.kernel(threads) as manager:
                     on_kernel(manager)
-                    outputs = notebooks.execute(job, manager, on_cell=on_cell, clock=self.clock)
+                    outputs = notebooks.execute(
+                        job, manager, on_cell=on_cell, on_told=on_told, clock=self.clock
+                    )
                 break
             except StepError as error:
                 if attempt > step.retries:

@@ -17,6 +17,7 @@ from mlops_kit.pipelines.definition import did_you_mean
 from mlops_kit.pipelines.values import Value
 
 CellObserver = Callable[[int, int, str], None]
+ToldObserver = Callable[[tuple[str, ...]], None]
 # A cell that is allowed to raise; nbclient's tag, which papermill's last check forgets.
 MAY_RAISE = "raises-exception"
 _LINE = re.compile(r"Cell In\s?\[\d+\], line (\d+)")
@@ -103,6 +104,7 @@ def execute(
     kernel_manager: Any,
     *,
     on_cell: CellObserver = lambda _index, _count, _cell: None,
+    on_told: ToldObserver = lambda _lines: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Value]:
     """Execute a notebook on a kernel manager, and return its declared outputs.
@@ -116,7 +118,7 @@ def execute(
     job.executed.unlink(missing_ok=True)
     failure = None
     try:
-        _run_papermill(job, given, kernel_manager, on_cell, clock)
+        _run_papermill(job, given, kernel_manager, on_cell, on_told, clock)
     except Exception as error:  # explained below, where the saved notebook says more
         failure = error
     if failure is not None and not job.executed.exists():
@@ -136,6 +138,7 @@ def _run_papermill(
     given: Mapping[str, Any],
     kernel_manager: Any,
     on_cell: CellObserver,
+    on_told: ToldObserver,
     clock: Callable[[], float],
 ) -> None:
     from mlops_kit.pipelines.warm.preload import lazy_rfc3987
@@ -158,6 +161,7 @@ def _run_papermill(
         start_timeout=max(1, int(job.timeout)),
         km=kernel_manager,
         on_cell=on_cell,
+        on_told=on_told,
         # nbclient has a limit a cell; a step's deadline leaves each cell what is left of it.
         timeout_func=lambda _cell: max(0.01, deadline - clock()),
         store_widget_state=False,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from mlops_kit.errors import ParameterError
 
 # Scrapbook's format, so that other tools read it: data, name, encoder, version.
 MIME = "application/scrapbook.scrap.json+json"
+# What a running cell wants to be seen now; for whoever executes the notebook.
+TOLD_MIME = "application/vnd.mlops-kit.told+json"
 # Argo cuts arguments over 131,072 bytes; anything near it travels as a file.
 INLINE_LIMIT = 100_000
 
@@ -63,6 +65,17 @@ def publish(**values: Any) -> None:
         }
         scrapbook = {"name": name, "data": True, "display": False}
         display(bundle, raw=True, metadata={"scrapbook": scrapbook})
+
+
+def tell(lines: Sequence[str], *, again: bool) -> None:
+    """Show lines while a cell runs, in the place of those before when told `again`.
+
+    A notebook shows them under the cell, a run of a pipeline beside its step.
+    """
+    from IPython.display import display
+
+    bundle = {TOLD_MIME: {"lines": list(lines)}, "text/plain": "\n".join(lines)}
+    display(bundle, raw=True, display_id="mlops-kit-told", update=again)
 
 
 def published(cells: list[dict[str, Any]]) -> dict[str, Any]:

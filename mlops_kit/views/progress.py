@@ -59,6 +59,12 @@ class Lines:
         if progress.cell:
             return
         now = self.clock()
+        if progress.told:
+            self.out.write(
+                f"{now - self.start:6.1f}s  {progress.step}  {_line(progress.told[0])}\n"
+            )
+            self.out.flush()
+            return
         begun = self.begun.setdefault(progress.step, now)
         took = f" in {now - begun:.1f} s" if progress.state in {"succeeded", "failed"} else ""
         why = f": {_line(progress.detail)}" if progress.detail else ""
@@ -74,12 +80,18 @@ class Tree:
         self.pipeline = pipeline
         self.clock = clock
         self.now: dict[str, Progress] = {}
+        self.told: dict[str, tuple[str, ...]] = {}
         self.times: dict[str, tuple[float, float | None]] = {}
         self.lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
         """Take in a change."""
         with self.lock:
+            if progress.told:
+                self.told[progress.step] = progress.told
+                return
+            if progress.state != "running":
+                self.told.pop(progress.step, None)
             self.now[progress.step] = progress
             now = self.clock()
             began, _ = self.times.get(progress.step, (now, None))
@@ -87,6 +99,7 @@ class Tree:
             self.times[progress.step] = (began, ended)
 
     def __rich__(self) -> Any:
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
@@ -105,6 +118,9 @@ class Tree:
                     Text(self._seconds(step.name), style="dim"),
                     Text(_doing(now)),
                 )
+            told = [line for lines in self.told.values() for line in lines]
+        if told:
+            return Group(table, *(Text(f"      {_line(line)}") for line in told))
         return table
 
     def _seconds(self, step: str) -> str:

@@ -16,10 +16,10 @@ PUBLISH = "from mlops_kit import publish\n"
 
 @pytest.fixture
 def execute(kernel, tmp_path):
-    def run(notebook, *, given=None, outputs=None, timeout=60.0, on_cell=lambda *_: None):
+    def run(notebook, *, given=None, outputs=None, timeout=60.0, **observers):
         job = Job(notebook, tmp_path / "out", given or {}, outputs or {}, timeout)
         with kernel(1) as manager:
-            return notebooks.execute(job, manager, on_cell=on_cell)
+            return notebooks.execute(job, manager, **observers)
 
     return run
 
@@ -235,3 +235,16 @@ def test_two_notebooks_at_once_do_not_meet(notebook, kernel, tmp_path):
     for thread in threads:
         thread.join()
     assert found == {0: 0, 1: 10, 2: 20, 3: 30}
+
+
+def test_a_running_cell_tells_whoever_watches_and_keeps_the_last_word(notebook, execute, tmp_path):
+    told = []
+    source = notebook(
+        "from mlops_kit.pipelines.values import tell\n"
+        "tell(['10 %', 'no harm'], again=False)\n"
+        "tell(['20 %', 'proved'], again=True)"
+    )
+    execute(source, on_told=told.append)
+    assert told == [("10 %", "no harm"), ("20 %", "proved")]
+    [output] = cells(tmp_path)[0]["outputs"]
+    assert "".join(output["data"]["text/plain"]) == "20 %\nproved"

@@ -118,3 +118,20 @@ def test_a_pipe_gets_lines_and_an_observer_of_ones_own_gets_all() -> None:
         observer(Progress("b", "running", cell="x"))
     assert told == [Progress("b", "running", cell="x")]
     assert "b" not in out.getvalue().split()
+
+
+def test_what_a_step_tells_is_a_line_in_a_log() -> None:
+    out = io.StringIO()
+    lines = progress.Lines(out, clock(0.0, 2.0))
+    lines(Progress("watch", executions.RUNNING, told=("v2 answers 10 %\x1b[2J", "more")))
+    assert out.getvalue() == "   2.0s  watch  v2 answers 10 %\ufffd[2J\n"
+
+
+def test_what_a_step_tells_stands_under_the_tree_until_it_ends() -> None:
+    tree = progress.Tree(PIPELINE)
+    tree(Progress("a-step", executions.RUNNING))
+    tree(Progress("a-step", executions.RUNNING, told=("v2 answers 10 %", "errors 0 of 812")))
+    assert "v2 answers 10 %" in drawn(tree)
+    assert "errors 0 of 812" in drawn(tree)
+    tree(Progress("a-step", executions.SUCCEEDED))
+    assert "v2 answers 10 %" not in drawn(tree)
