@@ -16,7 +16,13 @@
     ├── RegistryError              the registry can't do it
     │   ├── ModelNotFoundError     no such model, version or alias
     │   └── UntrustedModelError    a digest or a type that the kit doesn't accept
+    ├── ServingError               a release that can't be served, or a platform that can't run
+    │   └── RequestError           a request that the V2 protocol doesn't allow, with its status
+    ├── ObservationsError          the store of predictions and labels can't do it
+    │   ├── StoreBusyError         somebody else writes; the same again may work
+    │   └── StoreFullError         there is no room left
     ├── ReleaseError               a change that a release doesn't allow, or a broken release.yaml
+    │   └── QuarantineError        a version that was rolled back, or too many rollbacks
     └── GitOpsError                the GitOps repository can't do it
         ├── RemoteError            it doesn't answer, or refuses
         ├── LostRaceError          somebody else changed the release first
@@ -144,8 +150,37 @@ class UntrustedModelError(RegistryError):
     """A digest or a type that the kit doesn't accept."""
 
 
+class ServingError(KitError):
+    """A release that can't be served, or a platform that can't run."""
+
+
+class RequestError(ServingError):
+    """A request that the V2 protocol doesn't allow; `status` is HTTP's."""
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        """Keep the status beside the sentence."""
+        super().__init__(message)
+        self.status = status
+
+
+class ObservationsError(KitError):
+    """The store of predictions and labels can't do it."""
+
+
+class StoreBusyError(ObservationsError):
+    """Somebody else writes; the same again may work."""
+
+
+class StoreFullError(ObservationsError):
+    """There is no room left."""
+
+
 class ReleaseError(KitError):
     """A change that a release doesn't allow, or a broken release.yaml."""
+
+
+class QuarantineError(ReleaseError):
+    """A version that was rolled back before, or a model that was rolled back too often."""
 
 
 class GitOpsError(KitError):

@@ -1,49 +1,41 @@
-"""Turn a decision about a model into one commit in the GitOps repository."""
+"""Turn a decision about a model into commits in the GitOps repository, one each."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from mlops_kit.errors import LostRaceError, ReleaseError
-from mlops_kit.releases import ledger, release
-from mlops_kit.releases.gitops import GitOpsRepository, Proposal
+from mlops_kit.releases import acts, ledger, quarantine, release
+from mlops_kit.releases.acts import Act, Promotion, current
+from mlops_kit.releases.files import read_release, write_release
+from mlops_kit.releases.gitops import GitOpsRepository
+from mlops_kit.releases.quarantine import Brakes
 from mlops_kit.releases.release import Release, ServedModel
+from mlops_kit.releases.restoration import rollback
 from mlops_kit.releases.snapshot import Snapshot
 
+__all__ = [
+    "Promotion",
+    "Step",
+    "Strategy",
+    "advance",
+    "current",
+    "promote",
+    "read_release",
+    "release_name",
+    "rollback",
+    "write_release",
+]
+
 Strategy = Literal["direct", "canary"]
-_HEADER = "# Written by mlops-kit; people don't edit this file.\n"
-_LARGEST = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """The commit of a change, and the release as it is at the head.
-
-    `changed` is False when nothing had to be written; `revision` is then the commit that did it
-    before, or the head.
-    """
-
-    revision: str
-    release: Release
-    changed: bool
-
-
-@dataclass(frozen=True)
-class _Act:
-    """What a commit on a release says about itself."""
-
-    action: str
-    subject: str
-    about: ServedModel
-    approved_by: str
-    reason: str = ""
-    run: str = ""
-    name: str = ""
+Step = release.Shift | release.Complete | release.Retire | release.Abort
+_FIRST = "the first champion: somebody has to serve while a candidate proves itself"
 
 
 def promote(
@@ -57,242 +49,162 @@ def promote(
     evidence: Mapping[str, bytes],
     approved_by: str,
     reason: str = "",
+    baseline: ServedModel | None = None,
+    committed_at: str = "",
+    forced: str = "",
+    override: str = "",
+    now: float | None = None,
+    cooldown: float = Brakes.cooldown,
+    freeze_after: int = Brakes.freeze_after,
+    freeze_window: float = Brakes.freeze_window,
 ) -> Promotion:
     """Promote the candidate and keep its evidence, in one commit.
 
     The same version by the same execution again changes nothing, also after a rollback: to try
-    again is a new execution. Raises ReleaseError where the release doesn't allow it.
+    again is a new execution. With the canary strategy `baseline` becomes champion first, by a
+    commit of its own, where there is none yet. `committed_at` (ISO) is when the change's source
+    was committed, `forced` the offline verdict that was overridden, `override` who lets a
+    quarantined version through and why, `now` in seconds since the epoch.
+
+    Raises ReleaseError where the release doesn't allow it, and QuarantineError for a version that
+    was rolled back or aborted for cause, and while promotions pause after rollbacks.
     """
     if strategy not in ("direct", "canary"):
         raise ReleaseError(f"The strategy is {strategy!r}; expected 'direct' or 'canary'.")
     if not (execution := ledger.one_line(execution)):
         raise ReleaseError("The execution is empty; expected the pipeline execution's name.")
-    name = _release_name(model, candidate, execution)
-    folder = f"evidence/{environment}/{name}"
-    served = replace(candidate, evidence=folder)
-    change = release.Promote(served, name) if strategy == "canary" else release.Replace(served)
-    act = _Act(
-        "promote",
-        f"Promote {model} {candidate.version} to {environment}",
-        served,
-        approved_by,
-        reason,
-        run=execution,
-        name=name,
-    )
-    files = {f"{folder}/{path}": content for path, content in evidence.items()}
+    moment = time.time() if now is None else now
+    brakes = Brakes(cooldown, freeze_after, freeze_window)
+    said = {"run": execution, "who": approved_by, "why": reason}
+    if strategy == "canary" and baseline is not None and not baseline.is_same(candidate):
+        _crown_first(repository, model, environment, baseline, {**said, "why": _FIRST})
+    said |= {"committed_at": committed_at, "forced": forced, "override": override}
+    act = _promotion(model, environment, candidate, strategy, said, evidence)
 
-    def decide(snapshot: Snapshot, now: Release) -> release.Change | str:
+    def decide(snapshot: Snapshot, found: Release) -> Act | str:
+        entries = acts.entries(snapshot, model, environment)
         key = ("promote", execution, candidate.version, candidate.digest)
-        for entry in _entries(snapshot, model, environment):
+        for entry in entries:
             if (entry.action, entry.run, entry.version, entry.digest) == key:
                 return entry.revision
-        if candidate.is_same(now.champion) or candidate.is_same(now.candidate):
+        if candidate.is_same(found.champion) or candidate.is_same(found.candidate):
             return snapshot.revision
-        return change
+        if not ledger.one_line(override):
+            quarantine.check_promotion(entries, candidate.version, candidate.digest, brakes, moment)
+        return act
 
-    return _changed(repository, model, environment, decide, lambda before, after: act, files)
+    return acts.perform(repository, model, environment, decide)
 
 
-def rollback(
+def advance(
     repository: GitOpsRepository,
+    change: Step,
     *,
     model: str,
     environment: str,
+    expected: Release,
+    verdict: str,
     reason: str,
     approved_by: str,
-    to: str | None = None,
+    counts: str = "",
+    live_at: str = "",
 ) -> Promotion:
-    """Restore the last good champion, or the former champion of version `to`, by a new commit.
+    """Commit one step of a running rollout, if the release is still the `expected` one.
 
-    A running candidate goes too. Asked for twice it goes back twice: where the answer may be
-    lost, name `to`. Raises ReleaseError where there is nothing to go back to, and LostRaceError
-    when somebody else changed the champion meanwhile.
+    Where the step was made already nothing changes, and the commit that made it is returned.
+    `verdict` is what led to it, `counts` the numbers behind it, and `live_at` (ISO) when the
+    commit before was seen live. Raises ReleaseError for a step that `expected` doesn't allow, and
+    LostRaceError, which names what is there now, for any other release.
     """
-    seen: list[ServedModel | None] = []
+    acts.check_verdict(verdict)
+    wanted = release.apply(expected, change)
+    candidate = expected.candidate
+    assert candidate is not None, "each of these changes is legal only while there is one"
+    name, subject = _told(change, expected, f"{model} {candidate.version}", environment)
+    said = {"rollout": expected.rollout, "verdict": verdict, "counts": counts}
+    said |= {"live_at": live_at, "who": approved_by, "why": reason}
+    act = Act(name, subject, candidate, change, said)
 
-    def decide(snapshot: Snapshot, now: Release) -> release.Change | str:
-        seen.append(now.champion)
-        if now.champion != seen[0]:
-            raise LostRaceError(
-                f"Not rolled back: {environment} changed its champion meanwhile, from "
-                f"{_version(seen[0])!r} to {_version(now.champion)!r}. Nothing of this was "
-                "written; look at the history and decide again."
-            )
-        if to is not None and now.candidate is None and to == _version(now.champion):
-            return snapshot.revision
-        return release.RollBack(_former(snapshot, now, to))
+    def decide(snapshot: Snapshot, found: Release) -> Act | str:
+        if found == expected != wanted:
+            return act
+        if found == wanted:
+            key = (name, expected.rollout, wanted.weight)
+            for entry in acts.entries(snapshot, model, environment):
+                if (entry.action, entry.rollout, entry.weight) == key:
+                    return entry.revision
+            if wanted == expected:
+                return snapshot.revision
+        raise LostRaceError(
+            f"Not done: {subject!r}. {environment} changed meanwhile: expected "
+            f"{acts.described(expected)}, found {acts.described(found)}. Nothing of this was "
+            "written; look at the history and decide again."
+        )
 
-    def act(before: Release, after: Release) -> _Act:
-        champion = after.champion
-        assert champion is not None
-        subject = f"Roll back {model} to {champion.version} in {environment}"
-        return _Act("rollback", subject, champion, approved_by, reason)
-
-    return _changed(repository, model, environment, decide, act)
-
-
-def current(repository: GitOpsRepository, model: str, environment: str) -> Release:
-    """Return what the environment should serve now.
-
-    Raises ReleaseError where there is no such environment, or it serves another model.
-    """
-    path = _path(environment)
-    content = repository.read(path)
-    if content is None:
-        raise _no_environment(environment, repository.list("envs"))
-    return _named(read_release(content), model, environment)
+    return acts.perform(repository, model, environment, decide)
 
 
-def write_release(value: Release) -> bytes:
-    """Return the bytes of release.yaml: the same release has the same bytes."""
-    import yaml
-
-    text = yaml.safe_dump(
-        release.to_mapping(value), sort_keys=False, allow_unicode=True, width=100_000
+def _promotion(
+    model: str,
+    environment: str,
+    candidate: ServedModel,
+    strategy: Strategy,
+    said: Mapping[str, str],
+    evidence: Mapping[str, bytes],
+) -> Act:
+    name = release_name(model, candidate, said["run"])
+    folder = f"evidence/{environment}/{name}"
+    served = replace(candidate, evidence=folder)
+    return Act(
+        "promote",
+        f"Promote {model} {candidate.version} to {environment}",
+        served,
+        release.Promote(served, name) if strategy == "canary" else release.Replace(served),
+        {**said, "rollout": name},
+        {f"{folder}/{path}": content for path, content in evidence.items()},
     )
-    return (_HEADER + str(text)).encode()
 
 
-def read_release(content: bytes) -> Release:
-    """Return what release.yaml says; raises ReleaseError for anything that is not one."""
-    import yaml
-
-    if len(content) > _LARGEST:
-        raise ReleaseError(f"release.yaml has {len(content)} bytes; expected up to {_LARGEST}.")
-    try:
-        text = content.decode()
-        depth = 0
-        for event in yaml.parse(text):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            # A few kilobytes of either can take gigabytes or hours, and the kit writes neither.
-            if depth > 4 or isinstance(event, yaml.AliasEvent):
-                raise yaml.YAMLError("it has aliases, or is nested too deep")
-        mapping = yaml.safe_load(text)
-    # Beside its own errors PyYAML lets through those of int() and datetime, and of deep nesting.
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ReleaseError(
-            f"release.yaml can't be read as YAML; expected what the kit wrote. Look at its last "
-            f"commits. {ledger.one_line(str(error))}"
-        ) from error
-    return release.from_mapping(mapping)
-
-
-def _changed(
+def _crown_first(
     repository: GitOpsRepository,
     model: str,
     environment: str,
-    decide: Callable[[Snapshot, Release], release.Change | str],
-    act: Callable[[Release, Release], _Act],
-    files: Mapping[str, bytes] | None = None,
-) -> Promotion:
-    """Commit the change that `decide` names; a revision from it means that it is done already."""
-    path = _path(environment)
-    last: list[Promotion] = []
-
-    def propose(snapshot: Snapshot) -> Proposal | None:
-        before = _current(snapshot, model, environment)
-        decided = decide(snapshot, before)
-        if isinstance(decided, str):
-            last.append(Promotion(decided, before, False))
-            return None
-        after = release.apply(before, decided)
-        last.append(Promotion("", after, True))
-        said = act(before, after)
-        written = {path: write_release(after), **(files or {})}
-        return Proposal(said.subject, _trailers(said, before, after), written)
-
-    revision = repository.commit(propose)
-    return replace(last[-1], revision=revision) if last[-1].changed else last[-1]
-
-
-def _trailers(act: _Act, before: Release, after: Release) -> dict[str, str]:
-    return {
-        "Mlops-Action": act.action,
-        "Mlops-Model": after.model,
-        "Mlops-Environment": after.environment,
-        "Mlops-Version": act.about.version,
-        "Mlops-Digest": act.about.digest,
-        "Mlops-From": _version(before.champion),
-        "Mlops-Champion": _version(after.champion),
-        "Mlops-Weight": str(after.weight),
-        "Mlops-Release": act.name,
-        "Mlops-Run": act.run,
-        "Mlops-Evidence": act.about.evidence,
-        "Mlops-Approved-By": act.approved_by,
-        "Mlops-Reason": act.reason,
-    }
-
-
-def _current(snapshot: Snapshot, model: str, environment: str) -> Release:
-    content = snapshot.read(_path(environment))
-    if content is None:
-        raise _no_environment(environment, snapshot.list("envs"))
-    return _named(read_release(content), model, environment)
-
-
-def _named(found: Release, model: str, environment: str) -> Release:
-    # The seed names no model; the first promotion does.
-    named = found if found.model else replace(found, model=model)
-    if (named.model, named.environment) != (model, environment):
-        raise ReleaseError(
-            f"envs/{environment}/release.yaml is about model {named.model!r} in "
-            f"{named.environment!r}; expected {model!r} in {environment!r}."
-        )
-    return named
-
-
-def _former(snapshot: Snapshot, now: Release, to: str | None) -> ServedModel:
-    """Return the champion to go back to, as it was served then."""
-    entries = _entries(snapshot, now.model, now.environment)
-    champion = now.champion
-    found: ledger.Entry | None = None
-    if champion is not None and to is None:
-        found = ledger.last_good(entries, champion.version, champion.digest)
-    elif champion is not None:
-        found = next((entry for entry in entries if entry.crowns and entry.version == to), None)
-    if found is None:
-        former = sorted({entry.version for entry in entries if entry.crowns})
-        raise ReleaseError(
-            f"There is nothing to go back to in {now.environment!r}: the champion is "
-            f"{_version(champion)!r}, asked for {to or 'the last good version'!r}, and champions "
-            f"so far were {former}."
-        )
-    content = snapshot.at(found.revision).read(_path(now.environment))
-    served = read_release(content or b"").champion
-    if served is None or (served.version, served.digest) != (found.version, found.digest):
-        raise ReleaseError(
-            f"Commit {found.revision} says that it made {found.version!r} champion, but its "
-            f"release.yaml has {_version(served)!r}; expected the two to agree."
-        )
-    return served
-
-
-def _entries(snapshot: Snapshot, model: str, environment: str) -> Sequence[ledger.Entry]:
-    commits = snapshot.log(_path(environment))
-    return ledger.history(commits, model=model, environment=environment)
-
-
-def _path(environment: str) -> str:
-    if not release.is_environment(environment):
-        raise ReleaseError(f"The environment is {environment!r}; expected a name such as 'dev'.")
-    return f"envs/{environment}/release.yaml"
-
-
-def _no_environment(environment: str, paths: Sequence[str]) -> ReleaseError:
-    known = sorted({path.split("/")[1] for path in paths if path.endswith("/release.yaml")})
-    return ReleaseError(
-        f"The GitOps repository has no envs/{environment}/release.yaml; expected one of {known}."
+    baseline: ServedModel,
+    said: Mapping[str, str],
+) -> None:
+    """Make the baseline the champion where there is none."""
+    act = Act(
+        "promote",
+        f"Promote {model} {baseline.version} to {environment}",
+        baseline,
+        release.Replace(baseline),
+        {**said, "rollout": release_name(model, baseline, said["run"])},
+    )
+    acts.perform(
+        repository,
+        model,
+        environment,
+        lambda snapshot, found: snapshot.revision if found.champion else act,
     )
 
 
-def _release_name(model: str, candidate: ServedModel, execution: str) -> str:
+def _told(change: Step, before: Release, candidate: str, environment: str) -> tuple[str, str]:
+    """Return a step's name and its sentence."""
+    match change:
+        case release.Shift(0) if before.candidate and before.candidate.is_same(before.champion):
+            return "shift", f"Give {candidate} all traffic as champion in {environment}"
+        case release.Shift(weight):
+            return "shift", f"Give {candidate} {weight} % in {environment}"
+        case release.Complete():
+            return "complete", f"Complete {candidate} in {environment}"
+        case release.Retire():
+            return "retire", f"Retire {candidate} as candidate in {environment}"
+        case release.Abort():
+            return "abort", f"Abort {candidate} in {environment}"
+
+
+def release_name(model: str, candidate: ServedModel, execution: str) -> str:
     """Name a release after what makes it the same one when it is asked for again."""
     key = json.dumps([model, candidate.version, candidate.digest, execution])
     slug = re.sub(r"[^a-z0-9]+", "-", f"{model}-{candidate.version}".lower()).strip("-")[:60]
     return f"{slug}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-
-
-def _version(model: ServedModel | None) -> str:
-    return model.version if model else ""

@@ -67,4 +67,5 @@ def _commit(record: str) -> Commit:
         author=author,
         subject=text.split("\n", 1)[0],
         trailers=ledger.read_trailers(text),
+        reverts=ledger.read_reverted(text),
     )

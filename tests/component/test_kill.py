@@ -170,6 +170,9 @@ def write_notebook(path: Path, *sources: str) -> None:
 
 def made(folder: Path) -> Path:
     projects.create(folder)
+    # Each promotion makes a champion at once, so that one run needs no rollout of another's.
+    settings = folder / "mlops-kit.toml"
+    settings.write_text('strategy = "direct"\n' + settings.read_text())
     (folder / "workflows" / "tried.py").write_text(PIPELINES)
     for name, source in {"long": LONG, "judge": JUDGE, "first": FIRST, "fill": FILL}.items():
         parameter = "number" if name == "long" else "seed"

@@ -70,6 +70,7 @@ def promoted(
     strategy: Strategy = "direct",
     reason: str = "",
     environment: str = "dev",
+    override: str = "",
 ) -> Promotion:
     return promote(
         repository,
@@ -81,6 +82,7 @@ def promoted(
         evidence={"train.ipynb": b"{}", "report.md": f"# {version}\n".encode()},
         approved_by="ana",
         reason=reason,
+        override=override,
     )
 
 
@@ -128,7 +130,8 @@ def test_a_retry_does_not_undo_a_rollback(repository: GitOpsRepository) -> None:
     promoted(repository, "2")
     rolled_back(repository)
     assert not promoted(repository, "2").changed
-    assert promoted(repository, "2", execution="run-2-again", reason="fixed upstream").changed
+    again = promoted(repository, "2", execution="run-2-again", override="ana: fixed upstream")
+    assert again.changed
 
 
 def test_a_candidate_that_is_champion_already_is_no_change(repository: GitOpsRepository) -> None:

@@ -49,7 +49,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     project = tmp_path_factory.mktemp("releasing") / "project"
     projects.create(project)
     settings = project / "mlops-kit.toml"
-    settings.write_text(settings.read_text().partition("[gates]")[0] + LOOSE)
+    strict = settings.read_text().partition("[gates]")[0]
+    # What a promotion itself does; what a rollout does is tested elsewhere.
+    settings.write_text('strategy = "direct"\n' + strict + LOOSE)
     workspace = Workspace.open(project)
     given = {"rows": 16_000, "environment": "prod"}
     pipeline = workspace.pipeline("fraud-training")

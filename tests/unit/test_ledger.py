@@ -62,6 +62,18 @@ def test_going_back_never_goes_forward(
     assert back_from(acts(*steps), champion) == expected
 
 
+@pytest.mark.parametrize(
+    ("avoid", "expected"), [({"2"}, "1"), ({"1"}, "2"), ({"1", "2"}, None), ({"3"}, "2")]
+)
+def test_going_back_passes_over_what_is_to_be_avoided(
+    avoid: set[str], expected: str | None
+) -> None:
+    entries = acts("promote 1", "promote 2", "promote 3")
+    bad = {f"sha256:{version}" for version in avoid}
+    entry = ledger.last_good(entries, "3", "sha256:3", avoid=bad)
+    assert (entry.version if entry else None) == expected
+
+
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=12))
 def test_going_back_again_and_again_ends_and_repeats_nobody(promoted: list[int]) -> None:
@@ -132,3 +144,46 @@ def test_what_is_no_block_of_trailers_has_none(message: str) -> None:
 def test_a_message_without_trailers_is_refused() -> None:
     with pytest.raises(ValueError, match="no trailers"):
         ledger.message("subject", "Mlops-Action: promote", {})
+
+
+def test_every_trailer_is_a_field_and_documented() -> None:
+    said = {trailer: f"the {name}" for name, trailer in ledger.TRAILERS.items()}
+    said["Mlops-Weight"] = "30"
+    (entry,) = ledger.history([Commit("a" * 40, START, "kit", "s", said)])
+    read = {name: getattr(entry, name) for name in ledger.TRAILERS}
+    assert read == {name: f"the {name}" for name in ledger.TRAILERS} | {"weight": 30}
+    assert ledger.__doc__
+    assert all(f"    {trailer} " in ledger.__doc__ for trailer in ledger.TRAILERS.values())
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (f'Revert "x"\n\nThis reverts commit {"a" * 40}.\n', "a" * 40),
+        (f'Revert "x"\n\nThis reverts commit {"a" * 40}, reversing\nchanges made to y.', "a" * 40),
+        (f"x\n\nThis reverts commit {'a' * 64}.", "a" * 64),
+        (f"x\n\nThis reverts commit {'a' * 41}.", ""),
+        ("x\n\nThis reverts commit abc1234.", ""),
+        (f"x\n\nI think: This reverts commit {'a' * 40}.", ""),
+        ("".join(f"This reverts commit {c * 40}.\n" for c in "ab"), ""),
+        ("", ""),
+    ],
+)
+def test_a_revert_names_one_whole_revision(message: str, expected: str) -> None:
+    assert ledger.read_reverted(message) == expected
+
+
+def test_what_the_kit_wrote_is_no_revert() -> None:
+    said = {"Mlops-Action": "shift", "Mlops-Model": "fraud"}
+    (entry,) = ledger.history([Commit("a" * 40, START, "kit", "s", said, "b" * 40)])
+    assert entry.reverts == ""
+
+
+@pytest.mark.parametrize("text", ["", "soon", "12", "2026-02-30", "9" * 5000])
+def test_a_time_that_is_none_is_none(text: str) -> None:
+    assert ledger.moment(text) is None
+
+
+def test_a_time_without_a_zone_is_in_utc() -> None:
+    assert ledger.moment("2026-01-01T00:00:00") == START
+    assert ledger.moment("2026-01-01T02:00:00+02:00") == START
