@@ -1,0 +1,250 @@
+"""What counters of requests and labels prove about a candidate, whenever one looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
+from operator import add
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlops_kit.rollouts import comparison, sequential
+from mlops_kit.rollouts.metric import Metric
+from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.sequential import Side, log_e
+
+Array = NDArray[Any]
+
+# All that may speak against a candidate: recall, precision and failures of the replay, errors and
+# slow requests of the canary, recall and precision of the live labels. The harm is their mean,
+# with 1 for what isn't seen yet: only a mean whose weights never change stays an e-process.
+METRICS = 7
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one version did in an interval: requests, of these errors, of these slow ones.
+
+    A request that failed is an error and not also slow.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    slow: int = 0
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """All three numbers."""
+        return self.requests, self.errors, self.slow
+
+    def __add__(self, other: Arm) -> Arm:
+        """Return the sum of both."""
+        return Arm(*map(add, self.counts, other.counts))
+
+
+@dataclass(frozen=True)
+class Block:
+    """One interval of a champion and a candidate while the candidate had this weight, in percent.
+
+    `start` in seconds since the epoch.
+    """
+
+    weight: int
+    start: float
+    candidate: Arm
+    champion: Arm
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What matured labels say of the candidate's decisions.
+
+    `frauds` are labelled frauds and `caught` those that the candidate flagged; `flagged` are the
+    labelled rows that it flagged. `worse` and `better` are frauds of the same rows that only the
+    champion or only the candidate caught, 0 where the two weren't compared. `mature` are the rows
+    old enough to count, `labelled` those of them with a label, and `failed` the labelled rows
+    that the candidate couldn't score in the replay.
+    """
+
+    frauds: int = 0
+    caught: int = 0
+    flagged: int = 0
+    worse: int = 0
+    better: int = 0
+    mature: int = 0
+    labelled: int = 0
+    failed: int = 0
+
+    @property
+    def coverage(self) -> float:
+        """The share of the mature rows that has a label; 0 without any."""
+        return self.labelled / self.mature if self.mature else 0.0
+
+    def __add__(self, other: Quality) -> Quality:
+        """Return what both say together."""
+        return Quality(*map(add, astuple(self), astuple(other)))
+
+
+@dataclass(frozen=True)
+class Burst:
+    """How a champion's rate usually is, and how far it varies from block to block beyond chance.
+
+    `variation` is a squared coefficient of variation; 0 where a block's events are independent.
+    """
+
+    variation: float = 0.0
+    rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """The bursts of a champion's errors, and of its slow requests."""
+
+    errors: Burst = Burst()
+    slow: Burst = Burst()
+
+
+def of_replay(policy: Policy, quality: Quality) -> tuple[Metric, ...]:
+    """Return recall, precision and failures of the candidate on the champion's labelled traffic.
+
+    Recall's evidence against is the mean of two: that it is under its bound, and that the
+    candidate misses over `policy.regression` times as many of the same frauds as the champion.
+    """
+    return _of_replay(policy, quality)
+
+
+def of_live(policy: Policy, quality: Quality | None) -> tuple[Metric, ...]:
+    """Return recall and precision by the matured labels of the candidate's own answers.
+
+    Where too few of the mature rows have a label, these labels say nothing: the first to come
+    are a selection.
+    """
+    enough = quality is not None and quality.coverage >= policy.coverage
+    metrics = _of_labels(policy, quality if quality and enough else Quality())
+    return tuple(replace(m, name=f"live {m.name}", needed=False) for m in metrics)
+
+
+def of_canary(
+    policy: Policy, blocks: Iterable[Block], bursts: Bursts, live: Quality | None = None
+) -> tuple[Metric, ...]:
+    """Return errors and slow requests of the blocks, in any order, then what live labels say."""
+    # Sorted, because a sum of floats depends on the order.
+    rows = sorted((b.weight, *b.candidate.counts, *b.champion.counts) for b in blocks if b.weight)
+    columns = np.array(rows, float).reshape(-1, 7).T
+    weights, n, errors, slow, n_champion, errors_champion, slow_champion = columns
+    arms = (weights, n, n_champion)
+    return (
+        _rate("errors", policy.error_rate, policy, bursts.errors, arms, errors, errors_champion),
+        _rate("slow", policy.slow_share, policy, bursts.slow, arms, slow, slow_champion),
+        *of_live(policy, live),
+    )
+
+
+def harm(metrics: Sequence[Metric], among: int = METRICS) -> float:
+    """Return the log evidence against the candidate: the mean over metrics, unseen ones being 1."""
+    unseen = [0.0] * (among - len(metrics))
+    return float(sequential.log_mean([*(metric.log_against for metric in metrics), *unseen]))
+
+
+def promotes(metrics: Iterable[Metric], alpha: float) -> bool:
+    """Tell whether every metric that is needed is proved at this look.
+
+    Several metrics cost nothing: a bad candidate is bad in one of them, and that one is proved
+    with chance alpha at most. Source: intersection-union test, Berger, Technometrics 24 (1982).
+    """
+    return all(metric.is_proved(alpha) for metric in metrics if metric.needed)
+
+
+def fail_together(policy: Policy, blocks: Iterable[Block]) -> tuple[str, ...]:
+    """Return what both versions exceed in these blocks: "errors", "slow", or nothing.
+
+    More evidence for it than against is enough, because it only makes a rollout wait.
+    """
+    candidate, champion = Arm(), Arm()
+    for block in blocks:
+        candidate, champion = candidate + block.candidate, champion + block.champion
+    bounds = {"errors": policy.error_rate, "slow": policy.slow_share}
+    return tuple(
+        name
+        for name, bound in bounds.items()
+        if all(
+            log_e(getattr(arm, name), arm.requests, bound, ">") > 0 for arm in (candidate, champion)
+        )
+    )
+
+
+def bursts(arms: Iterable[Arm]) -> Bursts:
+    """Return how much the rates of a champion's intervals varied beyond chance."""
+    rows = np.array([arm.counts for arm in arms if arm.requests], float).reshape(-1, 3)
+    n, errors, slow = rows.T
+    return Bursts(_burst(errors, n), _burst(slow, n))
+
+
+# Cached, because most looks find no new labels.
+@lru_cache(maxsize=64)
+def _of_replay(policy: Policy, quality: Quality) -> tuple[Metric, ...]:
+    recall, precision = _of_labels(policy, quality)
+    both = max(quality.frauds - quality.caught - quality.worse, 0)
+    paired = sequential.log_paired(quality.worse, quality.better, both, policy.regression)
+    against = float(sequential.log_mean([recall.log_against, float(paired)]))
+    failures = _metric("failures", quality.failed, quality.labelled, policy.error_rate, "<")
+    return replace(recall, log_against=against), precision, failures
+
+
+@lru_cache(maxsize=64)
+def _of_labels(policy: Policy, quality: Quality) -> tuple[Metric, Metric]:
+    return (
+        _metric("recall", quality.caught, quality.frauds, policy.recall, ">"),
+        _metric("precision", quality.caught, quality.flagged, policy.precision, ">"),
+    )
+
+
+def _metric(name: str, events: int, n: int, bound: float, side: Side) -> Metric:
+    other: Side = ">" if side == "<" else "<"
+    log_for, against = (float(log_e(events, n, bound, to)) for to in (side, other))
+    return Metric(name, events, n, bound, side, log_for, against, (events, n))
+
+
+def _rate(
+    name: str,
+    bound: float,
+    policy: Policy,
+    burst: Burst,
+    arms: tuple[Array, Array, Array],
+    s: Array,
+    s_champion: Array,
+) -> Metric:
+    """Return the metric of events by block; `arms` are the blocks' weights and both requests."""
+    weights, n, m = arms
+    variation = burst.variation
+    # Promotion must be safe from a candidate at its bound, rollback for one like the champion. A
+    # rollout's first minutes may be the calm before a burst, so the usual rate counts as well.
+    own = min(bound, max(burst.rate, (s.sum() + 0.5) / (n.sum() + 1)))
+    usual = min(bound, max(burst.rate, (s_champion.sum() + 0.5) / (m.sum() + 1)))
+    at_bound = comparison.inflation(n, variation, bound)
+    alone = comparison.inflation(n, variation, own)
+    of_two = comparison.inflation_of_two(n, m, variation, usual)
+    counted = float((s / at_bound).sum()), float((n / at_bound).sum())
+    steps, *sums = comparison.by_weight(
+        weights, s / of_two, n / of_two, s_champion / of_two, m / of_two
+    )
+    against = comparison.log_against(
+        ((s / alone).sum(), (n / alone).sum()),
+        (sums[0], sums[1]),
+        (sums[2], sums[3]),
+        steps,
+        bound,
+        policy.regression,
+    )
+    log_for = float(log_e(*counted, bound, "<"))
+    seen = (int(s_champion.sum()), int(m.sum()))
+    return Metric(
+        name, int(s.sum()), int(n.sum()), bound, "<", log_for, float(against), counted, seen
+    )
+
+
+def _burst(events: Array, n: Array) -> Burst:
+    return Burst(comparison.variation(events, n), float(events.sum() / max(n.sum(), 1)))

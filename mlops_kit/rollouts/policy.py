@@ -1,0 +1,67 @@
+"""The bounds and the pace of a rollout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a candidate must prove, and how a rollout goes on; times in seconds.
+
+    `recall` and `precision` are bounded from below, `error_rate` and `slow_share` (the share of
+    requests slower than `slow_ms`) from above. `alpha_promote` bounds the chance that a candidate
+    beyond a bound is ever completed, `alpha_rollback` that a good one is ever rolled back. A
+    candidate `regression` times worse than the champion goes back even within the bounds.
+    """
+
+    recall: float = 0.70
+    precision: float = 0.60
+    error_rate: float = 0.05
+    slow_ms: float = 250.0
+    slow_share: float = 0.01
+    regression: float = 2.0
+    alpha_promote: float = 0.05
+    alpha_rollback: float = 0.05
+    # One look each; the laptop's pace. A cluster's is 60.
+    interval: float = 1.0
+    steps: tuple[int, ...] = (10, 20, 30, 40, 50)
+    # Labels count when the prediction is this old: the 99 % quantile of the slower kind's delay.
+    maturity: float = 0.0
+    # Less than this share of the mature predictions labelled: the labels are missing.
+    coverage: float = 0.9
+    # Looks without data before the candidate's weight goes to 0.
+    missing_looks: int = 3
+    # Watching so long without a decision ends a rollout as inconclusive; of each phase.
+    replay_deadline: float = 60.0
+    canary_deadline: float = 300.0
+    # So long matured labels are watched after completion.
+    baking: float = 3.0
+    # After a rollback; doubled by each further one within `freeze_window`.
+    cooldown: float = 0.0
+    freeze_after: int = 3
+    freeze_window: float = 86_400.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no rollout can keep, by ValueError."""
+        shares = ("recall", "precision", "error_rate", "slow_share")
+        shares += ("alpha_promote", "alpha_rollback")
+        for name in shares:
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected over 0 and under 1")
+        for name in ("slow_ms", "interval", "replay_deadline", "canary_deadline"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
+        for name in ("maturity", "baking", "cooldown", "freeze_window"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not 1 < self.regression < float("inf"):
+            raise ValueError(f"regression is {self.regression}; expected more than 1")
+        if not 0 <= self.coverage <= 1:
+            raise ValueError(f"coverage is {self.coverage}; expected 0 to 1")
+        if self.missing_looks < 1 or self.freeze_after < 1:
+            raise ValueError("missing_looks and freeze_after must be 1 or more")
+        if list(self.steps) != sorted(set(self.steps)) or not self.steps:
+            raise ValueError(f"steps are {self.steps}; expected weights that rise")
+        if not all(0 < step <= 100 for step in self.steps):
+            raise ValueError(f"steps are {self.steps}; expected percents over 0")
