@@ -1,0 +1,144 @@
+"""The tables of predictions, labels and counters; the same for SQLite and PostgreSQL.
+
+`migrations/` makes them in a store, one step a version. Nothing is ever deleted, so keys only
+grow, and what is read in their order stays as it was read.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+# The versions of the schema that this kit knows, oldest first.
+REVISIONS = ("v0001",)
+# Seconds that one row of `tallies` covers.
+TALLY = 10.0
+
+metadata = MetaData()
+# SQLite numbers rows by itself only where the type is exactly INTEGER.
+_KEY = BigInteger().with_variant(Integer, "sqlite")
+
+# A release pair at one weight. The texts stand here once, as predictions are many.
+splits = Table(
+    "splits",
+    metadata,
+    Column("key", _KEY, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("champion", Text, nullable=False),
+    Column("candidate", Text, nullable=False),
+    Column("weight", SmallInteger, nullable=False),
+    UniqueConstraint("model", "environment", "champion", "candidate", "weight"),
+)
+
+# Who answered, whichever role it had.
+answerers = Table(
+    "answerers",
+    metadata,
+    Column("key", _KEY, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    UniqueConstraint("model", "environment", "digest"),
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("key", _KEY, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("split", ForeignKey("splits.key"), nullable=False),
+    Column("answerer", ForeignKey("answerers.key"), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+    Column("decisions", LargeBinary, nullable=False),
+    Column("features_digest", Text, nullable=False),
+    # Last, because it is long, and most readers don't ask for it.
+    Column("features", LargeBinary, nullable=False),
+    Index("predictions_by_answerer", "answerer", "time", "key"),
+    Index("predictions_by_split", "split", "key"),
+)
+
+# Requests by pair, weight, role and interval, so that no look has to count predictions.
+counters = Table(
+    "counters",
+    metadata,
+    Column("split", ForeignKey("splits.key"), primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("slow_ms", Float, primary_key=True),
+    Column("bucket", Float, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("slow", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Rows by answerer and time of the prediction, and how many of them are labelled.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("answerer", ForeignKey("answerers.key"), primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("bucket", Float, primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("labelled", BigInteger, nullable=False),
+    Column("conflicts", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The label that counts, for each labelled row of a stored prediction.
+labels = Table(
+    "labels",
+    metadata,
+    Column("prediction", ForeignKey("predictions.key"), primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("label", SmallInteger, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("is_conflict", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Every change of a label that counts; `previous` is -1 for a row's first.
+label_changes = Table(
+    "label_changes",
+    metadata,
+    Column("seq", _KEY, primary_key=True),
+    Column("answerer", ForeignKey("answerers.key"), nullable=False),
+    Column("prediction", ForeignKey("predictions.key"), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("label", SmallInteger, nullable=False),
+    Column("previous", SmallInteger, nullable=False),
+    Index("label_changes_by_answerer", "answerer", "seq"),
+)
+
+# Labels whose prediction isn't stored: it may still come, or the id is unknown.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("prediction", Text, primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("label", SmallInteger, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("is_conflict", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
