@@ -16,6 +16,7 @@ from mlops_kit.errors import UntrustedModelError
 # what a model says of itself: that would let the model decide what may be loaded.
 TRUSTED_TYPES = frozenset(
     {
+        "numpy.dtype",  # an empty array's, read without pickle
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
         "sklearn.calibration._TemperatureScaling",

@@ -1,0 +1,34 @@
+"""How a server serves: addresses, bounds and what it logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The settings of a server; `port` 0 takes a free one, `max_body` is in bytes.
+
+    `log_features` keeps the features of each prediction, which a replay needs, or their digest.
+    At most `log_rows` rows wait for the log's writer; what comes on top is dropped and counted.
+    `poll` is how often the platform asks Git for a new commit, in seconds.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    max_body: int = 8 * 2**20
+    max_rows: int = 10_000
+    log_features: Literal["values", "digest"] = "values"
+    log_rows: int = 20_000
+    log_every: float = 0.05
+    poll: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse what no server can keep, by ValueError."""
+        if not 0 <= self.port < 65_536:
+            raise ValueError(f"port is {self.port}; expected 0 to 65535")
+        if min(self.max_body, self.max_rows, self.log_rows) < 1:
+            raise ValueError("max_body, max_rows and log_rows must be 1 or more")
+        if not (self.log_every > 0 and self.poll > 0):
+            raise ValueError("log_every and poll must be more than 0")

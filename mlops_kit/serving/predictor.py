@@ -1,0 +1,202 @@
+"""A release answers a request: choose the version, predict, and say what is to be logged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlops_kit.errors import RequestError, ServingError
+from mlops_kit.rollouts.prediction import Prediction, Role
+from mlops_kit.serving.protocol import InferRequest, Signature
+
+# Rows that a fast predictor scores in well under a millisecond or two, in an event loop.
+QUICK_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """One loaded version: `score` takes float64 rows (n, features) and gives float64 (n,).
+
+    A score of `threshold` or more is flagged. `is_fast` is for a score that takes the fast path
+    of `trees`; all others may take their time, and are not for an event loop.
+    """
+
+    version: str
+    digest: str
+    signature: Signature
+    score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    threshold: float
+    is_fast: bool = False
+
+    def is_quick(self, rows: int) -> bool:
+        """Tell whether so many rows may be scored in an event loop."""
+        return self.is_fast and rows <= QUICK_ROWS
+
+    def predict(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return scores and decisions (1 is flagged), one a row.
+
+        Raises what the model raises, and ValueError for scores that are no finite numbers.
+        """
+        scores = np.asarray(self.score(rows), dtype=np.float64)
+        if scores.shape != (len(rows),) or not np.isfinite(scores).all():
+            raise ValueError("the model gave no finite score for each row")
+        return scores, (scores >= self.threshold).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class LiveRelease:
+    """What a server answers with, swapped as one value; `weight` is the candidate's, in percent.
+
+    After completion champion and candidate are the same predictor, and roles still go by weight.
+    """
+
+    revision: str
+    model: str
+    environment: str
+    rollout: str
+    champion: Predictor
+    candidate: Predictor | None = None
+    weight: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sides that take different features: a request can't be right for both."""
+        if self.candidate is not None and self.candidate.signature != self.champion.signature:
+            raise ServingError(
+                f"The candidate {self.candidate.version!r} of {self.model!r} takes other features "
+                f"than the champion {self.champion.version!r}; expected the same ones in the same "
+                "order. Replace the champion instead of a canary."
+            )
+
+    @property
+    def signature(self) -> Signature:
+        """What a request must hold, whoever answers it."""
+        return self.champion.signature
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions that this release serves, each once."""
+        sides = (self.champion, self.candidate)
+        return tuple(dict.fromkeys(side.version for side in sides if side))
+
+    def choose(self, client: str) -> Role:
+        """Return which side a client gets: always the same one within a rollout.
+
+        A higher weight keeps all clients that the candidate has already. Another model or
+        rollout deals them anew.
+        """
+        if self.candidate is None or self.weight <= 0:
+            return "champion"
+        salted = f"{self.model}\0{self.rollout}\0{client}".encode()
+        place = int.from_bytes(hashlib.blake2b(salted, digest_size=8).digest())
+        return "candidate" if place * 100 < self.weight << 64 else "champion"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """Who answers a request; `is_split` where the release's weight decided, not the client."""
+
+    predictor: Predictor
+    role: Role
+    is_split: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a version gave: scores and decisions, or the exception that the model raised.
+
+    `prediction` is what the log gets; None where the client named the version, as such requests
+    are no part of the split and would bend its evidence.
+    """
+
+    version: str
+    role: Role
+    latency_ms: float
+    scores: NDArray[np.float64]
+    decisions: NDArray[np.int64]
+    fault: Exception | None
+    prediction: Prediction | None
+
+
+def turn(
+    live: LiveRelease, request: InferRequest, version: str, *, fresh: Callable[[], str]
+) -> Turn:
+    """Return who answers: the version that the client names, or the side that its id falls on.
+
+    A request without a client's id goes by a fresh one: its own id may be the same every time.
+    Raises RequestError, status 404, for a version that the release doesn't have.
+    """
+    if version:
+        return Turn(*side(live, version), is_split=False)
+    role = live.choose(request.client or fresh())
+    predictor = live.candidate if role == "candidate" else live.champion
+    return Turn(predictor or live.champion, role, is_split=True)
+
+
+def side(live: LiveRelease, version: str) -> tuple[Predictor, Role]:
+    """Return the predictor of a version and its role; raises RequestError, status 404."""
+    if live.champion.version == version:
+        return live.champion, "champion"
+    if live.candidate is not None and live.candidate.version == version:
+        return live.candidate, "candidate"
+    raise RequestError(
+        f"The model {live.model!r} has no version {version!r:.80} here; it serves "
+        f"{list(live.versions)}.",
+        status=404,
+    )
+
+
+def answer(
+    live: LiveRelease,
+    request: InferRequest,
+    turn: Turn,
+    *,
+    clock: Callable[[], float],
+    timer: Callable[[], float],
+    log_features: Literal["values", "digest"] = "values",
+) -> Answer:
+    """Return what the chosen predictor says; a model that raises gives an answer with a fault.
+
+    `clock` gives seconds since the epoch, `timer` seconds of a clock that never goes back.
+    """
+    scores, decisions, fault = _NO_SCORES, _NO_DECISIONS, None
+    time, start = clock(), timer()
+    try:
+        scores, decisions = turn.predictor.predict(request.rows)
+    except Exception as error:
+        fault = error
+    latency_ms = (timer() - start) * 1000
+    prediction = None
+    if turn.is_split:
+        features = request.rows.astype("<f8", copy=False).tobytes()
+        is_kept = log_features == "values"
+        prediction = Prediction(
+            id=request.id,
+            time=time,
+            model=live.model,
+            environment=live.environment,
+            revision=live.revision,
+            champion=live.champion.digest,
+            candidate=live.candidate.digest if live.candidate else "",
+            weight=live.weight,
+            role=turn.role,
+            version=turn.predictor.version,
+            client=request.client,
+            outcome="error" if fault else "ok",
+            latency_ms=latency_ms,
+            rows=len(request.rows),
+            features=features if is_kept else b"",
+            features_digest="" if is_kept else hashlib.sha256(features).hexdigest(),
+            scores=scores.astype("<f8", copy=False).tobytes(),
+            decisions=decisions.astype(np.uint8).tobytes(),
+        )
+    version = turn.predictor.version
+    return Answer(version, turn.role, latency_ms, scores, decisions, fault, prediction)
+
+
+_NO_SCORES = np.empty(0)
+_NO_DECISIONS = np.empty(0, dtype=np.int64)
