@@ -21,6 +21,8 @@ from pydantic_settings import SettingsError as UnreadableError
 from mlops_kit.errors import SettingsError
 from mlops_kit.models.gates import Costs, Rules
 from mlops_kit.pipelines.definition import did_you_mean
+from mlops_kit.rollouts.policy import Policy
+from mlops_kit.serving.options import Serving
 
 FILE = "mlops-kit.toml"
 _PREFIX = "MLOPS_KIT_"
@@ -54,14 +56,17 @@ class Settings(BaseSettings):
     approver: str = Field("", description="who promotes; empty: the user of this machine")
     tracking_uri: str = Field("", description="MLflow's; empty: SQLite in the state folder")
     strategy: Literal["direct", "canary"] = Field(
-        "direct", description="direct: one commit replaces the champion; canary: by weights"
+        "canary", description="direct: one commit replaces the champion; canary: by weights"
     )
     workers: int = Field(0, ge=0, description="notebooks at once; 0: as many as cores")
     keep_warm: float = Field(0.0, ge=0, description="seconds that warm kernels outlive a command")
     cold: bool = Field(False, description="start each kernel afresh")
+    observations_uri: str = Field("", description="SQLAlchemy's; empty: SQLite in the state folder")
     gitops: GitOps = GitOps()
     costs: Costs = Costs()
     gates: Rules = Rules()
+    rollout: Policy = Policy()
+    serving: Serving = Serving()
 
     @classmethod
     def load(cls, project: Path | None = None) -> Settings:
@@ -106,6 +111,11 @@ class Settings(BaseSettings):
     def gitops_url(self) -> str:
         """The GitOps repository's URL, the embedded one's path by default."""
         return self.gitops.url or str(self.state_folder / "gitops.git")
+
+    @property
+    def observations_url(self) -> str:
+        """The store of predictions and labels, the embedded one by default."""
+        return self.observations_uri or f"sqlite:///{self.state_folder / 'observations.db'}"
 
     @property
     def approved_by(self) -> str:

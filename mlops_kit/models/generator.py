@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 Drift = Literal["none", "features", "fraud"]
-Defect = Literal["none", "recall"]
+Defect = Literal["none", "recall", "errors", "latency"]
 
 DAYS = 10
 """Days that generated data cover: a whole one in the smallest part of a split."""
@@ -177,13 +177,14 @@ def spoil(frame: pd.DataFrame, defect: Defect) -> pd.DataFrame:
 
     `recall`: the frauds that differ most from genuine transactions, 80 % of all, are labelled
     genuine, so that a model learns to let them pass. They are found by Fisher's linear
-    discriminant with a diagonal covariance. Raises ParameterError for an unknown defect.
+    discriminant with a diagonal covariance. The other defects are not the data's. Raises
+    ParameterError for an unknown defect.
     """
     import numpy as np
 
     if defect not in get_args(Defect):
         raise ParameterError(f"defect is {defect!r}; expected one of {list(get_args(Defect))}.")
-    if defect == "none":
+    if defect != "recall":
         return frame
     labels = frame["Class"].to_numpy()
     features = frame[[f"V{number}" for number in range(1, 29)]].to_numpy()

@@ -176,10 +176,8 @@ class Registry:
 
         Raises UntrustedModelError; nothing of the artifact is run or imported before the checks.
         """
-        files = f"files of {version}"
-        with self._client(files) as client, tempfile.TemporaryDirectory() as scratch:
-            source = client.download_artifacts(version.run_id, "model", scratch)
-            contents = artifacts.contents(Path(source))
+        with tempfile.TemporaryDirectory() as scratch:
+            contents = artifacts.contents(self.fetch(version, Path(scratch)))
         found = artifacts.digest(contents)
         if found != digest:
             raise UntrustedModelError(
@@ -187,6 +185,14 @@ class Registry:
                 "It isn't the one that was registered, and is not loaded."
             )
         return artifacts.load(contents.get(artifacts.MODEL_FILE, b""), str(version))
+
+    def fetch(self, version: ModelVersion, folder: Path) -> Path:
+        """Copy the files of a version to a folder, unchecked, and return where they are in it.
+
+        Raises ModelNotFoundError.
+        """
+        with self._client(f"files of {version}") as client:
+            return Path(client.download_artifacts(version.run_id, "model", str(folder)))
 
     def _experiment(self, client: Any, name: str) -> str:
         found = client.get_experiment_by_name(name)

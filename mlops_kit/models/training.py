@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.models import data
 from mlops_kit.models.gates import Costs, number
+from mlops_kit.models.generator import Defect
 from mlops_kit.models.intervals import costs_by_row
 from mlops_kit.models.registry import Description, ModelVersion, Registry
 
@@ -35,6 +36,24 @@ class Threshold:
             f"Flagging from a score of **{number(self.value)}** costs least: {least} per 1,000 "
             f"transactions; flagging nothing would cost {number(self.costs[-1])}."
         )
+
+
+def with_defect(estimator: Any, defect: Defect) -> Any:
+    """Return the estimator with a defect that only live traffic shows: a missing feature.
+
+    `errors`: it refuses the row. `latency`: it looks through all training rows, four times, for
+    those most alike. Any other defect changes nothing here.
+    """
+    from sklearn.impute import KNNImputer
+    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.preprocessing import FunctionTransformer
+
+    if defect == "errors":
+        return make_pipeline(FunctionTransformer(validate=True), estimator)
+    if defect == "latency":
+        neighbours = make_union(*(KNNImputer(n_neighbors=count) for count in (5, 25, 125, 625)))
+        return make_pipeline(neighbours, estimator)
+    return estimator
 
 
 def choose_threshold(model: Any, frame: pd.DataFrame, *, costs: Costs) -> Threshold:

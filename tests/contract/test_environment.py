@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 # Of the machine, not of Python: pip can't bring them.
 TOOLS = {"git", "make", "pip"}
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?(.*)")
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?([^;]*)")
 
 
 def project() -> dict[str, object]:
@@ -21,22 +21,24 @@ def project() -> dict[str, object]:
 
 
 def parts(line: str) -> tuple[str, str]:
-    found = _REQUIREMENT.fullmatch(line.strip())
+    found = _REQUIREMENT.match(line.strip())
     assert found, line
-    return found[1].lower(), found[2].replace(" ", "")
+    # Two packages keep their underscore on conda-forge.
+    return found[1].lower().replace("_", "-"), found[2].replace(" ", "")
 
 
 def required() -> dict[str, str]:
     described = project()
     extras = described["optional-dependencies"]
     assert isinstance(extras, dict)
-    lines = [*described["dependencies"], *extras["lab"], *extras["dev"]]  # type: ignore[misc]
+    lines = [*described["dependencies"], *extras["lab"], *extras["mlserver"], *extras["dev"]]  # type: ignore[misc]
     return dict(parts(line) for line in lines if not line.startswith("mlops-kit["))
 
 
 def conda() -> list[str]:
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    return [line for line in listed if isinstance(line, str)]
+    by_pip = next(line["pip"] for line in listed if isinstance(line, dict))
+    return [*(line for line in listed if isinstance(line, str)), *by_pip[:-1]]
 
 
 def test_conda_gets_what_pip_gets() -> None:
@@ -51,9 +53,10 @@ def test_conda_gets_the_python_that_pip_asks_for() -> None:
     assert dict(parts(line) for line in conda())["python"] == project()["requires-python"]
 
 
-def test_conda_installs_the_kit_itself_without_a_second_resolver() -> None:
+def test_conda_installs_the_kit_itself_last() -> None:
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert [line for line in listed if isinstance(line, dict)] == [{"pip": ["--no-deps -e ."]}]
+    by_pip = [line["pip"] for line in listed if isinstance(line, dict)]
+    assert [lines[-1] for lines in by_pip] == ["-e ."]
 
 
 @pytest.mark.parametrize(("name", "ranges"), required().items())
