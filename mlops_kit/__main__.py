@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from mlops_kit import __version__, arguments, errors
+from mlops_kit import __version__, arguments, errors, rollout_commands
+from mlops_kit.arguments import as_json, environment, model
+from mlops_kit.arguments import opened as _open
+from mlops_kit.arguments import where as _where
 from mlops_kit.endings import EXIT_CODES, Group, answer, code_of
-
-if TYPE_CHECKING:
-    from mlops_kit.workspace import Workspace
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer with JSON on stdout.")
-environment = click.option(
-    "--environment", "-e", default=None, help="By default that of the settings."
-)
-model = click.option("--model", "-m", default=None, help="By default that of the settings.")
 
 
 @click.group(cls=Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -276,16 +270,6 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "mlops-kit", "_MLOPS_KIT_COMPLETE").source())
 
 
-def _open(project: Path | None) -> Workspace:
-    from mlops_kit.workspace import Workspace
-
-    return Workspace.open(project)
-
-
-def _where(workspace: Workspace, model: str | None, environment: str | None) -> tuple[str, str]:
-    return model or workspace.settings.model, environment or workspace.settings.environment
-
-
 def _say(promoted: Any, as_json: bool) -> None:
     now = promoted.release
     version = now.champion.version if now.champion else ""
@@ -295,6 +279,9 @@ def _say(promoted: Any, as_json: bool) -> None:
     did = "Committed" if promoted.changed else "Nothing to do; committed before"
     click.echo(f"{did}: {promoted.revision[:12]}. {now.model} v{version} serves {now.environment}.")
 
+
+for command in rollout_commands.COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,7 @@
-"""The parameters that a command line gives, in papermill's spellings."""
+"""What a command line gives: the options that many commands share, and parameters for notebooks.
+
+Parameters are spelled as papermill does.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,13 @@ from mlops_kit.errors import ParameterError
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.definition import Pipeline, Step
+    from mlops_kit.workspace import Workspace
 
+as_json = click.option("--json", "as_json", is_flag=True, help="Answer with JSON on stdout.")
+environment = click.option(
+    "--environment", "-e", default=None, help="By default that of the settings."
+)
+model = click.option("--model", "-m", default=None, help="By default that of the settings.")
 _OPTIONS = (
     click.option(
         "-p",
@@ -47,6 +56,18 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def opened(project: Path | None) -> Workspace:
+    """Return the workspace of a project, by default of the one around this folder."""
+    from mlops_kit.workspace import Workspace
+
+    return Workspace.open(project)
+
+
+def where(workspace: Workspace, model: str | None, environment: str | None) -> tuple[str, str]:
+    """Return the model and the environment that are meant: the given ones, or the settings'."""
+    return model or workspace.settings.model, environment or workspace.settings.environment
 
 
 def given(

@@ -44,9 +44,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse what no rollout can keep, by ValueError."""
-        shares = ("recall", "precision", "error_rate", "slow_share")
-        shares += ("alpha_promote", "alpha_rollback")
-        for name in shares:
+        shares = "recall precision error_rate slow_share alpha_promote alpha_rollback"
+        for name in shares.split():
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected over 0 and under 1")
         for name in ("slow_ms", "interval", "replay_deadline", "canary_deadline"):

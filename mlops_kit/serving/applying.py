@@ -1,0 +1,178 @@
+"""Follow Git: bring what a commit says should serve into the server, or keep what serves."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mlops_kit.errors import GitOpsError, KitError, ReleaseError
+from mlops_kit.releases import files
+from mlops_kit.releases.gitops import GitOpsRepository
+from mlops_kit.releases.release import Release, ServedModel
+from mlops_kit.serving import loading
+from mlops_kit.serving.predictor import LiveRelease, Predictor
+
+# Copies the files of a served model, unchecked, to a folder.
+Fetch = Callable[[ServedModel, Path], None]
+# What was applied last, for a start at which Git or the registry can't be read.
+_KEPT = "last-good.yaml"
+_LONGEST_WAIT = 10.0
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What is served, since when, and why not what Git says, if so; times since the epoch.
+
+    `revision` is the commit that is served, `wanted` the newest that was seen.
+    """
+
+    revision: str = ""
+    wanted: str = ""
+    since: float = 0.0
+    error: str = ""
+
+
+class Applier:
+    """Holds the release that is served, as one attribute that is assigned whole."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        model: str,
+        environment: str,
+        repository: GitOpsRepository,
+        fetch: Fetch,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Serve nothing yet."""
+        self.live: LiveRelease | None = None
+        self.applied = Applied()
+        self.folder, self.model, self.environment = folder, model, environment
+        self._repository, self._fetch, self._clock = repository, fetch, clock
+        self._release: Release | None = None
+        self._predictors: dict[str, Predictor] = {}
+        self._failed, self._again, self._wait = "", 0.0, 0.0
+
+    def look(self) -> bool:
+        """Apply the newest commit if it isn't served yet; tell whether anything changed.
+
+        Never raises a KitError: what can't be applied leaves the last good release, and is said
+        in `applied`. It is tried again, less and less often, until another commit comes.
+        """
+        before = self.applied
+        try:
+            head = self._repository.head()
+            failed_before = head == self._failed and self._clock() < self._again
+            if head == self.applied.revision or failed_before:
+                if head == self.applied.revision and self.applied.error:
+                    self.applied = replace(self.applied, error="")
+                return self.applied != before
+            self._apply(head)
+        except KitError as error:
+            self._remember(error)
+        return self.applied != before
+
+    def restore(self) -> None:
+        """Serve what was served last, where the commit of now can't be applied at a start."""
+        kept = self.folder / _KEPT
+        if self.live is not None or not kept.exists():
+            return
+        error = self.applied.error
+        try:
+            revision, _, content = kept.read_bytes().partition(b"\n")
+            release = files.read_release(content)
+            self._serve(revision.decode().removeprefix("# "), release)
+            self.applied = replace(self.applied, error=error)
+        except (KitError, OSError, UnicodeDecodeError) as kept_error:
+            self.applied = replace(
+                self.applied, error=f"{error} Nor can the last good one: {kept_error}"
+            )
+
+    def _apply(self, head: str) -> None:
+        self.applied = replace(self.applied, wanted=head)
+        path = files.path(self.environment)
+        content = self._repository.read(path, head)
+        if content is None:
+            raise ReleaseError(f"Commit {head[:12]} has no {path}; expected one.")
+        release = files.read_release(content)
+        if release.model not in ("", self.model):
+            raise ReleaseError(f"{path} is about {release.model!r}; this serves {self.model!r}.")
+        if release != self._release:
+            self._serve(head, release)
+            self._keep(head, content)
+        elif self.live is not None:
+            # A commit about something else: the same release under a newer name.
+            self.live = replace(self.live, revision=head)
+        self.applied = Applied(head, head, self._clock())
+        self._failed, self._wait = "", 0.0
+
+    def _serve(self, revision: str, release: Release) -> None:
+        """Load what is new, then assign the whole release at once."""
+        sides = [side for side in (release.champion, release.candidate) if side is not None]
+        predictors = {side.digest: self._predictor(side) for side in sides}
+        if release.champion is not None:
+            self.live = LiveRelease(
+                revision=revision,
+                model=self.model,
+                environment=self.environment,
+                rollout=release.rollout,
+                champion=predictors[release.champion.digest],
+                candidate=predictors[release.candidate.digest] if release.candidate else None,
+                weight=release.weight,
+            )
+        else:
+            self.live = None
+        self._release, self._predictors = release, predictors
+        self.applied = replace(self.applied, revision=revision, since=self._clock())
+        self._forget()
+
+    def _predictor(self, side: ServedModel) -> Predictor:
+        loaded = self._predictors.get(side.digest)
+        if loaded is not None and loaded.version == side.version:
+            return loaded
+        folder = self._folder(side)
+        if folder.exists():
+            try:
+                return loading.load(folder, side)
+            except KitError:  # a cache can rot; the registry's copy decides
+                shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            fetched = Path(scratch) / "model"
+            try:
+                self._fetch(side, fetched)
+            except OSError as error:
+                raise GitOpsError(f"The files of {side.version!r} can't be had: {error}") from error
+            found = loading.load(fetched, side)
+            fetched.rename(folder)
+        return found
+
+    def _folder(self, side: ServedModel) -> Path:
+        return self.folder / "models" / side.digest.removeprefix("sha256:")[:32]
+
+    def _keep(self, revision: str, content: bytes) -> None:
+        """Remember it for a start without Git; a full disk is no reason not to serve."""
+        try:
+            new = self.folder / f"{_KEPT}.new"
+            new.write_bytes(b"# " + revision.encode() + b"\n" + content)
+            new.replace(self.folder / _KEPT)
+        except OSError:
+            pass
+
+    def _forget(self) -> None:
+        """Delete the files of models that are served no more."""
+        kept = {digest.removeprefix("sha256:")[:32] for digest in self._predictors}
+        for folder in (self.folder / "models").glob("*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _remember(self, error: KitError) -> None:
+        wanted = self.applied.wanted
+        self._wait = min(_LONGEST_WAIT, 2 * self._wait or 0.5) if self._failed == wanted else 0.5
+        self._failed, self._again = wanted, self._clock() + self._wait
+        self.applied = replace(self.applied, error=f"{type(error).__name__}: {error}")

@@ -1,0 +1,287 @@
+"""The embedded platform: one process that serves what Git says, and ends with its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import ObservationsError, ServingError
+from mlops_kit.rollouts.observations import Observations
+from mlops_kit.serving.applying import Applier
+from mlops_kit.serving.options import Serving
+from mlops_kit.serving.prediction_log import PredictionLog
+from mlops_kit.serving.server import Server, application
+
+_STATUS, _LOCK, LOG = "status.json", "lock", "serve.log"
+# Seconds that a start and a stop may take, imports included.
+START_DEADLINE = 60.0
+STOP_DEADLINE = 15.0
+
+
+@dataclass(frozen=True)
+class PlatformStatus:
+    """What a platform says of itself; times in seconds since the epoch.
+
+    `revision` is the commit that is served and `since` when it was applied, `wanted` the newest
+    commit that was seen; `error` says why they differ. `log` is the prediction log's status.
+    """
+
+    pid: int
+    url: str
+    model: str
+    environment: str
+    revision: str = ""
+    wanted: str = ""
+    since: float = 0.0
+    error: str = ""
+    champion: str = ""
+    candidate: str = ""
+    weight: int = 0
+    log: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """What is served where, as one sentence, and what is wrong."""
+        serves = f"{self.model} v{self.champion}" if self.champion else "nothing yet"
+        if self.candidate:
+            serves += f", v{self.candidate} answers {self.weight} %"
+        said = f"{self.url} serves {serves}, as of commit {self.revision[:10] or '–'}."
+        if self.error:
+            said += f" Commit {self.wanted[:10] or '–'} can't be applied: {self.error}"
+        if lost := sum((self.log.get("dropped") or {}).values()):
+            said += (
+                f" {lost:,} predictions were dropped: {self.log.get('last_error') or 'too many'}"
+            )
+        return said
+
+
+class Platform:
+    """Serves one environment of one model from this process."""
+
+    def __init__(
+        self,
+        applier: Applier,
+        observations: Observations,
+        options: Serving,
+        *,
+        say: Callable[[str], None] = lambda _said: None,
+    ) -> None:
+        """Nothing is opened yet; `say` gets a sentence at each change."""
+        self.applier, self.observations, self.options = applier, observations, options
+        self._say = say
+        self._server: Server | None = None
+        self._log: PredictionLog | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until `stop` is set, or an exception such as KeyboardInterrupt.
+
+        Raises ServingError where another process serves this environment already, or the address
+        is taken.
+        """
+        folder = self.applier.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(folder):
+            # Serving comes first: where nothing can be logged, that is counted and said.
+            with suppress(ObservationsError):
+                self.observations.prepare()
+            self._log = PredictionLog(
+                self.observations.add, rows=self.options.log_rows, every=self.options.log_every
+            )
+            app = application(self.applier, self._log, self.options, lambda: asdict(self.status()))
+            server = self._server = Server(app, self.options)
+            try:
+                self.applier.look()
+                self.applier.restore()
+                server.start()
+                self._follow(stop)
+            finally:
+                server.stop()
+                self._log.close()
+                self.observations.close()
+                with suppress(OSError):
+                    (folder / _STATUS).unlink(missing_ok=True)
+
+    def status(self) -> PlatformStatus:
+        """Return what is served now, as `/status` and the status file say it."""
+        live, applied = self.applier.live, self.applier.applied
+        return PlatformStatus(
+            pid=os.getpid(),
+            url=self._server.url if self._server else "",
+            model=self.applier.model,
+            environment=self.applier.environment,
+            revision=applied.revision,
+            wanted=applied.wanted,
+            since=applied.since,
+            error=applied.error,
+            champion=live.champion.version if live else "",
+            candidate=live.candidate.version if live and live.candidate else "",
+            weight=live.weight if live else 0,
+            log=self._log.status() if self._log else {},
+        )
+
+    def _follow(self, stop: threading.Event) -> None:
+        self._tell()
+        written = time.monotonic()
+        while not stop.wait(self.options.poll):
+            changed = self.applier.look()
+            if changed:
+                self._tell()
+            elif time.monotonic() - written > 1.0:
+                self._write()
+            else:
+                continue
+            written = time.monotonic()
+
+    def _tell(self) -> None:
+        self._write()
+        self._say(self.status().sentence)
+
+    def _write(self) -> None:
+        """Write the status file; where there is no room, `/status` still says it."""
+        path = self.applier.folder / _STATUS
+        with suppress(OSError):
+            new = path.with_suffix(".new")
+            new.write_text(json.dumps(asdict(self.status())))
+            new.replace(path)
+
+
+def running(folder: Path) -> PlatformStatus | None:
+    """Return the status of the platform that serves from this folder, or None."""
+    if not _is_held(folder):
+        return None
+    try:
+        return PlatformStatus(**json.loads((folder / _STATUS).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+@contextmanager
+def attended(command: Sequence[str], folder: Path) -> Iterator[PlatformStatus]:
+    """Yield the platform that serves from this folder, or start one that ends with this block.
+
+    It ends with this process, too, however that ends: it watches its standard input. Raises
+    ServingError when it doesn't start.
+    """
+    found = running(folder)
+    if found is not None:
+        yield found
+        return
+    process = _start([*command, "--attended"], folder, stdin=subprocess.PIPE)
+    try:
+        yield _wait_for(process, folder)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def detach(command: Sequence[str], folder: Path) -> PlatformStatus:
+    """Start a platform that outlives this process, and return its status when it serves.
+
+    Raises ServingError when it doesn't start, or one is there.
+    """
+    if (found := running(folder)) is not None:
+        raise ServingError(f"{found.sentence} It is process {found.pid}; stop it first.")
+    process = _start(command, folder, stdin=subprocess.DEVNULL, start_new_session=True)
+    return _wait_for(process, folder)
+
+
+def stop(folder: Path) -> PlatformStatus | None:
+    """Stop the platform that serves from this folder; None where there is none.
+
+    Raises ServingError when it doesn't end.
+    """
+    found = running(folder)
+    if found is None:
+        return None
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_DEADLINE
+    while _is_held(folder):
+        if time.monotonic() > deadline:
+            raise ServingError(f"Process {found.pid} doesn't end; look at {str(folder / LOG)!r}.")
+        time.sleep(0.05)
+    return found
+
+
+def stop_at_end_of_input(stop: threading.Event) -> None:
+    """Set `stop` when standard input ends, which it does when the parent is gone."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _start(command: Sequence[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOG).open("wb") as log:
+        return subprocess.Popen([*command], stdout=log, stderr=log, **options)
+
+
+def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> PlatformStatus:
+    """Return the status of a started platform when it answers."""
+    deadline = time.monotonic() + START_DEADLINE
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        found = running(folder)
+        # Somebody else's is as good, if it was quicker.
+        if found is not None and (found.pid == process.pid or ended):
+            return found
+        if ended:
+            break
+        time.sleep(0.05)
+    else:
+        process.kill()
+    tail = (folder / LOG).read_text(errors="replace").strip()[-1000:]
+    raise ServingError(f"The platform didn't start. It said: {tail or 'nothing'}")
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the lock of this folder; the system releases it however this process ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / _LOCK)
+    try:
+        # Not 0: whoever asks whether it is held holds it for a moment.
+        lock.acquire(timeout=1)
+    except Timeout as error:
+        found = running(folder)
+        who = f"process {found.pid} at {found.url}" if found else "another process"
+        raise ServingError(
+            f"This environment is served already, by {who}: 'mlops-kit serve stop' ends it."
+        ) from error
+    try:
+        # Of one that was killed.
+        (folder / _STATUS).unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _is_held(folder: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    if not (folder / _LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
