@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mlops_kit import releasing
+    from mlops_kit import customers, releasing, watching
     from mlops_kit.models import data, evaluation, training
     from mlops_kit.pipelines.definition import Condition, Input, Pipeline, Step
     from mlops_kit.pipelines.values import publish
@@ -24,6 +24,7 @@ _HOME = {
     "Workspace": "mlops_kit.workspace",
     "charts": "mlops_kit.views",
     "curves": "mlops_kit.views",
+    "customers": "mlops_kit",
     "data": "mlops_kit.models",
     "evaluation": "mlops_kit.models",
     "figures": "mlops_kit.views",
@@ -31,6 +32,7 @@ _HOME = {
     "releasing": "mlops_kit",
     "reports": "mlops_kit.views",
     "training": "mlops_kit.models",
+    "watching": "mlops_kit",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "Workspace",
     "charts",
     "curves",
+    "customers",
     "data",
     "evaluation",
     "figures",
@@ -48,6 +51,7 @@ __all__ = [
     "releasing",
     "reports",
     "training",
+    "watching",
 ]
 
 

@@ -46,16 +46,25 @@ def new(folder: Path, as_json: bool) -> None:
 @click.option(
     "--resume", is_flag=True, help="Go on with the newest execution that didn't end well."
 )
+@click.option("--force-gate", is_flag=True, help="Promote whatever the verdict; recorded in Git.")
 @as_json
 @click.pass_obj
 def run(
-    project: Path | None, /, pipeline: str, fresh: bool, resume: bool, as_json: bool, **values: Any
+    project: Path | None,
+    /,
+    pipeline: str,
+    fresh: bool,
+    resume: bool,
+    force_gate: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
-    """Run PIPELINE here, and promote what its verdict lets pass."""
+    """Run PIPELINE here, promote what its verdict lets pass, and watch its rollout."""
+    from mlops_kit import releasing
     from mlops_kit.closing import closing_lines, outcome
 
     workspace = _open(project)
-    inputs = arguments.given(**values)
+    inputs = arguments.given(**values) | ({"force_gate": True} if force_gate else {})
     resumed = workspace.executions.last_unfinished(pipeline) if resume else None
     if resumed is not None and inputs:
         raise errors.ParameterError("--resume goes on with the inputs of before; leave out -p.")
@@ -63,11 +72,12 @@ def run(
         workspace.pipeline(pipeline), inputs, cached=not fresh, resumed=resumed
     )
     result = outcome(workspace, execution)
+    releasing.keep_record(workspace, execution)
     if as_json:
         answer(result)
     else:
         click.echo("\n".join(closing_lines(workspace, result)))
-    sys.exit(code_of(result["verdict"]))
+    sys.exit(code_of(result["verdict"], (result["rollout"] or {}).get("verdict")))
 
 
 @main.command()
@@ -178,15 +188,18 @@ def history(
 @model
 @environment
 @click.option("--reason", default="", help="Why, for the record.")
+@click.option("--force-gate", is_flag=True, help="Whatever the verdict; the commit says so.")
+@click.option("--override", default="", help="Who lets a quarantined version through, and why.")
 @as_json
 @click.pass_obj
 def promote(
     project: Path | None,
+    /,
     version: str,
     model: str | None,
     environment: str | None,
-    reason: str,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Promote VERSION, by default the newest that was judged, if its verdict is pass."""
     from mlops_kit import releasing
@@ -194,7 +207,7 @@ def promote(
     workspace = _open(project)
     name, where = _where(workspace, model, environment)
     case = releasing.case(workspace, name, version)
-    _say(releasing.promote(workspace, case, environment=where, reason=reason), as_json)
+    _say(releasing.promote(workspace, case, environment=where, **how), as_json)
 
 
 @main.command()
@@ -202,22 +215,23 @@ def promote(
 @environment
 @click.option("--to", default=None, help="A former champion; by default the last good one.")
 @click.option("--reason", required=True, help="Why, for the record.")
+@click.option("--override", default="", help="Who goes back to a quarantined version, and why.")
 @as_json
 @click.pass_obj
 def rollback(
     project: Path | None,
+    /,
     model: str | None,
     environment: str | None,
-    to: str | None,
-    reason: str,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Restore the last good champion by a commit."""
     from mlops_kit import releasing
 
     workspace = _open(project)
     name, where = _where(workspace, model, environment)
-    _say(releasing.rollback(workspace, name, where, reason=reason, to=to), as_json)
+    _say(releasing.rollback(workspace, name, where, **how), as_json)
 
 
 @main.command()
@@ -277,7 +291,11 @@ def _say(promoted: Any, as_json: bool) -> None:
         answer({"revision": promoted.revision, "changed": promoted.changed, "champion": version})
         return
     did = "Committed" if promoted.changed else "Nothing to do; committed before"
-    click.echo(f"{did}: {promoted.revision[:12]}. {now.model} v{version} serves {now.environment}.")
+    then = ""
+    if now.candidate:
+        then = f" v{now.candidate.version} waits at {now.weight} %: 'mlops-kit watch' goes on."
+    serves = f"{now.model} v{version} serves {now.environment}."
+    click.echo(f"{did}: {promoted.revision[:12]}. {serves}{then}")
 
 
 for command in rollout_commands.COMMANDS:

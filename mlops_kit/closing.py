@@ -17,7 +17,8 @@ _SHOWN = {"verdict", "scores", "names", "rows", "frauds", "note"}
 
 def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
     """Return the outcome of an execution as plain data: verdict, evaluation, revision, steps."""
-    found: dict[str, Any] = {"verdict": None, "evaluation": None, "revision": None, "changed": None}
+    names = ("verdict", "evaluation", "revision", "changed", "rollout")
+    found: dict[str, Any] = dict.fromkeys(names)
     for step in execution.state.steps:
         for name, value in (execution.outputs(step) or {}).items():
             if name in found:
@@ -36,10 +37,14 @@ def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
         lines += ["", *_aligned(evaluation)]
         lines += [f"  {evaluation['note']}"] if evaluation["note"] else []
     lines += ["", _committed(workspace, result)]
+    if isinstance(result["rollout"], dict):
+        lines += ["", *rollout_lines(result["rollout"])]
     lines += [
         "",
         "Look next:",
         "  mlops-kit status        what serves now, and how executions ended",
+        "  mlops-kit history       who released what, when and why",
+        "  mlops-kit serve         what was released answers requests",
         f"  mlflow ui --backend-store-uri {workspace.settings.registry_uri}",
         "  jupyter lab notebooks   start with the tour",
         f"  {workspace.executions.folder / result['execution']}",
@@ -72,3 +77,21 @@ def _committed(workspace: Workspace, result: dict[str, Any]) -> str:
     if result["changed"] is False:
         return f"Nothing to commit: it serves already, since {revision[:12]} in {where}"
     return f"Promoted by commit {revision[:12]} in {where}"
+
+
+def rollout_lines(rollout: dict[str, Any]) -> list[str]:
+    """Return how the rollout ended, why, and the path by weight."""
+    path = " → ".join(f"{weight} %" for weight in rollout["weights"])
+    lines = [f"{str(rollout['outcome']).upper()}  {rollout['sentence']}"]
+    if path:
+        lines.append(
+            f"  by weight: {path}; the candidate answered {rollout['requests']:,} requests"
+        )
+    for step in rollout["steps"]:
+        at = step["when"][11:19]
+        lines.append(
+            f"  {at}  {step['act']:<8}  {step['weight'] or 0:>3} %  {step['counts']}".rstrip()
+        )
+    if rollout["dropped"]:
+        lines.append(f"  {rollout['dropped']:,} predictions couldn't be logged")
+    return lines

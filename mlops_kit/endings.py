@@ -21,7 +21,8 @@ Exit codes:
   1    a fault, said in a sentence
   2    a wrong option, parameter or input
   3    the verdict is fail: nothing was promoted
-  4    the verdict is inconclusive, or no word that the kit knows
+  4    the verdict or the rollout is inconclusive, or no word that the kit knows
+  5    the rollout went back: the champion of before serves
   124  a step ran past its time-out
   129  stopped because the terminal was closed
   130  stopped by Ctrl-C
@@ -29,6 +30,7 @@ Exit codes:
   143  stopped by SIGTERM
 """
 _BY_VERDICT = {"None": 0, "pass": 0, "fail": 3, "inconclusive": 4}
+_BY_ROLLOUT = {"pass": 0, "fail": 5, "inconclusive": 4}
 # What a message may quote from data or Git, and what must not steer a terminal.
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -57,8 +59,13 @@ class Group(click.Group):
     command_class = Command
 
 
-def code_of(verdict: object) -> int:
-    """Return the exit code of a run that ended with this verdict; None is none to give."""
+def code_of(verdict: object, rollout: object = None) -> int:
+    """Return the exit code of a run with this verdict, and its rollout's if it had one.
+
+    None is none to give.
+    """
+    if rollout is not None:
+        return _BY_ROLLOUT.get(str(rollout), _BY_ROLLOUT["inconclusive"])
     return _BY_VERDICT.get(str(verdict), _BY_VERDICT["inconclusive"])
 
 

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.errors import RegistryError, ReleaseError
+from mlops_kit.errors import ProjectError, RegistryError, ReleaseError
 from mlops_kit.models.registry import CHAMPION, ModelVersion
 from mlops_kit.releases import ledger, promotion, release
+from mlops_kit.releases.gitops import Proposal
 from mlops_kit.releases.release import Release, ServedModel
+from mlops_kit.releases.snapshot import Snapshot
 from mlops_kit.views import markdown, reports, secrets
 from mlops_kit.views.reports import Report
 
 if TYPE_CHECKING:
+    from mlops_kit.pipelines.executions import Execution
     from mlops_kit.workspace import Workspace
 
 
@@ -156,39 +159,65 @@ def case(
 
 
 def promote(
-    workspace: Workspace, asked: Case, *, environment: str, reason: str = ""
+    workspace: Workspace,
+    asked: Case,
+    *,
+    environment: str,
+    reason: str = "",
+    force_gate: bool = False,
+    override: str = "",
 ) -> promotion.Promotion:
     """Promote a version by one commit with its evidence, and let the registry follow.
 
-    Run twice, or again after a kill at any moment, it makes one release. Raises ReleaseError for
-    a version without a passing verdict, SecretFoundError for evidence that holds a secret, and
-    GitOpsError.
+    Where nothing serves yet, the version that it was judged against becomes the first champion,
+    so that the rollout has one to compare with. Run twice, or again after a kill at any moment,
+    it makes one release. `force_gate` promotes against the verdict, and the commit says so;
+    `override` says who lets a quarantined version through, and why.
+
+    Raises ReleaseError for a version without a passing verdict, QuarantineError for one that was
+    rolled back, SecretFoundError for evidence that holds a secret, and GitOpsError.
     """
     verdict = asked.evaluation["verdict"]
-    if verdict["status"] != "pass":
+    if verdict["status"] != "pass" and not force_gate:
         raise ReleaseError(
             f"{verdict['sentence']} Only a verdict of pass can be promoted. "
             + " ".join(verdict["reasons"])
         )
     evidence = reports.evidence(asked.notebooks, asked.report(environment), workspace.project)
     secrets.refuse(evidence)
+    settings, model = workspace.settings, asked.version.name
+    champion = workspace.release(model, environment).champion
+    policy = settings.rollout
     promoted = promotion.promote(
         workspace.repository,
         _served(asked.version),
-        model=asked.version.name,
+        model=model,
         environment=environment,
-        strategy=workspace.settings.strategy,
+        strategy=settings.strategy,
         execution=asked.execution,
         evidence=evidence,
-        approved_by=workspace.settings.approved_by,
+        approved_by=settings.approved_by,
         reason=reason,
+        baseline=None if champion else _judged_against(workspace, asked),
+        committed_at=_committed_at(workspace, asked, champion),
+        forced="" if verdict["status"] == "pass" else verdict["status"],
+        override=override,
+        cooldown=policy.cooldown,
+        freeze_after=policy.freeze_after,
+        freeze_window=policy.freeze_window,
     )
-    _follow(workspace, workspace.release(asked.version.name, environment))
+    follow(workspace, workspace.release(model, environment))
     return promoted
 
 
 def rollback(
-    workspace: Workspace, model: str, environment: str, *, reason: str, to: str | None = None
+    workspace: Workspace,
+    model: str,
+    environment: str,
+    *,
+    reason: str,
+    to: str | None = None,
+    override: str = "",
 ) -> promotion.Promotion:
     """Restore the last good champion by one commit, and let the registry follow.
 
@@ -201,8 +230,9 @@ def rollback(
         reason=reason,
         approved_by=workspace.settings.approved_by,
         to=to,
+        override=override,
     )
-    _follow(workspace, workspace.release(model, environment))
+    follow(workspace, workspace.release(model, environment))
     return restored
 
 
@@ -213,12 +243,36 @@ def proposed(workspace: Workspace, asked: Case, environment: str) -> Change:
     if served.is_same(now.champion) or served.is_same(now.candidate):
         after = now
     elif workspace.settings.strategy == "canary":
-        after = release.apply(now, release.Promote(served, "rollout"))
+        rollout = promotion.release_name(asked.version.name, served, asked.execution)
+        after = release.apply(now, release.Promote(served, rollout))
     else:
         after = release.apply(now, release.Replace(served))
     path = f"envs/{environment}/release.yaml"
     texts = [promotion.write_release(value).decode() for value in (now, after)]
     return Change(path, *texts)
+
+
+def keep_record(workspace: Workspace, execution: Execution) -> None:
+    """Commit the notebook that watched a rollout beside the evidence that began it; once.
+
+    Raises SecretFoundError for a notebook that holds a secret, and GitOpsError.
+    """
+    for step in execution.state.steps:
+        outputs = execution.outputs(step) or {}
+        if "rollout" not in outputs or not (name := outputs["rollout"].data.get("rollout")):
+            continue
+        folder = f"evidence/{execution.state.inputs.get('environment', '')}/{name}"
+        files = reports.git_safe((str(outputs["notebook"].file),), workspace.project)
+        secrets.refuse(files)
+        kept = {f"{folder}/{path}": content for path, content in files.items()}
+
+        def propose(snapshot: Snapshot, kept: dict[str, bytes] = kept) -> Proposal | None:
+            if all(snapshot.read(path) == content for path, content in kept.items()):
+                return None
+            subject = f"Keep the record of {execution.name}"
+            return Proposal(subject, {"Mlops-Action": "record", "Mlops-Run": execution.name}, kept)
+
+        workspace.repository.commit(propose)
 
 
 def status(workspace: Workspace, model: str, environment: str) -> Status:
@@ -230,7 +284,7 @@ def status(workspace: Workspace, model: str, environment: str) -> Status:
 
 def repair(workspace: Workspace, model: str, environment: str) -> Status:
     """Let the registry's alias follow Git again, and return the status after it."""
-    _follow(workspace, workspace.release(model, environment))
+    follow(workspace, workspace.release(model, environment))
     return status(workspace, model, environment)
 
 
@@ -240,7 +294,7 @@ def history(workspace: Workspace, model: str, environment: str) -> History:
     return History(ledger.history(commits, model=model, environment=environment))
 
 
-def _follow(workspace: Workspace, now: Release) -> None:
+def follow(workspace: Workspace, now: Release) -> None:
     """Point the alias to Git's champion: Git is the truth, the alias a view of it in MLflow.
 
     `now` is the head and not one's own commit, which another may have overtaken.
@@ -254,6 +308,35 @@ def _follow(workspace: Workspace, now: Release) -> None:
                 f"Git says that {now.model} v{now.champion.version} serves {now.environment}, and "
                 f"that stands. The registry can't follow: {error}"
             ) from error
+
+
+def _judged_against(workspace: Workspace, asked: Case) -> ServedModel | None:
+    """Return the version that the candidate was compared with, if it is of the same model."""
+    name, _, version = str(asked.evaluation["names"]["reference"]).rpartition(" v")
+    if name != asked.version.name:
+        return None
+    return _served(workspace.registry.version(name, version))
+
+
+def _committed_at(workspace: Workspace, asked: Case, champion: ServedModel | None) -> str:
+    """Return when the change was made: its code's commit, or the execution where that is old.
+
+    Code that serves already, or that isn't in Git, is no change; what is new is the training.
+    """
+    from mlops_kit.releases.gitops import committed_at
+
+    code = asked.version.tags.get("code", "")
+    serving = champion and workspace.registry.version(asked.version.name, champion.version)
+    if (
+        serving
+        and serving.tags.get("code") != code
+        and (at := committed_at(workspace.project, code))
+    ):
+        return at
+    try:
+        return workspace.executions.open(asked.execution).state.started
+    except ProjectError:  # by hand, or in a pod
+        return ""
 
 
 def _same(version: ModelVersion, evaluation: Mapping[str, Any]) -> ModelVersion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import click
 
 from mlops_kit.arguments import as_json, environment, model, opened, where
-from mlops_kit.endings import Command, Stopped, answer
+from mlops_kit.endings import Command, Stopped, answer, code_of
+from mlops_kit.errors import ParameterError
 
 
 @click.command(cls=Command)
@@ -69,4 +71,140 @@ def _manage(workspace: Any, name: str, place: str, what: str | None, as_json: bo
         click.echo(said)
 
 
-COMMANDS = (serve,)
+@click.command(cls=Command)
+@model
+@environment
+@click.option("--once", is_flag=True, help="Look, and act, once.")
+@as_json
+@click.pass_obj
+def watch(
+    project: Path | None, model: str | None, environment: str | None, once: bool, as_json: bool
+) -> None:
+    """Follow a rollout, and decide its steps, until it has ended.
+
+    Any number may watch at once, and be killed: each step is made once.
+    """
+    from mlops_kit import watching
+    from mlops_kit.closing import rollout_lines
+
+    workspace = opened(project)
+    seen = watching.follow(
+        workspace,
+        *where(workspace, model, environment),
+        show=(lambda _lines: None) if as_json else (lambda lines: click.echo("\n".join(lines))),
+        looks=1 if once else None,
+    )
+    if as_json:
+        answer(seen.summary())
+    else:
+        click.echo("\n".join(["", *rollout_lines(seen.summary())]))
+    sys.exit(0 if once else code_of(None, seen.verdict))
+
+
+@click.command(cls=Command)
+@click.option("--data", default="generated", help="'generated', or a file of transactions.")
+@click.option("--rate", default=100.0, show_default=True, help="Requests a second.")
+@click.option("--seconds", default=60.0, show_default=True, help="How long.")
+@click.option("--label-delay", default=5.0, show_default=True, help="Seconds until labels come.")
+@click.option("--seed", default=7, show_default=True)
+@model
+@environment
+@as_json
+@click.pass_obj
+def traffic(
+    project: Path | None,
+    data: str,
+    rate: float,
+    seconds: float,
+    label_delay: float,
+    seed: int,
+    model: str | None,
+    environment: str | None,
+    as_json: bool,
+) -> None:
+    """Send simulated customers' requests to the server here, and their labels later."""
+    from dataclasses import asdict
+
+    from mlops_kit import customers, embedded
+    from mlops_kit.errors import ServingError
+    from mlops_kit.serving import platform
+
+    workspace = opened(project)
+    name, place = where(workspace, model, environment)
+    found = platform.running(embedded.folder(workspace, place))
+    if found is None:
+        raise ServingError(f"Nothing serves {place} here: 'mlops-kit serve --detach' starts it.")
+    sending = customers.of("simulated", data, seed=seed, rate=rate, label_delay=label_delay)
+    assert sending is not None
+    observations = embedded.observations(workspace)
+    with sending.within(seconds).traffic(found.url, name, observations) as running:
+        sent = running.wait()
+    if as_json:
+        answer(asdict(sent))
+    else:
+        click.echo(str(sent))
+
+
+@click.command(cls=Command)
+@click.option("--rate", required=True, type=float, help="Requests a second.")
+@click.option("--fraud-rate", default=0.005, show_default=True, help="Share of frauds.")
+@click.option("--label-delay", default=None, type=float, help="Seconds; else the settings'.")
+@click.option("--history", default=0, show_default=True, help="Labelled requests in the log now.")
+@as_json
+@click.pass_obj
+def plan(
+    project: Path | None,
+    rate: float,
+    fraud_rate: float,
+    label_delay: float | None,
+    history: int,
+    as_json: bool,
+) -> None:
+    """Say before a rollout what it can tell, how soon, and what it can't tell."""
+    from dataclasses import asdict
+
+    from mlops_kit.rollouts import planning
+
+    policy = opened(project).settings.rollout
+    delay = policy.maturity if label_delay is None else label_delay
+    try:
+        found = planning.plan(
+            policy, rate=rate, fraud_rate=fraud_rate, label_delay=delay, history=history
+        )
+    except ValueError as error:
+        raise ParameterError(f"{error}.") from error
+    if as_json:
+        answer([asdict(row) for row in found.rows])
+    else:
+        click.echo("\n".join(found.lines))
+
+
+@click.command(cls=Command)
+@model
+@environment
+@click.option("--days", type=float, default=None, help="Only the last so many.")
+@as_json
+@click.pass_obj
+def dora(
+    project: Path | None,
+    model: str | None,
+    environment: str | None,
+    days: float | None,
+    as_json: bool,
+) -> None:
+    """Print the four keys of software delivery, from the commits alone."""
+    from dataclasses import asdict
+
+    from mlops_kit import releasing
+    from mlops_kit.releases import dora
+
+    workspace = opened(project)
+    entries = releasing.history(workspace, *where(workspace, model, environment)).entries
+    found = dora.keys(entries, window=days)
+    if as_json:
+        answer([asdict(keys) for keys in found.keys])
+    else:
+        click.echo("\n".join(found.lines))
+
+
+COMMANDS = (serve, watch, traffic, plan, dora)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlops_kit.pipelines.values import Value
     from mlops_kit.releases.gitops import GitOpsRepository
     from mlops_kit.releases.release import Release
+    from mlops_kit.rollouts.policy import Policy
 
 
 class Workspace:
@@ -53,6 +54,11 @@ class Workspace:
     def datasets(self) -> Path:
         """Where snapshots of data are kept."""
         return self.settings.state_folder / "datasets"
+
+    @property
+    def policy(self) -> Policy:
+        """What a rollout must prove, and its pace; shown as a table."""
+        return self.settings.rollout
 
     @cached_property
     def registry(self) -> Registry:

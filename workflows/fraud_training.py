@@ -1,4 +1,4 @@
-"""Train a baseline and a candidate, judge the candidate, and promote it if the verdict is pass."""
+"""Train and judge a candidate, promote it if the verdict is pass, and watch its rollout."""
 
 from pathlib import Path
 
@@ -34,8 +34,9 @@ evaluate = Step(
         "candidate": train_candidate.output("version"),
         "baseline": train_baseline.output("version"),
         "environment": Input("environment"),
+        "force_gate": Input("force_gate"),
     },
-    outputs={"verdict": str, "evaluation": dict},
+    outputs={"verdict": str, "decision": str, "evaluation": dict},
     cache=False,  # who is champion stands in Git, not in the parameters
 )
 promote = Step(
@@ -50,21 +51,39 @@ promote = Step(
         ],
         "environment": Input("environment"),
         "execution": Input("execution"),
+        "force_gate": Input("force_gate"),
+        "override": Input("override"),
     },
     outputs={"revision": str, "changed": bool},
-    when=Condition(evaluate.output("verdict"), equals="pass"),
+    when=Condition(evaluate.output("decision"), equals="promote"),
+    cache=False,  # it writes to Git
+)
+watch_rollout = Step(
+    "watch-rollout",
+    notebook="watch_rollout.ipynb",
+    parameters={
+        "revision": promote.output("revision"),
+        "environment": Input("environment"),
+        "traffic": Input("traffic"),
+        "data": Input("data"),
+        "seed": Input("seed"),
+    },
+    outputs={"outcome": str, "rollout": dict},
     cache=False,  # it writes to Git
 )
 
 PIPELINE = Pipeline(
     "fraud-training",
-    steps=(validate_data, train_baseline, train_candidate, evaluate, promote),
+    steps=(validate_data, train_baseline, train_candidate, evaluate, promote, watch_rollout),
     inputs={
         "data": "generated",
         "rows": 120_000,
         "seed": 7,
         "candidate_defect": "none",
         "environment": "prod",
+        "force_gate": False,
+        "override": "",
+        "traffic": "simulated",
     },
-    description="Train, judge and promote the model that finds fraudulent card transactions.",
+    description="Train, judge, promote and roll out the model that finds fraudulent transactions.",
 )

@@ -145,6 +145,10 @@ class Verdict:
             return FAIL
         return PASS if found == {PASS} else INCONCLUSIVE
 
+    def decision(self, force: bool = False) -> Literal["promote", "stop"]:
+        """Return what follows from it; `force` promotes whatever it is."""
+        return "promote" if force or self.status == PASS else "stop"
+
     @property
     def reasons(self) -> tuple[str, ...]:
         """The sentences of the gates that don't pass; of all, when all pass."""

@@ -99,6 +99,10 @@ class GitOpsRepository:
         """Return the revision that the branch of the remote is at now."""
         return self._healed(lambda: self._snapshot().revision)
 
+    def snapshot(self) -> Snapshot:
+        """Return what the repository holds at the head, for several looks at one revision."""
+        return self._healed(self._snapshot)
+
     def read(self, path: str, revision: str | None = None) -> bytes | None:
         """Return a file's bytes at the revision or at the head; None where there is no file."""
         return self._healed(lambda: self._snapshot(revision).read(path))
@@ -278,6 +282,15 @@ def code_revision(folder: Path) -> str:
     if code:
         raise GitOpsError(f"Git can't tell whether {str(place)!r} has changes: {said.strip()}")
     return sha.decode().strip() + ("-dirty" if changes.strip() else "")
+
+
+def committed_at(folder: Path, revision: str) -> str:
+    """Return when a revision of the folder's checkout was committed (ISO); empty where unknown."""
+    if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", revision):
+        return ""
+    where = ("-C", str(folder.absolute()), "-c", "safe.directory=*")
+    code, out, _ = git.run((*where, "show", "--no-patch", "--format=%cI", revision))
+    return "" if code else out.decode().strip()
 
 
 def _settle(made: Path, target: Path) -> None:

@@ -28,6 +28,8 @@ class Policy:
     steps: tuple[int, ...] = (10, 20, 30, 40, 50)
     # Labels count when the prediction is this old: the 99 % quantile of the slower kind's delay.
     maturity: float = 0.0
+    # Of the logged requests, by a hash of their id; all, unless somebody trains on logged traffic.
+    replay_share: float = 1.0
     # Less than this share of the mature predictions labelled: the labels are missing.
     coverage: float = 0.9
     # Looks without data before the candidate's weight goes to 0.
@@ -56,6 +58,8 @@ class Policy:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not 1 < self.regression < float("inf"):
             raise ValueError(f"regression is {self.regression}; expected more than 1")
+        if not 0 < self.replay_share <= 1:
+            raise ValueError(f"replay_share is {self.replay_share}; expected over 0, up to 1")
         if not 0 <= self.coverage <= 1:
             raise ValueError(f"coverage is {self.coverage}; expected 0 to 1")
         if self.missing_looks < 1 or self.freeze_after < 1:
@@ -64,3 +68,21 @@ class Policy:
             raise ValueError(f"steps are {self.steps}; expected weights that rise")
         if not all(0 < step <= 100 for step in self.steps):
             raise ValueError(f"steps are {self.steps}; expected percents over 0")
+
+    def _repr_markdown_(self) -> str:
+        steps = ", ".join(f"{step} %" for step in self.steps)
+        needed, limit = 1 / self.alpha_promote, 1 / self.alpha_rollback
+        rows = {
+            "recall": f"at least {self.recall:.0%}",
+            "precision": f"at least {self.precision:.0%}",
+            "failed requests": f"at most {self.error_rate:.1%}",
+            f"requests over {self.slow_ms:g} ms": f"at most {self.slow_share:.1%}",
+            "worse than the champion": f"at most {self.regression:g} times",
+            "to become champion": f"evidence {needed:g}x for each; a bad one ever does with a "
+            f"chance of at most {self.alpha_promote:.0%}",
+            "to go back": f"evidence {limit:g}x of harm; a good one ever does with a chance of at "
+            f"most {self.alpha_rollback:.0%}",
+            "steps": f"{steps}, a look every {self.interval:g} s",
+        }
+        lines = [f"| {name} | {value} |" for name, value in rows.items()]
+        return "\n".join(["| | |", "|---|---|", *lines])

@@ -114,7 +114,7 @@ class Applier:
     def _serve(self, revision: str, release: Release) -> None:
         """Load what is new, then assign the whole release at once."""
         sides = [side for side in (release.champion, release.candidate) if side is not None]
-        predictors = {side.digest: self._predictor(side) for side in sides}
+        predictors = {side.digest: self.predictor(side) for side in sides}
         if release.champion is not None:
             self.live = LiveRelease(
                 revision=revision,
@@ -131,7 +131,8 @@ class Applier:
         self.applied = replace(self.applied, revision=revision, since=self._clock())
         self._forget()
 
-    def _predictor(self, side: ServedModel) -> Predictor:
+    def predictor(self, side: ServedModel) -> Predictor:
+        """Return the model of a release, loaded if its digest is right; raises KitError."""
         loaded = self._predictors.get(side.digest)
         if loaded is not None and loaded.version == side.version:
             return loaded

@@ -16,7 +16,7 @@ from mlops_kit.releases.release import ServedModel
 from mlops_kit.serving.leaves import Floats
 from mlops_kit.serving.predictor import Predictor
 from mlops_kit.serving.protocol import Signature
-from mlops_kit.serving.trees import Scores, fast_scores
+from mlops_kit.serving.scoring import Scores, fast_scores
 
 _LOG = logging.getLogger(__name__)
 _MLMODEL = "MLmodel"

@@ -104,14 +104,19 @@ def versions(**parts: ModelVersion) -> Versions:
 
 
 def evidence(notebooks: Sequence[str | Path], report: Report, project: Path) -> dict[str, bytes]:
-    """Return what is committed beside a release: its report, and its notebooks as Git keeps them.
+    """Return what is committed beside a release: its report and its notebooks, safe for Git."""
+    safe = git_safe(notebooks, project)
+    return {**report.files(list(safe)), **safe}
+
+
+def git_safe(notebooks: Sequence[str | Path], project: Path) -> dict[str, bytes]:
+    """Return executed notebooks as Git keeps them, by file name.
 
     A notebook is named after its step, the folder that it was executed in.
     """
     machine = Machine.here(project)
     names = {f"{Path(path).parent.name}.ipynb": Path(path) for path in notebooks}
-    safe = {name: records.git_safe(path, machine=machine) for name, path in names.items()}
-    return {**report.files(list(names)), **safe}
+    return {name: records.git_safe(path, machine=machine) for name, path in names.items()}
 
 
 def headline(evaluation: Mapping[str, Any]) -> str:

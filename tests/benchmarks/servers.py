@@ -151,7 +151,7 @@ def _release(folder: Path, *, is_null: bool) -> Any:
 
     from mlops_kit.serving.predictor import LiveRelease, Predictor
     from mlops_kit.serving.protocol import Signature
-    from mlops_kit.serving.trees import fast_scores
+    from mlops_kit.serving.scoring import fast_scores
 
     score = (
         (lambda rows: np.zeros(len(rows))) if is_null else fast_scores(joblib.load(folder / JOBLIB))

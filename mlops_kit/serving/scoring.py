@@ -1,76 +1,87 @@
-"""The scores of a boosted model, bit for bit scikit-learn's, in a fraction of its time.
+"""The scores of common models, bit for bit scikit-learn's, in a fraction of its time.
 
-scikit-learn calls into each tree by itself, which for one row costs far more than the trees do.
+For one row scikit-learn checks and calls far longer than a model's own arithmetic takes.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mlops_kit.serving.leaves import Floats, Masks, Walk
+from mlops_kit.serving.linear import linear_sums
 
 Scores = Callable[[Floats], Floats]
 # Above this, the walk over trees that are too large for masks is slower than scikit-learn.
 _MOST_WALKED = 20
 _PROBES = 256
 # Of the probes, so many are also scored one at a time: one row takes a path of its own.
-_SINGLE = 64
+_SINGLE = 24
 
 
 def fast_scores(model: Any) -> Scores | None:
     """Return what gives predict_proba(rows)[:, 1] of a fitted binary classifier, or None.
 
     It takes float64 rows of shape (n, features), NaN for a missing value, and gives shape (n,).
-    None for all but HistGradientBoostingClassifier without categories, alone or in
-    FrozenEstimator, FixedThresholdClassifier and CalibratedClassifierCV(ensemble=False) with
-    sigmoid or isotonic. As it reads what scikit-learn keeps private, it is compared with
-    predict_proba on probe rows first: None when one bit differs.
+    None for all but HistGradientBoostingClassifier without categories and linear_sums' models,
+    alone or in FrozenEstimator, FixedThresholdClassifier and CalibratedClassifierCV(
+    ensemble=False) with sigmoid or isotonic. As it reads what scikit-learn keeps private, it is
+    compared with predict_proba on probe rows first: None when one bit differs.
     """
     try:
         parts = _parts(model)
         if parts is None:
             return None
-        boosted, calibrate = parts
-        sums = _sums(boosted)
+        inner, calibrate = parts
+        sums, probes = _sums(inner), _probes(inner)
 
         def scores(rows: Floats) -> Floats:
             return calibrate(sums(rows))
 
-        return scores if _is_same(scores, model, _probes(boosted)) else None
+        return scores if _is_same(scores, model, probes) else None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None  # another scikit-learn keeps it in another way
 
 
 def _parts(model: Any) -> tuple[Any, Scores] | None:
-    """Return the boosted trees in a model, and what makes a score of their sum."""
+    """Return the trees or the linear model in a model, and what makes a score of its sum."""
     from scipy.special import expit
     from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.frozen import FrozenEstimator
     from sklearn.model_selection import FixedThresholdClassifier
 
     calibrate: Scores = expit
-    while type(model) is not HistGradientBoostingClassifier:
+    while type(model) in (FrozenEstimator, FixedThresholdClassifier, CalibratedClassifierCV):
         if type(model) is FrozenEstimator:
             model = model.estimator
         elif type(model) is FixedThresholdClassifier:
             model = model.estimator_
-        elif type(model) is CalibratedClassifierCV and calibrate is expit:
+        elif calibrate is expit:
             (calibrated,) = model.calibrated_classifiers_
             (calibrator,) = calibrated.calibrators
             calibrate = _calibration(calibrated.method, calibrator)
             model = calibrated.estimator
         else:
             return None
-    if model.is_categorical_ is not None or model.n_trees_per_iteration_ != 1:
+    if _is_boosted(model) and (
+        model.is_categorical_ is not None or model.n_trees_per_iteration_ != 1
+    ):
         return None
     return model, calibrate
 
 
+def _is_boosted(model: Any) -> bool:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return type(model) is HistGradientBoostingClassifier
+
+
 def _sums(model: Any) -> Scores:
+    if not _is_boosted(model):
+        return linear_sums(model)
     trees = [of_iteration[0].nodes for of_iteration in model._predictors]
     baseline = float(np.ravel(model._baseline_prediction)[0])
     try:
@@ -94,16 +105,32 @@ def _calibration(method: str, calibrator: Any) -> Scores:
 
 
 def _is_same(scores: Scores, model: Any, rows: Floats) -> bool:
-    expected = model.predict_proba(rows)[:, 1]
-    singly = [scores(rows[at : at + 1]) for at in range(_SINGLE)]
-    return bool(
-        scores(rows).tobytes() == expected.tobytes()
-        and np.concatenate(singly).tobytes() == expected[:_SINGLE].tobytes()
-        and scores(rows[:3]).tobytes() == expected[:3].tobytes()
-    )
+    """Tell whether the scores are scikit-learn's, of many rows, of a few and of one at a time."""
+    parts = [rows, rows[:3], *(rows[at : at + 1] for at in range(_SINGLE))]
+    with warnings.catch_warnings():
+        # Of rows without the names that it was fitted with; they change no bit.
+        warnings.simplefilter("ignore", UserWarning)
+        return all(
+            scores(part).tobytes() == model.predict_proba(part)[:, 1].tobytes() for part in parts
+        )
 
 
-def _probes(boosted: Any) -> Floats:
+def _probes(inner: Any) -> Floats:
+    """Return rows of any numbers, missing values where the model takes them, and thresholds."""
+    if _is_boosted(inner):
+        return _probes_of_trees(inner)
+    generator = np.random.default_rng(0)
+    rows: Floats = generator.normal(scale=10.0, size=(_PROBES, inner.n_features_in_))
+    rows[0], rows[1] = 0.0, 1e6
+    with_gaps = np.where(generator.random(rows.shape) < 0.1, np.nan, rows)
+    try:
+        linear_sums(inner)(with_gaps)
+    except ValueError:
+        return rows
+    return with_gaps
+
+
+def _probes_of_trees(boosted: Any) -> Floats:
     """Return rows of thresholds, of their neighbours, of any numbers, and of missing values."""
     generator = np.random.default_rng(0)
     nodes = np.concatenate([each[0].nodes for each in boosted._predictors])

@@ -15,14 +15,15 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from mlops_kit.serving.leaves import MOST_LEAVES, Masks, Walk
-from mlops_kit.serving.trees import fast_scores
+from mlops_kit.serving.scoring import fast_scores
 
 FEATURES = 5
 
@@ -121,7 +122,7 @@ def test_other_models_have_none() -> None:
     categories[:, 0] = np.round(np.abs(categories[:, 0]))
     few = HistGradientBoostingClassifier(max_iter=3)
     others = [
-        LogisticRegression().fit(made, labels),
+        make_pipeline(MinMaxScaler(), LogisticRegression()).fit(made, labels),
         RandomForestClassifier(3, random_state=0).fit(made, labels),
         make_pipeline(StandardScaler(), few).fit(made, labels),
         clone(few).set_params(categorical_features=[0]).fit(categories, labels),
@@ -129,6 +130,25 @@ def test_other_models_have_none() -> None:
         CalibratedClassifierCV(few, ensemble=True, cv=3).fit(made, labels),
     ]
     assert [fast_scores(model) for model in others] == [None] * len(others)
+
+
+def test_a_linear_pipeline_is_scored_bit_for_bit_also_where_values_are_missing() -> None:
+    made = rows(300, missing=0.1)
+    model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression())
+    calibrated = CalibratedClassifierCV(model, ensemble=False, cv=3).fit(made, flags(made))
+    scores = fast_scores(calibrated)
+    assert scores is not None
+    for part in (made, made[:7], made[4:5]):
+        assert scores(part).tobytes() == calibrated.predict_proba(part)[:, 1].tobytes()
+
+
+def test_a_linear_model_that_refuses_a_missing_value_goes_on_refusing_it() -> None:
+    made = rows(300, missing=0.0)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(made, flags(made))
+    scores = fast_scores(CalibratedClassifierCV(model, ensemble=False, cv=3).fit(made, flags(made)))
+    assert scores is not None
+    with pytest.raises(ValueError, match="NaN"):
+        scores(np.full((1, made.shape[1]), np.nan))
 
 
 def test_a_model_that_scores_otherwise_than_its_trees_say_has_none() -> None:

@@ -1,0 +1,272 @@
+"""Watch a rollout: look, decide, commit, and look again, until it has ended.
+
+A watcher keeps nothing to itself. Killed anywhere and started again, it goes on as if nothing had
+happened; two at once don't both act, because each commit is a compare-and-swap.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mlops_kit import embedded, releasing
+from mlops_kit.errors import GitOpsError, KitError, LostRaceError, RegistryError, ReleaseError
+from mlops_kit.looking import Looker, Seen
+from mlops_kit.releases import acts, promotion, release
+from mlops_kit.rollouts import course, metric, rollout
+from mlops_kit.rollouts.situation import Decision
+from mlops_kit.serving import platform
+from mlops_kit.views.rollouts import Look, Outcome, Watched
+
+if TYPE_CHECKING:
+    from mlops_kit.customers import Customers
+    from mlops_kit.workspace import Workspace
+
+# Who approves what the evidence decides.
+WATCHER = "mlops-kit watch"
+# Between two looks while a commit is not served yet, in seconds.
+_SOON = 0.1
+
+Show = Callable[[Sequence[str]], None]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """One look after another at one rollout; `show` gets the lines of each.
+
+    `name` is the rollout's, empty for whichever runs.
+    """
+
+    workspace: Workspace
+    looker: Looker
+    name: str = ""
+    show: Show = lambda _lines: None
+    sleep: Callable[[float], object] = time.sleep
+
+    def run(self, *, looks: int | None = None) -> Watched:
+        """Look until the rollout has ended, or so many times, and return what was seen.
+
+        Raises GitOpsError when Git doesn't answer for longer than a rollout may take.
+        """
+        policy = self.workspace.settings.rollout
+        path: list[Look] = []
+        name, away = self.name, 0.0
+        while True:
+            try:
+                seen = self.looker.look()
+                name = name or _name(seen)
+                look, ended = self._decide(seen, name)
+                path = [*path, look]
+                self.show(look.lines)
+                away = 0.0
+            except LostRaceError:  # somebody else acted: look again at what is there now
+                continue
+            except GitOpsError as error:
+                away += policy.interval
+                if away > policy.canary_deadline:
+                    raise
+                self.show([f"Git doesn't answer, so nothing is decided: {error}"])
+                ended = False
+            if ended or (looks is not None and len(path) >= looks):
+                return self._watched(name, path)
+            waits = path and path[-1].committed and not ended
+            self.sleep(min(_SOON, policy.interval) if waits else policy.interval)
+
+    def _decide(self, seen: Seen, name: str) -> tuple[Look, bool]:
+        """Decide on what was seen and commit it; tell whether the rollout has ended."""
+        running = seen.release.rollout
+        if running and running != name:
+            said = f"Another rollout began: {running}. This watch was of {name or 'none'}."
+            return _look(seen, _superseded(said)), True
+        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        if name and course.outcome(seen.entries, name) in ("aborted", "rolled back"):
+            return _look(seen, decision), True
+        if decision.act == "done":
+            return _look(seen, decision), True
+        try:
+            committed = self._commit(seen, decision)
+        except LostRaceError:
+            raise
+        except ReleaseError as error:  # as where the state before is bad itself: a person decides
+            return _look(seen, replace(decision, act="hold", change=None, next=str(error))), False
+        return _look(seen, decision, committed), False
+
+    def _commit(self, seen: Seen, decision: Decision) -> str:
+        """Commit what was decided, and return the revision; empty where there is nothing to."""
+        if decision.change is None and decision.act != "rollback":
+            return ""
+        looker, alpha = self.looker, self.workspace.settings.rollout.alpha_promote
+        counts = metric.counts(decision.metrics, alpha) if decision.metrics else ""
+        repository = self.workspace.repository
+        if decision.act == "rollback":
+            done = promotion.rollback(
+                repository,
+                model=looker.model,
+                environment=looker.environment,
+                expected=seen.release,
+                verdict="fail",
+                counts=counts,
+                reason=decision.sentence,
+                approved_by=WATCHER,
+            )
+        else:
+            change = decision.change
+            assert isinstance(change, promotion.Step)
+            done = promotion.advance(
+                repository,
+                change,
+                model=looker.model,
+                environment=looker.environment,
+                expected=seen.release,
+                verdict=decision.verdict,
+                reason=decision.sentence,
+                counts=counts,
+                approved_by=WATCHER,
+                live_at=_iso(seen.platform.since)
+                if seen.platform and seen.situation.is_live
+                else "",
+            )
+        if decision.act in ("complete", "rollback"):
+            self._follow(done.release)
+        return done.revision if done.changed else ""
+
+    def _follow(self, now: release.Release) -> None:
+        """Let the registry's alias follow; where it can't, `repair` does it later."""
+        try:
+            releasing.follow(self.workspace, now)
+        except RegistryError as error:
+            self.show([f"The registry doesn't follow yet ('mlops-kit repair'): {error}"])
+
+    def _watched(self, name: str, path: Sequence[Look]) -> Watched:
+        """Return what was seen, and how the rollout ended by Git."""
+        looker = self.looker
+        snapshot = self.workspace.repository.snapshot()
+        entries = acts.entries(snapshot, looker.model, looker.environment)
+        now = acts.at(snapshot, looker.model, looker.environment)
+        how: Outcome = course.outcome(entries, name) if name else "serving"
+        if now.rollout and now.rollout != name:
+            how = "superseded"
+        served = looker.served()
+        requests = served.log.get("dropped") if served else None
+        return Watched(
+            model=looker.model,
+            environment=looker.environment,
+            rollout=name,
+            outcome=how,
+            champion=now.champion.version if now.champion else "",
+            entries=course.of(entries, name),
+            looks=tuple(path),
+            alpha=self.workspace.settings.rollout.alpha_promote,
+            dropped=sum(requests.values()) if requests else 0,
+        )
+
+
+def watch(
+    workspace: Workspace,
+    model: str,
+    environment: str,
+    *,
+    revision: str = "",
+    customers: Customers | None = None,
+    show: Show | None = None,
+) -> Watched:
+    """Watch a rollout until it has ended, and return what was seen and how it ended.
+
+    `revision` is the commit of the promotion; without it, whichever rollout runs. The platform
+    that serves here is used, or one is started that ends with this call. `customers` send their
+    traffic meanwhile. Raises what the platform and Git raise.
+    """
+    show = show or _Teller()
+    with ExitStack() as stack:
+        status = stack.enter_context(embedded.attended(workspace, model, environment))
+        looker = stack.enter_context(_looker(workspace, model, environment))
+        seen = looker.look()
+        if customers is not None and seen.release.champion is not None:
+            if not seen.situation.replay or not seen.situation.replay.labelled:
+                show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
+                customers.send_before(status.url, model, looker.observations)
+            stack.enter_context(customers.traffic(status.url, model, looker.observations))
+        return Watcher(workspace, looker, _named(seen, revision), show).run()
+
+
+def follow(
+    workspace: Workspace,
+    model: str,
+    environment: str,
+    *,
+    show: Show,
+    looks: int | None = None,
+) -> Watched:
+    """Watch whichever rollout runs, beside whatever serves, and return what was seen.
+
+    Raises what Git raises.
+    """
+    with _looker(workspace, model, environment) as looker:
+        return Watcher(workspace, looker, show=show).run(looks=looks)
+
+
+@contextmanager
+def _looker(workspace: Workspace, model: str, environment: str) -> Iterator[Looker]:
+    observations = embedded.observations(workspace)
+    folder = embedded.folder(workspace, environment)
+    try:
+        yield Looker(workspace, model, environment, observations, lambda: platform.running(folder))
+    finally:
+        observations.close()
+
+
+class _Teller:
+    """Shows each look in the place of the one before."""
+
+    def __init__(self) -> None:
+        self._again = False
+
+    def __call__(self, lines: Sequence[str]) -> None:
+        from mlops_kit.pipelines.values import tell
+
+        tell(lines, again=self._again)
+        self._again = True
+
+
+def _named(seen: Seen, revision: str) -> str:
+    """Return the rollout that a promotion's commit began, or the one that runs."""
+    for entry in seen.entries:
+        if revision and entry.revision == revision:
+            return entry.rollout
+    if revision:
+        raise KitError(
+            f"Commit {revision[:12]} is no act on {seen.release.environment}; expected the "
+            "revision that 'promote' published."
+        )
+    return _name(seen)
+
+
+def _name(seen: Seen) -> str:
+    """Return the rollout that runs, or the one that made the champion."""
+    if seen.release.rollout:
+        return seen.release.rollout
+    return next((entry.rollout for entry in seen.entries if entry.crowns), "")
+
+
+def _look(seen: Seen, decision: Decision, committed: str = "") -> Look:
+    blocks = seen.situation.blocks
+    return Look(
+        time=seen.situation.now,
+        weight=seen.release.weight,
+        decision=decision,
+        requests=sum(block.candidate.requests for block in blocks),
+        champion_requests=sum(block.champion.requests for block in blocks),
+        committed=committed,
+    )
+
+
+def _superseded(said: str) -> Decision:
+    return Decision("done", None, "inconclusive", said, "")
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
