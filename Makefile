@@ -14,7 +14,7 @@ PINS   := pyproject.toml
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(STAMP)  ## set up, then train, judge and promote on generated data
+run: $(STAMP)  ## set up, then train, judge, promote and roll out on generated data
 	$(BIN)/mlops-kit run fraud-training
 
 test: $(STAMP)  ## run every check: format, lint, types, layers, notebooks, tests

@@ -41,7 +41,7 @@ class Threshold:
 def with_defect(estimator: Any, defect: Defect) -> Any:
     """Return the estimator with a defect that only live traffic shows: a missing feature.
 
-    `errors`: it refuses the row. `latency`: it looks through all training rows, four times, for
+    `errors`: it refuses the row. `latency`: it looks through all training rows, six times, for
     those most alike. Any other defect changes nothing here.
     """
     from sklearn.impute import KNNImputer
@@ -51,7 +51,9 @@ def with_defect(estimator: Any, defect: Defect) -> Any:
     if defect == "errors":
         return make_pipeline(FunctionTransformer(validate=True), estimator)
     if defect == "latency":
-        neighbours = make_union(*(KNNImputer(n_neighbors=count) for count in (5, 25, 125, 625)))
+        neighbours = make_union(
+            *(KNNImputer(n_neighbors=count) for count in (5, 10, 25, 50, 100, 200))
+        )
         return make_pipeline(neighbours, estimator)
     return estimator
 

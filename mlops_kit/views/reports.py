@@ -103,6 +103,27 @@ def versions(**parts: ModelVersion) -> Versions:
     return Versions(parts)
 
 
+@dataclass(frozen=True)
+class Rollout:
+    """How a rollout ended, and its steps, from what `watch_rollout` published."""
+
+    told: Mapping[str, Any]
+
+    def _repr_markdown_(self) -> str:
+        rows = [
+            (step["act"], f"{step['weight'] or 0} %", step["verdict"], step["counts"], step["why"])
+            for step in self.told["steps"]
+        ]
+        ended = f"**{str(self.told['outcome']).upper()}** {markdown.escape(self.told['sentence'])}"
+        header = ("act", "weight", "verdict", "counts", "why")
+        return _paragraphs([ended, markdown.table(header, rows, left=5)])
+
+
+def rollout(told: Mapping[str, Any]) -> Rollout:
+    """Return what `watch_rollout` published, to be shown."""
+    return Rollout(told)
+
+
 def evidence(notebooks: Sequence[str | Path], report: Report, project: Path) -> dict[str, bytes]:
     """Return what is committed beside a release: its report and its notebooks, safe for Git."""
     safe = git_safe(notebooks, project)

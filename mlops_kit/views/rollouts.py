@@ -128,9 +128,15 @@ class Watched:
 
     @property
     def evidence(self) -> Evidence:
-        """The last look's metrics that had any data, as a table."""
-        metrics = [look.decision.metrics for look in self.looks if look.decision.metrics]
-        return Evidence(tuple(m for m in (metrics[-1] if metrics else ()) if m.n), self.alpha)
+        """The metrics of the last look that decided on the candidate, as a table."""
+        last = next(reversed(self._judging), None)
+        metrics = last.decision.metrics if last else ()
+        return Evidence(tuple(metric for metric in metrics if metric.n), self.alpha)
+
+    @property
+    def _judging(self) -> list[Look]:
+        """The looks at which something was still to be proved."""
+        return [look for look in self.looks if any(m.needed for m in look.decision.metrics)]
 
     @property
     def record(self) -> Record:
@@ -139,7 +145,7 @@ class Watched:
 
     def chart(self) -> Lines:
         """Return the evidence of each metric over time, and the candidate's weight."""
-        looks = [look for look in self.looks if look.decision.metrics]
+        looks = self._judging
         start = looks[0].time if looks else 0.0
         seconds = tuple(look.time - start for look in looks)
         names = dict.fromkeys(m.name for look in looks for m in look.decision.metrics if m.needed)
