@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 WATCHER = "mlops-kit watch"
 # Between two looks while a commit is not served yet, in seconds.
 _SOON = 0.1
+_MOST_LOOKS = 5_000
 
 Show = Callable[[Sequence[str]], None]
 
@@ -60,7 +61,7 @@ class Watcher:
                 seen = self.looker.look()
                 name = name or _name(seen)
                 look, ended = self._decide(seen, name)
-                path = [*path, look]
+                path = [*_thinned(path), look]
                 self.show(look.lines)
                 away = 0.0
             except LostRaceError:  # somebody else acted: look again at what is there now
@@ -147,6 +148,8 @@ class Watcher:
         snapshot = self.workspace.repository.snapshot()
         entries = acts.entries(snapshot, looker.model, looker.environment)
         now = acts.at(snapshot, looker.model, looker.environment)
+        # Again, in case that whoever completed it was killed before the alias followed.
+        self._follow(now)
         how: Outcome = course.outcome(entries, name) if name else "serving"
         if now.rollout and now.rollout != name:
             how = "superseded"
@@ -202,11 +205,15 @@ def follow(
     show: Show,
     looks: int | None = None,
 ) -> Watched:
-    """Watch whichever rollout runs, beside whatever serves, and return what was seen.
+    """Watch whichever rollout runs, and return what was seen.
 
-    Raises what Git raises.
+    The platform that serves here is used, or one is started for as long as this takes. Raises
+    what the platform and Git raise.
     """
-    with _looker(workspace, model, environment) as looker:
+    with ExitStack() as stack:
+        looker = stack.enter_context(_looker(workspace, model, environment))
+        if looker.look().release.candidate is not None:
+            stack.enter_context(embedded.attended(workspace, model, environment))
         return Watcher(workspace, looker, show=show).run(looks=looks)
 
 
@@ -251,6 +258,13 @@ def _name(seen: Seen) -> str:
     if seen.release.rollout:
         return seen.release.rollout
     return next((entry.rollout for entry in seen.entries if entry.crowns), "")
+
+
+def _thinned(path: list[Look]) -> list[Look]:
+    """Return the path, without every second look that led to no commit where it is very long."""
+    if len(path) < _MOST_LOOKS:
+        return path
+    return [look for number, look in enumerate(path) if look.committed or number % 2]
 
 
 def _look(seen: Seen, decision: Decision, committed: str = "") -> Look:
