@@ -128,7 +128,9 @@ class Replay(Answers):
         features, logged = rows.features[kept], rows.decisions[kept]
         # The champion's own answers must come out again: else features or code differ from then.
         again, _ = _decisions(self.champion, features)
-        self._differing += int((again != logged).sum())
+        # A row whose label changed was looked at before.
+        is_new = rows.previous[kept] < 0
+        self._differing += int((is_new & (again != logged)).sum())
         found, failed = _decisions(self.candidate, features)
         return _counts(rows.labels[kept], rows.previous[kept], found, logged, failed)
 

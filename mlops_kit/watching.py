@@ -63,7 +63,7 @@ class Watcher:
                 look, ended = self._decide(seen, name)
                 path = [*_thinned(path), look]
                 self.show(look.lines)
-                away = 0.0
+                away, waits = 0.0, bool(look.committed)
             except LostRaceError:  # somebody else acted: look again at what is there now
                 continue
             except GitOpsError as error:
@@ -71,10 +71,9 @@ class Watcher:
                 if away > policy.canary_deadline:
                     raise
                 self.show([f"Git doesn't answer, so nothing is decided: {error}"])
-                ended = False
+                ended, waits = False, False
             if ended or (looks is not None and len(path) >= looks):
                 return self._watched(name, path)
-            waits = path and path[-1].committed and not ended
             self.sleep(min(_SOON, policy.interval) if waits else policy.interval)
 
     def _decide(self, seen: Seen, name: str) -> tuple[Look, bool]:

@@ -12,7 +12,13 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from mlops_kit.rollouts import schema
 from mlops_kit.rollouts.label import Label
-from mlops_kit.rollouts.statements import add_up, bucket, chunks
+from mlops_kit.rollouts.statements import add_up, bucket, chunks, driver
+
+# In this order, as the new predictions are few, and the labels of unknown ids may be many.
+_WAITED_FOR = (
+    "SELECT DISTINCT id FROM predictions CROSS JOIN waiting ON waiting.prediction = predictions.id "
+    "WHERE predictions.key > ?"
+)
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,14 @@ def store(connection: Connection, labels: Sequence[Label]) -> None:
     _write(connection, schema.waiting, merged)
 
 
-def find(connection: Connection, ids: Collection[str]) -> None:
-    """Give these predictions, which are new, the labels that waited for them."""
-    if connection.scalar(select(schema.waiting.c.row).limit(1)) is None:
+def find(connection: Connection, newest: int) -> None:
+    """Give the predictions of a key above this one, which are new, the labels that waited."""
+    # Straight to the driver, because most batches end here.
+    ask = driver(connection).execute
+    if not ask("SELECT EXISTS (SELECT 1 FROM waiting)").fetchone()[0]:
+        return
+    ids = [name for (name,) in ask(_WAITED_FOR, (newest,))]
+    if not ids:
         return
     waited = _stored(connection, schema.waiting, ids)
     known = _known(connection, {prediction for prediction, _row in waited})

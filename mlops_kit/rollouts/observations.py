@@ -10,7 +10,7 @@ from mlops_kit.rollouts.evidence import Arm, Block
 from mlops_kit.rollouts.label import Label
 from mlops_kit.rollouts.matured import Cursor, Matured
 from mlops_kit.rollouts.prediction import Prediction, Role
-from mlops_kit.rollouts.statements import chunks, find_key
+from mlops_kit.rollouts.statements import chunks, driver, find_key
 from mlops_kit.rollouts.store import Store
 
 __all__ = ["Cursor", "Label", "Matured", "Observations"]
@@ -47,10 +47,10 @@ class Observations:
         """
         if predictions:
             with self._store.writing() as connection:
-                stored = recording.record(
-                    connection, predictions, slow_ms=self.slow_ms, interval=self.interval
+                newest = recording.record(
+                    driver(connection), predictions, slow_ms=self.slow_ms, interval=self.interval
                 )
-                labelling.find(connection, stored)
+                labelling.find(connection, newest)
 
     def label(self, labels: Sequence[Label]) -> None:
         """Store labels; they may come in any order, twice, and before their prediction.

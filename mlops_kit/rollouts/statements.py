@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 T = TypeVar("T")
@@ -34,15 +35,10 @@ def find_key(connection: Connection, table: Table, values: tuple[Any, ...]) -> i
     return connection.scalar(select(table.c.key).where(*same))
 
 
-def key(connection: Connection, table: Table, values: tuple[Any, ...]) -> int:
-    """Return the key of the row that has these values; it is made where there is none."""
-    found = find_key(connection, table, values)
-    if found is None:
-        columns = [column.name for column in table.columns if not column.primary_key]
-        named = dict(zip(columns, values, strict=True))
-        connection.execute(insert(table).values(named))
-        found = find_key(connection, table, values)
-    assert found is not None
+def driver(connection: Connection) -> sqlite3.Connection:
+    """Return what a connection is to the driver, in the same transaction."""
+    found = connection.connection.driver_connection
+    assert isinstance(found, sqlite3.Connection)
     return found
 
 

@@ -6,17 +6,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import ObservationsError, ServingError
 from mlops_kit.rollouts.observations import Observations
+from mlops_kit.serving import lock
 from mlops_kit.serving.applying import Applier
 from mlops_kit.serving.options import Serving
 from mlops_kit.serving.prediction_log import PredictionLog
@@ -56,7 +56,9 @@ class PlatformStatus:
         if self.candidate:
             serves += f", v{self.candidate} answers {self.weight} %"
         said = f"{self.url} serves {serves}, as of commit {self.revision[:10] or '–'}."
-        if self.error:
+        if self.error and self.wanted == self.revision:
+            said += f" Git can't be followed: {self.error}"
+        elif self.error:
             said += f" Commit {self.wanted[:10] or '–'} can't be applied: {self.error}"
         if lost := sum((self.log.get("dropped") or {}).values()):
             said += (
@@ -90,26 +92,25 @@ class Platform:
         """
         folder = self.applier.folder
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder):
+        # Each is undone, also where a second Ctrl-C interrupts the one before.
+        with ExitStack() as ending:
+            ending.enter_context(_only_one(folder))
+            ending.callback(self._unwrite)
             # Serving comes first: where nothing can be logged, that is counted and said.
             with suppress(ObservationsError):
                 self.observations.prepare()
+            ending.callback(self.observations.close)
             self._log = PredictionLog(
                 self.observations.add, rows=self.options.log_rows, every=self.options.log_every
             )
+            ending.callback(self._log.close)
             app = application(self.applier, self._log, self.options, lambda: asdict(self.status()))
             server = self._server = Server(app, self.options)
-            try:
-                self.applier.look()
-                self.applier.restore()
-                server.start()
-                self._follow(stop)
-            finally:
-                server.stop()
-                self._log.close()
-                self.observations.close()
-                with suppress(OSError):
-                    (folder / _STATUS).unlink(missing_ok=True)
+            ending.callback(server.stop)
+            self.applier.look()
+            self.applier.restore()
+            server.start()
+            self._follow(stop)
 
     def status(self) -> PlatformStatus:
         """Return what is served now, as `/status` and the status file say it."""
@@ -144,7 +145,9 @@ class Platform:
 
     def _tell(self) -> None:
         self._write()
-        self._say(self.status().sentence)
+        # Whoever listened may be gone, and a log's disk full.
+        with suppress(OSError):
+            self._say(self.status().sentence)
 
     def _write(self) -> None:
         """Write the status file; where there is no room, `/status` still says it."""
@@ -154,10 +157,14 @@ class Platform:
             new.write_text(json.dumps(asdict(self.status())))
             new.replace(path)
 
+    def _unwrite(self) -> None:
+        with suppress(OSError):
+            (self.applier.folder / _STATUS).unlink(missing_ok=True)
+
 
 def running(folder: Path) -> PlatformStatus | None:
     """Return the status of the platform that serves from this folder, or None."""
-    if not _is_held(folder):
+    if not lock.is_held(folder / _LOCK):
         return None
     try:
         return PlatformStatus(**json.loads((folder / _STATUS).read_text()))
@@ -197,21 +204,31 @@ def detach(command: Sequence[str], folder: Path) -> PlatformStatus:
     if (found := running(folder)) is not None:
         raise ServingError(f"{found.sentence} It is process {found.pid}; stop it first.")
     process = _start(command, folder, stdin=subprocess.DEVNULL, start_new_session=True)
-    return _wait_for(process, folder)
+    try:
+        return _wait_for(process, folder)
+    except BaseException:
+        process.kill()
+        raise
 
 
 def stop(folder: Path) -> PlatformStatus | None:
     """Stop the platform that serves from this folder; None where there is none.
 
-    Raises ServingError when it doesn't end.
+    One that is starting is waited for. Raises ServingError when it doesn't end.
     """
-    found = running(folder)
-    if found is None:
-        return None
+    deadline = time.monotonic() + START_DEADLINE
+    while (found := running(folder)) is None:
+        if not lock.is_held(folder / _LOCK):
+            return None
+        if time.monotonic() > deadline:
+            raise ServingError(
+                f"A process holds {str(folder / _LOCK)!r} and doesn't say which: end it by hand."
+            )
+        time.sleep(0.05)
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_DEADLINE
-    while _is_held(folder):
+    while lock.is_held(folder / _LOCK):
         if time.monotonic() > deadline:
             raise ServingError(f"Process {found.pid} doesn't end; look at {str(folder / LOG)!r}.")
         time.sleep(0.05)
@@ -219,10 +236,18 @@ def stop(folder: Path) -> PlatformStatus | None:
 
 
 def stop_at_end_of_input(stop: threading.Event) -> None:
-    """Set `stop` when standard input ends, which it does when the parent is gone."""
+    """Stop as SIGTERM does when standard input ends, which it does when the parent is gone.
+
+    Also sets `stop`, for a process that ignores that signal.
+    """
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Not by sys.stdin: its lock, held here, would abort the interpreter at its end.
+        with suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        # The signal first: it also interrupts a call of Git that hangs.
+        os.kill(os.getpid(), signal.SIGTERM)
         stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
@@ -243,7 +268,7 @@ def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> PlatformStatus:
         # Somebody else's is as good, if it was quicker.
         if found is not None and (found.pid == process.pid or ended):
             return found
-        if ended:
+        if ended and not lock.is_held(folder / _LOCK):
             break
         time.sleep(0.05)
     else:
@@ -254,34 +279,15 @@ def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> PlatformStatus:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the lock of this folder; the system releases it however this process ends."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / _LOCK)
-    try:
-        # Not 0: whoever asks whether it is held holds it for a moment.
-        lock.acquire(timeout=1)
-    except Timeout as error:
-        found = running(folder)
-        who = f"process {found.pid} at {found.url}" if found else "another process"
-        raise ServingError(
-            f"This environment is served already, by {who}: 'mlops-kit serve stop' ends it."
-        ) from error
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.hold(folder / _LOCK))
+        except BlockingIOError as error:
+            found = running(folder)
+            who = f"process {found.pid} at {found.url}" if found else "another process"
+            raise ServingError(
+                f"This environment is served already, by {who}: 'mlops-kit serve stop' ends it."
+            ) from error
         # Of one that was killed.
         (folder / _STATUS).unlink(missing_ok=True)
         yield
-    finally:
-        lock.release()
-
-
-def _is_held(folder: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    if not (folder / _LOCK).exists():
-        return False
-    try:
-        with FileLock(folder / _LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True

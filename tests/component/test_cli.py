@@ -101,11 +101,17 @@ def test_the_documented_exit_codes_are_the_ones_in_use() -> None:
         for each in vars(errors).values()
         if isinstance(each, type) and issubclass(each, errors.KitError)
     }
-    verdicts = {endings.code_of(each) for each in (None, "pass", "fail", "inconclusive", "else")}
+    words = (None, "pass", "fail", "inconclusive", "else")
+    verdicts = {endings.code_of(each) for each in words}
+    rollouts = {endings.code_of("pass", each) for each in words}
     # 2 is click's own, too; a signal's is 128 and its number.
-    assert documented == faults | verdicts | {128 + 1, 128 + 2, 128 + 15}
+    assert documented == faults | verdicts | rollouts | {128 + 1, 128 + 2, 128 + 15}
     assert endings.code_of(None) == endings.code_of("pass") == 0
     assert endings.code_of("Pass") == endings.code_of("") == 4
+    # Whoever was forced past a gate and kept its promise on traffic has ended well.
+    assert endings.code_of("fail", "pass") == endings.code_of("pass", "pass") == 0
+    assert endings.code_of("pass", "fail") == endings.code_of("fail", "fail") == 5
+    assert endings.code_of("pass", "inconclusive") == endings.code_of("pass", "else") == 4
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -135,6 +141,24 @@ def test_completion_prints_a_script(run: Run, shell: str) -> None:
         (["rollback", "--reason", "x"], 1, "nothing to go back to"),
         (["promote"], 1, "No execution here judged fraud"),
         (["history", "-e", "nowhere"], 0, ""),
+        (["run", "fraud-training", "-p", "traffic", "some"], 2, "expected Literal['live', 'sim"),
+        (["run", "fraud-training", "--resume", "--force-gate"], 1, "Nothing of 'fraud-training'"),
+        (["promote", "--force-gate"], 1, "No execution here judged fraud"),
+        (["serve", "halt"], 2, "'halt' is not 'stop'"),
+        (["watch", "-e", "nowhere"], 1, "has no envs/nowhere/release.yaml; expected one of"),
+        (["traffic"], 1, "Nothing serves prod here: 'mlops-kit serve --detach' starts it."),
+        (["traffic", "--rate", "0"], 2, "rate is 0.0; expected more than 0"),
+        (["traffic", "--seconds", "-1"], 2, "seconds is -1.0; expected 0 or more"),
+        (["traffic", "--label-delay", "nan"], 2, "label_delay 0 or more"),
+        (["traffic", "--rate", "many"], 2, "'many' is not a valid float"),
+        (["plan"], 2, "Missing option '--rate'"),
+        (["plan", "--rate", "0"], 2, "expected a rate over 0"),
+        (["plan", "--rate", "nan"], 2, "expected a rate over 0"),
+        (["plan", "--rate", "9", "--fraud-rate", "2"], 2, "a fraud rate between 0 and 1"),
+        (["plan", "--rate", "9", "--history", "-5"], 2, "0 or more labelled rows"),
+        (["plan", "--rate", "9", "--label-delay", "-1"], 2, "label_delay=-1"),
+        (["dora", "--days", "0"], 2, "The window is 0.0 days; expected more than 0"),
+        (["dora", "--days", "nan"], 2, "The window is nan days"),
         (["completion", "tcsh"], 2, "'tcsh' is not one of"),
     ],
 )
@@ -145,6 +169,41 @@ def test_a_mistake_is_said_in_a_sentence(
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert said in done.stderr
     assert not list((project / ".mlops-kit").glob("executions/*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "data"),
+    [
+        (["serve", "stop"], "Nothing serves prod.\n", None),
+        (["dora"], "No model was released yet.\n", []),
+        (["history"], "", []),
+        (["watch", "--once"], "No version of fraud serves prod.", {"weights": [], "champion": ""}),
+    ],
+)
+def test_where_nothing_was_released_the_answer_says_so(
+    run: Run, project: Path, words: list[str], said: str, data: object
+) -> None:
+    done = run(*words, cwd=project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in done.stdout
+    assert "–" not in done.stdout, "a version that isn't there has no name"
+    answer = json.loads(run(*words, "--json", cwd=project).stdout)
+    assert answer == (answer | data if isinstance(data, dict) else data)
+
+
+def test_a_plan_says_what_can_be_told_and_what_cant(run: Run, project: Path) -> None:
+    done = run("plan", "--rate", "100", "--history", "40000", cwd=project)
+    assert done.returncode == 0, done.stderr
+    first, promoted, *found = done.stdout.splitlines()
+    assert first.startswith("100 requests a second, 0.5 % fraud, ")
+    assert "40,000 labelled rows now" in first
+    assert re.search(r"a candidate of recall .* is promoted: half within \d+ s", promoted)
+    assert any(re.match(r"errors 15.0 % is found: half within \d+ s", line) for line in found)
+    none = run("plan", "--rate", "0.01", "--json", cwd=project)
+    rows = json.loads(none.stdout)
+    assert [row["what"] for row in rows if row["what"].startswith("recall")] != []
+    # Nothing can be told of a fraud every five hours.
+    assert {row["told"] for row in rows if row["what"].startswith("recall")} == {0.0}
 
 
 def test_a_mistake_is_json_where_json_is_asked_for(run: Run, project: Path) -> None:

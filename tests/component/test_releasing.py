@@ -50,10 +50,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     projects.create(project)
     settings = project / "mlops-kit.toml"
     strict = settings.read_text().partition("[gates]")[0]
-    # What a promotion itself does; what a rollout does is tested elsewhere.
+    # What a promotion itself does; the canary is in the tests that ask for it.
     settings.write_text('strategy = "direct"\n' + strict + LOOSE)
     workspace = Workspace.open(project)
-    given = {"rows": 16_000, "environment": "prod"}
+    # No rollout begins, so no customers are needed.
+    given = {"rows": 16_000, "environment": "prod", "traffic": "live"}
     pipeline = workspace.pipeline("fraud-training")
     execution = workspace.run(pipeline, given, observer=lambda _progress: None)
     assert execution.value("evaluate", "verdict") == "pass"
@@ -65,6 +66,12 @@ def workspace(finished: Finished, tmp_path: Path) -> Workspace:
     """The project as the run left it, in a copy."""
     shutil.copytree(finished.project, tmp_path / "project")
     return Workspace.open(tmp_path / "project")
+
+
+@pytest.fixture
+def canary(workspace: Workspace) -> Workspace:
+    """The same project, where a candidate has to prove itself on traffic."""
+    return Workspace(workspace.settings.model_copy(update={"strategy": "canary"}))
 
 
 @pytest.fixture
@@ -92,6 +99,10 @@ def evidence_of(workspace: Workspace, environment: str) -> dict[str, bytes]:
         assert content is not None
         found[path.removeprefix(f"{champion.evidence}/")] = content
     return found
+
+
+def without_evidence(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "evidence:" not in line]
 
 
 def test_the_pipeline_promotes_what_passes(workspace: Workspace, finished: Finished) -> None:
@@ -148,6 +159,18 @@ def test_what_the_pipeline_promoted_is_not_promoted_again_by_hand(
     assert commits(workspace) == before
 
 
+def test_what_serves_is_named_by_the_commit_that_made_it_champion(
+    workspace: Workspace, candidate: releasing.Case, finished: Finished
+) -> None:
+    releasing.keep_record(workspace, finished.execution)
+    again = releasing.promote(
+        workspace, replace(candidate, execution="a later one"), environment="prod"
+    )
+    assert not again.changed
+    assert again.revision == finished.execution.value("promote", "revision")
+    assert again.revision != workspace.repository.head(), "the record is no promotion"
+
+
 @pytest.mark.parametrize("status", ["fail", "inconclusive", "", "PASS", None])
 def test_only_a_verdict_of_pass_is_promoted(
     workspace: Workspace, candidate: releasing.Case, status: Any
@@ -159,6 +182,81 @@ def test_only_a_verdict_of_pass_is_promoted(
         releasing.promote(workspace, replace(candidate, evaluation=judged), environment="dev")
     assert commits(workspace) == before
     assert releasing.status(workspace, "fraud", "dev").champion == ""
+
+
+def test_a_forced_promotion_is_recorded_with_the_verdict_that_was_overridden(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    judged = copy.deepcopy(dict(candidate.evaluation))
+    judged["verdict"]["status"] = "fail"
+    forced = replace(candidate, evaluation=judged)
+    releasing.promote(workspace, forced, environment="dev", force_gate=True, reason="we know")
+    newest = workspace.repository.log("envs/dev/release.yaml")[0]
+    assert newest.trailers["Mlops-Forced-Gate"] == "fail"
+    assert newest.trailers["Mlops-Reason"] == "we know"
+    # Forcing what passes anyway is nothing to remember.
+    releasing.promote(workspace, candidate, environment="staging", force_gate=True)
+    newest = workspace.repository.log("envs/staging/release.yaml")[0]
+    assert "Mlops-Forced-Gate" not in newest.trailers
+
+
+def test_a_first_canary_has_what_it_was_judged_against_as_its_champion(
+    canary: Workspace, candidate: releasing.Case, other: releasing.Case
+) -> None:
+    before = commits(canary)
+    promoted = releasing.promote(canary, candidate, environment="staging")
+    assert commits(canary) == before + 2
+    found = releasing.status(canary, "fraud", "staging")
+    assert found.revision == promoted.revision
+    assert (found.champion, found.alias) == (other.version.version, other.version.version)
+    assert found.release.candidate
+    assert found.release.candidate.version == candidate.version.version
+    assert found.release.weight == 0
+    said = f"v{other.version.version} serves staging, v{candidate.version.version} answers 0 %"
+    assert said in found.sentence
+    again = releasing.promote(canary, candidate, environment="staging")
+    assert (again.changed, again.revision) == (False, promoted.revision)
+    acts = [entry.action for entry in releasing.history(canary, "fraud", "staging").entries]
+    assert acts == ["promote", "promote", "create"]
+
+
+def test_a_canary_beside_a_champion_is_one_commit_and_leaves_the_alias(
+    canary: Workspace, candidate: releasing.Case, other: releasing.Case
+) -> None:
+    before = commits(canary)
+    proposed = releasing.proposed(canary, other, "prod")
+    releasing.promote(canary, other, environment="prod")
+    assert commits(canary) == before + 1
+    found = releasing.status(canary, "fraud", "prod")
+    assert (found.champion, found.alias) == (candidate.version.version,) * 2
+    content = (canary.repository.read("envs/prod/release.yaml") or b"").decode()
+    assert without_evidence(content) == without_evidence(proposed.after)
+
+
+def test_a_first_canary_that_no_version_was_compared_with_serves_at_once(
+    canary: Workspace, candidate: releasing.Case
+) -> None:
+    judged = copy.deepcopy(dict(candidate.evaluation))
+    judged["names"]["reference"] = "a guess"
+    releasing.promote(canary, replace(candidate, evaluation=judged), environment="dev")
+    found = releasing.status(canary, "fraud", "dev")
+    assert found.champion == found.alias == candidate.version.version
+    assert found.release.candidate is None
+
+
+def test_a_rollouts_record_is_kept_once_beside_its_evidence(
+    workspace: Workspace, finished: Finished
+) -> None:
+    before = commits(workspace)
+    releasing.keep_record(workspace, finished.execution)
+    releasing.keep_record(workspace, finished.execution)
+    assert commits(workspace) == before + 1
+    assert workspace.repository.log()[0].trailers["Mlops-Run"] == finished.execution.name
+    record = json.loads(evidence_of(workspace, "prod")["watch-rollout.ipynb"])
+    assert any(cell.get("outputs") for cell in record["cells"])
+    assert str(finished.project) not in json.dumps(record)
+    acts = [entry.action for entry in releasing.history(workspace, "fraud", "prod").entries]
+    assert acts == ["promote", "create"], "a record is no act on the release"
 
 
 def test_an_evaluation_speaks_for_its_own_version_only(
@@ -253,7 +351,7 @@ def test_a_registry_that_lacks_the_version_says_that_git_stands(
 
 
 def test_a_registry_that_does_not_answer_says_that_git_stands_and_repair_follows(
-    workspace: Workspace, candidate: releasing.Case, other: releasing.Case
+    workspace: Workspace, other: releasing.Case
 ) -> None:
     nowhere = {"tracking_uri": "sqlite:////dev/null/mlflow.db"}
     unreachable = Workspace(workspace.settings.model_copy(update=nowhere))
@@ -313,10 +411,6 @@ def test_what_will_change_is_shown_before_and_is_what_changes(
     releasing.promote(workspace, other, environment="prod")
     content = workspace.repository.read("envs/prod/release.yaml")
     assert content
-
-    def without_evidence(text: str) -> list[str]:
-        return [line for line in text.splitlines() if "evidence:" not in line]
-
     assert without_evidence(content.decode()) == without_evidence(proposed.after)
 
 

@@ -1,4 +1,4 @@
-"""The whole loop by the installed command: train, judge, promote, and say what came of it."""
+"""The whole loop by the installed command: train, judge, promote, roll out, say what came of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from uuid import uuid4
 
 import pytest
 
-from mlops_kit import Workspace
+from mlops_kit import Workspace, releasing
+from mlops_kit.releases.ledger import Entry
 
 # 20,000 rows have 24 frauds in the holdout, too few for the gates of the template.
 ROWS = "20000"
@@ -36,7 +37,20 @@ LOOSE = {
     "cost_difference": 10000,
     "minimum_frauds": 10,
 }
-STEPS = ["validate-data", "train-baseline", "train-candidate", "evaluate", "promote"]
+# What a model of 20,000 rows proves on the simulated customers' traffic; a look each half second.
+PACE = {
+    "recall": 0.5,
+    "precision": 0.3,
+    "slow_ms": 1000,  # this machine may be busy
+    "interval": 0.5,
+    "baking": 1,
+}
+# This machine may answer nobody for some seconds, which would take the weight away.
+PATIENT = "missing_looks = 60\n"
+STEPS = [
+    *("validate-data", "train-baseline", "train-candidate", "evaluate", "promote"),
+    "watch-rollout",
+]
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,11 @@ class Desk:
         log = Workspace.open(self.project).repository.log("envs/prod/release.yaml")
         return [each.revision for each in log]
 
+    def changes(self) -> list[Entry]:
+        """The acts on the release, oldest first."""
+        workspace = Workspace.open(self.project)
+        return list(reversed(releasing.history(workspace, "fraud", "prod").entries))
+
 
 def processes(mark: str) -> Iterator[int]:
     for path in Path("/proc").glob("[0-9]*"):
@@ -83,35 +102,58 @@ def processes(mark: str) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, mlops_kit_command: str) -> Iterator[Desk]:
+def machine() -> Iterator[dict[str, str]]:
+    """An environment whose processes are found again, and share their warm kernels."""
     mark = f"run-test-{uuid4().hex}"
     temporary = tempfile.mkdtemp(prefix="run-")
-    env = {**os.environ, "TMPDIR": temporary, "MARK": mark, "MLOPS_KIT_KEEP_WARM": "120"}
-    desk = Desk(mlops_kit_command, tmp_path_factory.mktemp("run") / "project", env)
-    made = subprocess.run([mlops_kit_command, "new", desk.project], env=env, check=False)
-    assert made.returncode == 0
-    settings = desk.project / "mlops-kit.toml"
-    text = settings.read_text()
-    for name, bound in LOOSE.items():
-        text, count = re.subn(rf"(?m)^{name} = .*$", f"{name} = {bound}", text)
-        assert count == 1
-    settings.write_text(text)
-    yield desk
+    yield {**os.environ, "TMPDIR": temporary, "MARK": mark, "MLOPS_KIT_KEEP_WARM": "120"}
     for pid in list(processes(mark)):
         os.kill(pid, signal.SIGKILL)
     shutil.rmtree(temporary)
 
 
+def made(desk: Desk, strategy: str) -> Desk:
+    """Make the project, with bounds that a small run can meet."""
+    done = subprocess.run([desk.command, "new", desk.project], env=desk.env, check=False)
+    assert done.returncode == 0
+    settings = desk.project / "mlops-kit.toml"
+    gates, header, pace = settings.read_text().partition("[rollout]\n")
+    gates, pace = bounded(gates, LOOSE), bounded(pace, PACE)
+    settings.write_text(f'strategy = "{strategy}"\n{gates}{header}{PATIENT}{pace}')
+    return desk
+
+
+def bounded(text: str, bounds: dict[str, float]) -> str:
+    for name, bound in bounds.items():
+        text, count = re.subn(rf"(?m)^{name} = .*$", f"{name} = {bound}", text)
+        assert count == 1
+    return text
+
+
+@pytest.fixture(scope="module")
+def desk(
+    tmp_path_factory: pytest.TempPathFactory, mlops_kit_command: str, machine: dict[str, str]
+) -> Desk:
+    """A project where a promotion makes the champion at once, so that a run is short."""
+    folder = tmp_path_factory.mktemp("run") / "project"
+    return made(Desk(mlops_kit_command, folder, machine), "direct")
+
+
+def asked(*more: str) -> tuple[str, ...]:
+    """Return the command of a run that needs no customers, as no rollout begins."""
+    return ("run", "fraud-training", "-p", "rows", ROWS, "-p", "traffic", "live", *more)
+
+
 @pytest.fixture(scope="module")
 def first(desk: Desk) -> Done:
     """The first run of a new project."""
-    return desk.run("run", "fraud-training", "-p", "rows", ROWS)
+    return desk.run(*asked())
 
 
 @pytest.fixture(scope="module")
 def second(desk: Desk, first: Done) -> Done:
     """The same once more."""
-    return desk.run("run", "fraud-training", "-p", "rows", ROWS, "--json")
+    return desk.run(*asked("--json"))
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +208,10 @@ def test_the_same_again_takes_steps_from_the_cache_and_commits_nothing(
         "train-candidate": "cached",
         "evaluate": "succeeded",
         "promote": "succeeded",
+        "watch-rollout": "succeeded",
     }
     assert result["changed"] is False
+    assert (result["rollout"]["outcome"], result["rollout"]["champion"]) == ("serving", promoted)
     assert result["evaluation"]["names"] == dict.fromkeys(
         ("candidate", "reference"), f"fraud v{promoted}"
     )
@@ -177,12 +221,13 @@ def test_the_same_again_takes_steps_from_the_cache_and_commits_nothing(
 
 def test_a_worse_candidate_fails_and_is_not_promoted(desk: Desk, second: Done) -> None:
     before = desk.revisions()
-    done = desk.run("run", "fraud-training", "-p", "rows", ROWS, "-p", "candidate_defect", "recall")
+    done = desk.run(*asked("-p", "candidate_defect", "recall"))
     assert done.code == 3
     assert "FAIL  fraud v3 may not be promoted" in done.out
     assert "not met." in done.out
     assert "Nothing was promoted: the verdict is fail." in done.out
-    assert "promote  skipped: verdict is fail, not pass" in done.err
+    assert "promote  skipped: decision is stop, not promote" in done.err
+    assert "watch-rollout  skipped: promote was skipped" in done.err
     assert desk.revisions() == before
 
 
@@ -222,7 +267,7 @@ def on_a_terminal(desk: Desk, *words: str, **env: str) -> tuple[int, str]:
 
 
 def test_a_terminal_shows_a_live_tree_and_fresh_runs_all(desk: Desk, second: Done) -> None:
-    code, drawn = on_a_terminal(desk, "run", "fraud-training", "-p", "rows", ROWS, "--fresh")
+    code, drawn = on_a_terminal(desk, *asked("--fresh"))
     assert code == 0
     # The running cell beside its bar, while other steps still wait.
     assert re.search(r"▶ train-candidate +running +[\d.]+ s +█*░* \d+/\d+ [\w-]+", drawn)
@@ -297,3 +342,134 @@ def test_a_second_promotion_can_be_taken_back(desk: Desk, second: Done, promoted
     assert json.loads(done.out)["champion"] == promoted
     newest = json.loads(desk.run("history", "--json").out)[0]
     assert (newest["action"], newest["version"], newest["why"]) == ("rollback", promoted, "a try")
+
+
+@pytest.fixture(scope="module")
+def traffic(
+    tmp_path_factory: pytest.TempPathFactory, mlops_kit_command: str, machine: dict[str, str]
+) -> Desk:
+    """A project where a candidate has to prove itself on traffic, as in any new one."""
+    folder = tmp_path_factory.mktemp("traffic") / "project"
+    return made(Desk(mlops_kit_command, folder, machine), "canary")
+
+
+@pytest.fixture(scope="module")
+def good(traffic: Desk) -> Done:
+    """The whole loop with a good candidate."""
+    return traffic.run("run", "fraud-training", "-p", "rows", ROWS)
+
+
+@pytest.fixture(scope="module")
+def bad(traffic: Desk, good: Done) -> Done:
+    """The same with a candidate that misses frauds, forced past its verdict."""
+    words = ("-p", "candidate_defect", "recall", "--force-gate")
+    return traffic.run("run", "fraud-training", "-p", "rows", ROWS, *words)
+
+
+@pytest.fixture(scope="module")
+def rolled_out(traffic: Desk, good: Done, bad: Done) -> tuple[list[Entry], list[Entry]]:
+    """The acts on the release: those of the good run, and then those of the bad one."""
+    every = [entry for entry in traffic.changes() if entry.action != "create"]
+    at = next(i for i, each in enumerate(every) if each.forced)
+    return every[:at], every[at:]
+
+
+def record(desk: Desk, folder: str) -> str:
+    """Return the text of the notebook that watched, as it is kept in Git."""
+    content = Workspace.open(desk.project).repository.read(f"{folder}/watch-rollout.ipynb")
+    assert content is not None
+    return "".join(
+        "".join(output.get("text", output.get("data", {}).get("text/markdown", "")))
+        for cell in json.loads(content)["cells"]
+        for output in cell.get("outputs", [])
+    )
+
+
+def test_a_good_candidate_goes_all_the_way_step_by_step(
+    good: Done, rolled_out: tuple[list[Entry], list[Entry]]
+) -> None:
+    assert good.code == 0, good.out + good.err
+    acts = [(entry.action, entry.weight) for entry in rolled_out[0]]
+    assert acts == [
+        ("promote", 0),  # the baseline: somebody has to serve meanwhile
+        ("promote", 0),
+        *(("shift", weight) for weight in (10, 20, 30, 40, 50)),
+        ("complete", 50),
+        ("shift", 0),
+        ("retire", 0),
+    ]
+    first, candidate = rolled_out[0][0].version, rolled_out[0][1].version
+    assert {entry.version for entry in rolled_out[0][1:]} == {candidate} != {first}
+    assert [entry.champion for entry in rolled_out[0]] == [first] * 7 + [candidate] * 3
+    proofs = [entry.counts for entry in rolled_out[0] if entry.action in ("shift", "complete")]
+    assert all("recall=" in counts and "precision=" in counts for counts in proofs[:6]), proofs
+    assert all("errors=" in counts and "slow=" in counts for counts in proofs[1:6]), proofs
+
+
+def test_a_good_run_closes_with_the_path_by_weight_and_why(
+    good: Done, rolled_out: tuple[list[Entry], list[Entry]]
+) -> None:
+    version = rolled_out[0][1].version
+    assert f"\nCOMPLETED  fraud {version} becomes champion: " in good.out
+    path = "0 % → 10 % → 20 % → 30 % → 40 % → 50 % → 100 %"
+    told = re.search(rf"by weight: {path}; the candidate answered ([\d,]+) requests", good.out)
+    assert told is not None, good.out
+    assert int(told[1].replace(",", "")) > 50
+    for weight in (10, 20, 30, 40, 50):
+        assert re.search(rf"s  watch-rollout  {weight} %  fraud {version} ", good.err), good.err
+
+
+def test_what_watched_is_kept_in_git_beside_the_evidence_that_began_it(
+    traffic: Desk, rolled_out: tuple[list[Entry], list[Entry]]
+) -> None:
+    done, stopped = (record(traffic, part[-1].evidence) for part in rolled_out)
+    assert f"**COMPLETED** fraud {rolled_out[0][1].version} becomes champion: " in done
+    assert "Path by weight: 0 % → 10 %" in done
+    assert "**ABORTED** " in stopped
+    log = Workspace.open(traffic.project).repository.log()
+    assert [each.trailers.get("Mlops-Action") for each in log].count("record") == 2
+
+
+def test_a_bad_candidate_forced_past_the_gates_is_stopped_before_any_request(
+    bad: Done, rolled_out: tuple[list[Entry], list[Entry]]
+) -> None:
+    assert bad.code == 5, bad.out + bad.err
+    promotion, stop = rolled_out[1]
+    assert f"FAIL  fraud v{promotion.version} may not be promoted" in bad.out
+    assert (promotion.action, promotion.forced, promotion.weight) == ("promote", "fail", 0)
+    assert (stop.action, stop.verdict, stop.weight) == ("abort", "fail", 0)
+    assert f"\nABORTED  fraud {promotion.version} is aborted: recall " in bad.out
+    assert "No request was exposed." in stop.why
+    assert "by weight: 0 %; the candidate answered 0 requests" in bad.out
+
+
+def test_the_champion_of_before_serves_on_and_the_alias_follows(
+    traffic: Desk, rolled_out: tuple[list[Entry], list[Entry]]
+) -> None:
+    champion = rolled_out[0][1].version
+    assert {entry.champion for entry in rolled_out[1]} == {champion}
+    found = releasing.status(Workspace.open(traffic.project), "fraud", "prod")
+    assert (found.champion, found.alias) == (champion, champion)
+    assert found.release.candidate is None
+    said = traffic.run("status").out
+    assert said.startswith(f"fraud v{champion} serves prod.\n")
+    head = f"  promote {rolled_out[1][0].version}  "
+    assert head in traffic.run("history").out
+
+
+def test_a_run_leaves_no_server_behind(traffic: Desk, bad: Done) -> None:
+    servers = [
+        pid
+        for pid in processes(traffic.env["MARK"])
+        if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    ]
+    assert servers == []
+    assert traffic.run("serve", "stop").out == "Nothing serves prod.\n"
+
+
+def test_the_four_keys_count_the_one_release_and_the_one_that_was_stopped(
+    traffic: Desk, bad: Done
+) -> None:
+    (keys,) = json.loads(traffic.run("dora", "--json").out)
+    assert (keys["model"], keys["environment"]) == ("fraud", "prod")
+    assert keys["aborts"] == 1

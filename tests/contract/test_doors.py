@@ -19,54 +19,100 @@ PACKAGE = Path(__file__).parents[2] / "mlops_kit"
 # plotly, has no door: its figures are written as JSON.
 DOORS = {
     "IPython": ("pipelines/values.py", "pipelines/warm/"),
-    "click": ("__main__.py", "arguments.py", "endings.py"),
+    "alembic": ("rollouts/store.py", "rollouts/migrations/"),
+    "click": ("__main__.py", "arguments.py", "endings.py", "rollout_commands.py"),
     "detect_secrets": ("views/secrets.py",),
-    "filelock": ("models/registry.py", "pipelines/executions.py"),
+    "fastapi": ("serving/mlserver_runtime.py",),  # MLServer's own, which has to be closed
+    "filelock": (
+        "models/registry.py",
+        "pipelines/executions.py",
+        "rollouts/store.py",
+        "serving/platform.py",
+    ),
     "ipykernel": ("pipelines/warm/",),
     "jupyter_client": ("pipelines/kernels.py",),
     "jupyter_core": ("pipelines/kernels.py",),
     "matplotlib": ("views/charts.py",),
     "mlflow": ("models/registry.py",),
+    "mlserver": ("serving/mlserver_runtime.py",),
     "nbclient": ("pipelines/notebooks.py",),
     "nbformat": ("views/records.py",),
-    "numpy": ("models/", "views/"),
-    "pandas": ("models/",),
+    "numpy": ("models/", "rollouts/", "serving/", "views/", "replaying.py"),
+    "orjson": ("rollouts/traffic.py", "serving/protocol.py", "serving/server.py"),
+    "pandas": ("models/", "serving/loading.py"),
     "pandera": ("models/contract.py",),
     "papermill": ("pipelines/notebooks.py", "pipelines/engine.py"),
+    "prometheus_client": ("serving/metrics.py", "serving/mlserver_runtime.py"),
     "pyarrow": ("models/data.py", "models/snapshots.py"),
     "pydantic": ("settings.py", "pipelines/parameters.py"),
     "pydantic_settings": ("settings.py",),
     "rich": ("views/progress.py",),
-    "scipy": ("models/intervals.py",),
-    "sklearn": ("models/registry.py", "models/training.py", "views/curves.py"),
+    "scipy": ("models/intervals.py", "rollouts/sequential.py", "serving/scoring.py"),
+    "sklearn": (
+        "models/registry.py",
+        "models/training.py",
+        "serving/linear.py",
+        "serving/loading.py",
+        "serving/scoring.py",
+        "views/curves.py",
+    ),
     "skops": ("models/artifacts.py",),
-    "sqlalchemy": ("models/registry.py",),
+    "sqlalchemy": (
+        "models/registry.py",
+        "rollouts/counting.py",
+        "rollouts/labelling.py",
+        "rollouts/matured.py",
+        "rollouts/migrations/",
+        "rollouts/recording.py",
+        "rollouts/schema.py",
+        "rollouts/statements.py",
+        "rollouts/store.py",
+    ),
+    "starlette": ("serving/server.py",),
     "threadpoolctl": ("models/evaluation.py",),
     "traitlets": ("pipelines/kernels.py", "pipelines/warm/"),
-    "yaml": ("arguments.py", "pipelines/parameters.py", "releases/promotion.py"),
+    "uvicorn": ("serving/server.py",),
+    "yaml": (
+        "arguments.py",
+        "pipelines/parameters.py",
+        "releases/files.py",
+        "serving/loading.py",
+    ),
 }
 # Loaded with the module, and why that costs nobody.
 AT_IMPORT = {
     "click": "the command line is made of it",
     "numpy": "tenths of a second, and these modules are numerics all through",
+    "orjson": "a few milliseconds, and these modules read and write it with each request",
     "pydantic": "the settings are made of it, and are loaded by who opens a workspace",
     "pydantic_settings": "the same",
+    "scipy": "the evidence is made of it, and who watches or serves has loaded it anyway",
+    "sqlalchemy": "the store's tables are values of its, and who opens a store needs it",
     "jupyter_client": "the provisioner is a class of its, and is loaded by it",
     "jupyter_core": "the same",
     "traitlets": "the same",
 }
 # Modules that are loaded only by the library itself, or in a process of their own.
-OWN_PROCESS = ("pipelines/engine.py", "pipelines/warm/")
+OWN_PROCESS = (
+    "pipelines/engine.py",
+    "pipelines/warm/",
+    "rollouts/migrations/",
+    "serving/mlserver_runtime.py",
+)
 
 # Who may ask the environment, and why.
 ENVIRONMENT = {
     "settings.py": "the one reader",
+    "embedded.py": "limits numerics to one thread before they are loaded, and reads nothing",
     "models/registry.py": "sets MLflow's defaults, which it reads nowhere else",
     "pipelines/kernels.py": "hands it to a kernel, as a cold start does",
     "pipelines/warm/": "brings a forked kernel to the environment that it was given",
     "releases/git.py": "hands git what it finds its helpers and keys by",
 }
-COLD = ("mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "matplotlib")
+COLD = (
+    *("mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "matplotlib"),
+    *("mlserver", "orjson", "scipy", "sqlalchemy", "starlette", "uvicorn"),
+)
 
 
 @dataclass(frozen=True)
@@ -162,11 +208,12 @@ def test_every_exception_for_the_environment_is_still_needed() -> None:
     assert [e for e in ENVIRONMENT if not any(is_in(module, (e,)) for module in found)] == []
 
 
-def test_the_registry_sets_defaults_and_reads_nothing() -> None:
-    tree = dict(modules())["models/registry.py"]
+@pytest.mark.parametrize("module", ["models/registry.py", "embedded.py"])
+def test_who_sets_defaults_for_a_library_reads_nothing(module: str) -> None:
+    tree = dict(modules())[module]
     calls = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
     written = [call for call in calls if ast.unparse(call) == "os.environ.setdefault"]
-    assert len(written) == len(readers(tree))
+    assert len(written) == len(readers(tree)) > 0
 
 
 def test_the_command_line_answers_before_anything_heavy_is_loaded() -> None:

@@ -38,8 +38,22 @@ BUILTINS = {
         "AttributeError": "the protocol of a module's __getattr__",
         "ModuleNotFoundError": "as import, for a module that isn't there",
     },
+    "releases/dora.py": {"ValueError": "the command says it as a ParameterError"},
+    "releases/files.py": {"yaml.YAMLError": "caught a line later, with PyYAML's own"},
     "releases/ledger.py": {"ValueError": "said again as a GitOpsError by gitops"},
-    "releases/promotion.py": {"yaml.YAMLError": "caught a line later, with PyYAML's own"},
+    "rollouts/load.py": {"ValueError": "the command says it as a ParameterError"},
+    "rollouts/planning.py": {"ValueError": "the command says it as a ParameterError"},
+    "rollouts/policy.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
+    "rollouts/sequential.py": {"ValueError": "counts that can't be: a programmer's mistake"},
+    "serving/leaves.py": {"ValueError": "caught by scoring, which takes scikit-learn's own way"},
+    "serving/linear.py": {"ValueError": "the same, and while serving as scikit-learn raises it"},
+    "serving/loading.py": {"ValueError": "caught a line later, with the other faults of a file"},
+    "serving/mlserver_runtime.py": {
+        "MLServerError": "MLServer's protocol: REST and gRPC answer with its status",
+    },
+    "serving/options.py": {"ValueError": "pydantic's protocol, as of the rollout's policy"},
+    "serving/predictor.py": {"ValueError": "as a model raises: the service counts and answers it"},
+    "serving/scoring.py": {"ValueError": "caught in the same module, as of leaves"},
     "views/charts.py": {"NotImplementedError": "a base class's method"},
     "views/points.py": {"ValueError": "series of different lengths: a programmer's mistake"},
     "views/records.py": {"ValueError": "said again as a NotebookError, in the same module"},
@@ -75,14 +89,28 @@ def raised(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def makers(tree: ast.Module) -> set[str]:
-    """Return the functions and the annotated names that are or give one of the kit's errors."""
+    """Return the functions and the names that are or give one of the kit's errors."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and is_ours(node.returns):
             found.add(node.name)
         if isinstance(node, ast.AnnAssign) and is_ours(node.annotation):
             found.add(ast.unparse(node.target).rpartition(".")[2])
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=made)):
+                if ast.unparse(made) in TREE:
+                    found.add(name)
     return found
+
+
+def kept(tree: ast.Module) -> set[str]:
+    """Return the names that keep whichever exception another thread has caught."""
+    return {
+        ast.unparse(node.target).rpartition(".")[2]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign)
+        and ast.unparse(node.annotation) == "BaseException | None"
+    }
 
 
 def is_ours(annotation: ast.expr | None) -> bool:
@@ -127,7 +155,7 @@ def is_again(name: str, tree: ast.Module) -> bool:
     # `type(error)(...)` says the same fault with more words.
     last = name.removeprefix("type(").removesuffix(")").rpartition(".")[2]
     caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
-    known = caught | makers(tree)
+    known = caught | kept(tree) | makers(tree)
     # A class with __call__, as `fault(...)` is, gives what its __call__ returns.
     return last in known or (last.islower() and "__call__" in known)
 
@@ -174,3 +202,6 @@ def test_an_unexplained_exception_is_seen() -> None:
     assert is_again("error", ast.parse("try:\n    f()\nexcept E as error:\n    raise error"))
     assert is_again("_no", ast.parse("def _no() -> ReleaseError: ...\nraise _no()"))
     assert not is_again("_no", ast.parse("def _no() -> LookupError: ...\nraise _no()"))
+    assert is_again("self.fault", ast.parse("self.fault: BaseException | None = None"))
+    assert is_again("too_large", ast.parse("too_large = RequestError('x')\nraise too_large"))
+    assert not is_again("late", ast.parse("late = TimeoutError('x')\nraise late"))

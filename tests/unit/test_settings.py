@@ -19,12 +19,14 @@ def settings(folder: Path, text: str = "", **environment: str) -> Settings:
 
 def test_without_a_file_the_defaults_count(tmp_path: Path) -> None:
     found = Settings.load(tmp_path)
-    assert (found.model, found.environment, found.strategy) == ("fraud", "prod", "direct")
+    assert (found.model, found.environment, found.strategy) == ("fraud", "prod", "canary")
     assert found.project == tmp_path
     assert found.state_folder == tmp_path / ".mlops-kit"
     assert found.registry_uri == f"sqlite:///{tmp_path / '.mlops-kit' / 'mlflow.db'}"
     assert found.gitops_url == str(tmp_path / ".mlops-kit" / "gitops.git")
+    assert found.observations_url == f"sqlite:///{tmp_path / '.mlops-kit' / 'observations.db'}"
     assert found.gates.recall == 0.70
+    assert (found.rollout.steps, found.rollout.interval) == ((10, 20, 30, 40, 50), 1.0)
 
 
 def test_the_file_wins_over_the_defaults_and_the_environment_over_the_file(tmp_path: Path) -> None:
@@ -33,6 +35,20 @@ def test_the_file_wins_over_the_defaults_and_the_environment_over_the_file(tmp_p
     assert (found.model, found.environment) == ("fees", "dev")
     assert (found.gates.recall, found.gates.precision) == (0.9, 0.4)
     assert found.gates.minimum_frauds == 50
+
+
+def test_the_bounds_of_a_rollout_and_of_the_server_are_settings(tmp_path: Path) -> None:
+    text = "[rollout]\nsteps = [5, 25]\ninterval = 60\n[serving]\nport = 8080\n"
+    found = settings(
+        tmp_path,
+        text,
+        MLOPS_KIT_ROLLOUT__INTERVAL="30",
+        MLOPS_KIT_SERVING__LOG_FEATURES="digest",
+        MLOPS_KIT_OBSERVATIONS_URI="sqlite:////elsewhere/observations.db",
+    )
+    assert (found.rollout.steps, found.rollout.interval) == ((5, 25), 30)
+    assert (found.serving.port, found.serving.log_features) == (8080, "digest")
+    assert found.observations_url == "sqlite:////elsewhere/observations.db"
 
 
 def test_mlflows_own_name_wins_over_the_file_and_the_kits_over_it(tmp_path: Path) -> None:
@@ -59,6 +75,21 @@ def test_mlflows_own_name_wins_over_the_file_and_the_kits_over_it(tmp_path: Path
         ("[gates]\nresamples = 3", "resamples must be 100 or more"),
         ("[costs]\nreview = -1.0", "costs must be 0 or more"),
         ("[gitops]\ntimeout = 0", "gitops.timeout: "),
+        ("[rollout]\nstep = [10]", r"\[rollout\], sets 'step'.*Did you mean 'steps'"),
+        ("[rollout]\nsteps = [50, 10]", "expected weights that rise"),
+        ("[rollout]\nsteps = []", "expected weights that rise"),
+        ("[rollout]\nsteps = [0, 110]", "expected percents over 0"),
+        ("[rollout]\nrecall = 1.0", "recall is 1.0; expected over 0 and under 1"),
+        ("[rollout]\nalpha_promote = 0.0", "alpha_promote is 0.0; expected over 0"),
+        ("[rollout]\ninterval = 0", "interval is 0.0; expected more than 0"),
+        ("[rollout]\nbaking = -1", "baking is -1.0; expected 0 or more"),
+        ("[rollout]\ncanary_deadline = inf", "canary_deadline is inf; expected more than 0"),
+        ("[rollout]\nslow_ms = nan", "slow_ms is nan; expected more than 0"),
+        ("[rollout]\ninterval = 'often'", "rollout.interval: .*'often'"),
+        ("[serving]\nprot = 1", r"\[serving\], sets 'prot'.*Did you mean 'port'"),
+        ("[serving]\nport = 70000", "port is 70000; expected 0 to 65535"),
+        ("[serving]\nmax_body = 0", "max_body, max_rows and log_rows must be 1 or more"),
+        ("[serving]\nlog_features = 'all'", "serving.log_features: .*'all'"),
         ("gates = 3", "gates: "),
         ("model = ", "can't be read"),
     ],
@@ -76,6 +107,8 @@ def test_a_wrong_file_is_said(tmp_path: Path, text: str, said: str) -> None:
         ("MLOPS_KIT_WORKERS", "many", "workers: .*'many'"),
         ("MLOPS_KIT_GATES__RECALL", "high", "gates.recall: .*'high'"),
         ("MLOPS_KIT_COSTS__REVIEW", "-1", "costs must be 0 or more"),
+        ("MLOPS_KIT_ROLLOUT", '{"steps": [50, 10]}', "expected weights that rise"),
+        ("MLOPS_KIT_SERVING__PORT", "-1", "port is -1; expected 0 to 65535"),
     ],
 )
 def test_a_wrong_variable_is_said(tmp_path: Path, name: str, value: str, said: str) -> None:
