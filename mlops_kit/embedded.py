@@ -7,9 +7,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mlops_kit.errors import KitError
 
 if TYPE_CHECKING:
     from mlops_kit.releases.release import ServedModel
@@ -69,7 +71,15 @@ def platform(
         observations(workspace),
         workspace.settings.serving,
         say=say,
+        warm=lambda: _warm(workspace, model),
     )
+
+
+def _warm(workspace: Workspace, model: str) -> None:
+    """Import what the registry needs, which takes longer than to load a model."""
+    # What goes wrong here goes wrong again, and is said, when a model is fetched.
+    with suppress(KitError):
+        workspace.registry.versions(model)
 
 
 def attended(
@@ -78,8 +88,9 @@ def attended(
     """Return the running platform, or one that ends with this block, or with this process."""
     from mlops_kit.serving import platform
 
-    # Made here, so that two processes don't make it at once.
-    workspace.repository.head()
+    # The embedded one is made here, so that two processes don't make it at once. Another may be
+    # away: the platform says so, and serves the last good release.
+    _ = workspace.repository
     command = serve_command(workspace, model, environment)
     return platform.attended(command, folder(workspace, environment))
 

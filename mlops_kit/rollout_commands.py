@@ -62,7 +62,7 @@ def _manage(workspace: Any, name: str, place: str, what: str | None, as_json: bo
         found = platform.stop(folder)
         said = f"Stopped process {found.pid}." if found else f"Nothing serves {place}."
     else:
-        workspace.repository.head()
+        _ = workspace.repository  # made here, as by `embedded.attended`
         found = platform.detach(embedded.serve_command(workspace, name, place), folder)
         said = found.sentence
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import shutil
 from collections.abc import Callable
 from functools import cached_property
 from multiprocessing.sharedctypes import RawValue
@@ -128,10 +129,12 @@ class World:
     def served(self) -> PlatformStatus | None:
         """Follow Git, where it answers, and say what is served."""
         try:
-            revision, now = self.repository.head(), self.release
+            revision = self.repository.head()
+            is_new = self.status is None or self.status.revision != revision
+            now = self.release if is_new else None
         except GitOpsError:
             return self.status
-        if self.status is None or self.status.revision != revision:
+        if now is not None:
             champion, candidate = now.champion, now.candidate
             self.status = PlatformStatus(
                 *(1, "http://127.0.0.1:1", MODEL, ENVIRONMENT, revision, revision, self.clock()),
@@ -139,6 +142,7 @@ class World:
                 candidate=candidate.version if candidate else "",
                 weight=now.weight,
             )
+        assert self.status is not None
         log = {"dropped": {"queue": self.dropped}}
         self.status = dataclasses.replace(self.status, log=log)
         return self.status
@@ -165,7 +169,7 @@ class World:
             model=MODEL,
             environment=ENVIRONMENT,
             strategy=strategy,
-            execution=f"run-{version}",
+            execution=f"run-{version}-{self.clock():.0f}",
             evidence={"report.md": b"# good\n"},
             approved_by="ana",
             now=self.clock(),
@@ -252,6 +256,16 @@ def made(project: Path) -> Path:
         world.send(first, first + RATE)
     world.observations.close()
     return project
+
+
+def placed(project: Path, copy: Path, version: str = "2", **policy: Any) -> World:
+    """Copy the project and promote a version there; two steps, unless told otherwise."""
+    shutil.copytree(project, copy)
+    clock = Clock()
+    clock.turn(START - clock())
+    world = World(copy, clock, **{"steps": (10, 50), **policy})
+    world.promote(version)
+    return world
 
 
 def _write_models(project: Path) -> None:

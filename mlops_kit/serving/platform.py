@@ -77,10 +77,14 @@ class Platform:
         options: Serving,
         *,
         say: Callable[[str], None] = lambda _said: None,
+        warm: Callable[[], object] = lambda: None,
     ) -> None:
-        """Nothing is opened yet; `say` gets a sentence at each change."""
+        """Nothing is opened yet; `say` gets a sentence at each change.
+
+        `warm` is called once, beside serving: it does early what the next commit would wait for.
+        """
         self.applier, self.observations, self.options = applier, observations, options
-        self._say = say
+        self._say, self._warm = say, warm
         self._server: Server | None = None
         self._log: PredictionLog | None = None
 
@@ -110,6 +114,7 @@ class Platform:
             self.applier.look()
             self.applier.restore()
             server.start()
+            threading.Thread(target=self._warm, name="warm", daemon=True).start()
             self._follow(stop)
 
     def status(self) -> PlatformStatus:

@@ -170,16 +170,18 @@ def test_a_kill_under_load_loses_the_last_moments_and_a_restart_goes_on(
     second: Site, remote: Remote
 ) -> None:
     status = running(second)
-    with Customers(status.url) as customers:
-        customers.have(300)
+    with Customers(status.url, pause=0.005) as customers:
+        time.sleep(2.5)
+        assert not customers.faults
         os.kill(status.pid, signal.SIGKILL)
         killed = time.monotonic()
         until(lambda: customers.faults, "the end")
     kept = stored(second)
     lost = customers.answered.keys() - kept
-    print(f"{len(lost)} of {len(customers.answered)} answers are lost")
     # What one batch gathers and what is being written, on a busy machine.
-    assert all(killed - customers.answered[name] < 1.0 for name in lost)
+    oldest = max((killed - customers.answered[name] for name in lost), default=0.0)
+    print(f"{len(lost)} of {len(customers.answered)} answers are lost, {oldest:.3f} s of traffic")
+    assert oldest < 1.0
     assert counted(second) == len(kept)
     # What a killed one leaves is nobody's.
     assert (second.folder / "status.json").exists()
@@ -222,9 +224,12 @@ def test_an_attended_platform_ends_with_its_block_even_while_git_hangs(
     settings = second.state.parent / "mlops-kit.toml"
     settings.write_text(settings.read_text().replace("5.0", "60.0"))
     with platform.attended(command(second), second.folder) as status, remote.hanging():
-        assert status.pid in alive()
-        until(lambda: len(alive()) > 1, "a call of Git")
+        # A call of Git that hangs is one that lives on.
+        until(lambda: len(processes(second)) > 1, "a call of Git")
         time.sleep(0.5)
+        called = processes(second)
+        time.sleep(0.5)
+        assert processes(second) == called > {status.pid}
         assert Client(status.url).ask("/v2/health/ready").status == 200
         left = time.monotonic()
     assert time.monotonic() - left < platform.STOP_DEADLINE
@@ -253,7 +258,7 @@ def test_an_attended_platform_ends_with_its_parent(second: Site, how: signal.Sig
 
 def ended_well(site: Site, url: str) -> None:
     """Check that nothing is left of a platform, and that it ended by itself."""
-    until(lambda: not [pid for pid in alive() if is_of(pid, site)], "the end of its processes")
+    until(lambda: not processes(site), "the end of its processes")
     assert not is_open(url)
     assert not lock.is_held(site.folder / "lock")
     assert not (site.folder / "status.json").exists()
@@ -262,8 +267,13 @@ def ended_well(site: Site, url: str) -> None:
     assert "Fatal" not in said
 
 
-def is_of(pid: int, site: Site) -> bool:
-    try:
-        return str(site.state.parent).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+def processes(site: Site) -> set[int]:
+    """Return those that have the site's folder in their command line."""
+    found = set()
+    for pid in alive():
+        try:
+            if str(site.state.parent).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+        except OSError:
+            continue
+    return found

@@ -7,7 +7,7 @@ import os
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,11 @@ def stored(site: Site) -> int:
 
 
 @contextmanager
-def hosted(site: Site, observations: Any, **serving: Any) -> Iterator[Platform]:
+def hosted(
+    site: Site, observations: Any, say: Callable[[str], None] = print, **serving: Any
+) -> Iterator[Platform]:
     """Run a platform in a thread of this process."""
-    hosted = Platform(site.applier(), observations, Serving(poll=0.05, **serving))
+    hosted = Platform(site.applier(), observations, Serving(poll=0.05, **serving), say=say)
     stop = threading.Event()
     thread = threading.Thread(target=hosted.run, args=(stop,))
     thread.start()
@@ -99,6 +101,17 @@ def test_an_address_that_is_taken_is_said_and_leaves_nothing_held(site: Site) ->
 def test_what_a_command_says_that_does_not_start_is_passed_on(site: Site) -> None:
     with pytest.raises(ServingError, match=r"didn't start. It said: out of order"):
         platform.detach(["sh", "-c", "echo out of order >&2; exit 3"], site.folder)
+
+
+def test_a_platform_that_nobody_listens_to_goes_on(site: Site) -> None:
+    def gone(_said: str) -> None:
+        raise BrokenPipeError
+
+    with hosted(site, store(site), say=gone) as served, Customers(served.status().url) as customers:
+        revision = site.commit("2")
+        until(lambda: served.status().revision == revision, "the commit")
+        customers.have(10)
+    assert not customers.faults
 
 
 @pytest.fixture
