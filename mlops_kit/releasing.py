@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -291,7 +292,9 @@ def repair(workspace: Workspace, model: str, environment: str) -> Status:
 def history(workspace: Workspace, model: str, environment: str) -> History:
     """Return who released what, when and why, from the commits' trailers."""
     commits = workspace.repository.log(f"envs/{environment}/release.yaml")
-    return History(ledger.history(commits, model=model, environment=environment))
+    entries = ledger.history(commits, model=model, environment=environment)
+    # That the repository was made is no release.
+    return History(tuple(entry for entry in entries if entry.action != "create"))
 
 
 def follow(workspace: Workspace, now: Release) -> None:
@@ -325,13 +328,13 @@ def _committed_at(workspace: Workspace, asked: Case, champion: ServedModel | Non
     """
     from mlops_kit.releases.gitops import committed_at
 
-    code = asked.version.tags.get("code", "")
-    serving = champion and workspace.registry.version(asked.version.name, champion.version)
-    if (
-        serving
-        and serving.tags.get("code") != code
-        and (at := committed_at(workspace.project, code))
-    ):
+    code, serving = asked.version.tags.get("code", ""), None
+    if champion is not None:
+        # Where the registry is away Git goes on all the same, without this moment.
+        with suppress(RegistryError):
+            serving = workspace.registry.version(asked.version.name, champion.version)
+    is_new = serving is not None and serving.tags.get("code") != code
+    if is_new and (at := committed_at(workspace.project, code)):
         return at
     try:
         return workspace.executions.open(asked.execution).state.started
@@ -371,5 +374,7 @@ def _notebooks_of(execution: Any) -> tuple[str, ...]:
     return tuple(
         str(found["notebook"].file)
         for found in outputs.values()
-        if "notebook" in found and "revision" not in found and Path(found["notebook"].file).exists()
+        if "notebook" in found
+        and not found.keys() & {"revision", "rollout"}
+        and Path(found["notebook"].file).exists()
     )

@@ -45,7 +45,7 @@ def serve(
     if attended:
         from mlops_kit.serving.platform import stop_at_end_of_input
 
-        stop_at_end_of_input(stop)
+        stop_at_end_of_input(stop, platform.ending)
     # Being stopped is how serving ends well.
     with suppress(KeyboardInterrupt, Stopped):
         platform.run(stop)
@@ -106,7 +106,7 @@ def watch(
 @click.option("--rate", default=100.0, show_default=True, help="Requests a second.")
 @click.option("--seconds", default=60.0, show_default=True, help="How long.")
 @click.option("--label-delay", default=5.0, show_default=True, help="Seconds until labels come.")
-@click.option("--seed", default=7, show_default=True)
+@click.option("--seed", default=7, show_default=True, help="Another one sends others.")
 @model
 @environment
 @as_json
@@ -131,13 +131,17 @@ def traffic(
 
     workspace = opened(project)
     name, place = where(workspace, model, environment)
+    try:
+        sending = customers.of("simulated", data, seed=seed, rate=rate, label_delay=label_delay)
+        assert sending is not None
+        sending = sending.within(seconds)
+    except ValueError as error:
+        raise ParameterError(f"{error}.") from error
     found = platform.running(embedded.folder(workspace, place))
     if found is None:
         raise ServingError(f"Nothing serves {place} here: 'mlops-kit serve --detach' starts it.")
-    sending = customers.of("simulated", data, seed=seed, rate=rate, label_delay=label_delay)
-    assert sending is not None
     observations = embedded.observations(workspace)
-    with sending.within(seconds).traffic(found.url, name, observations) as running:
+    with sending.traffic(found.url, name, observations) as running:
         sent = running.wait()
     if as_json:
         answer(asdict(sent))
@@ -167,6 +171,8 @@ def plan(
 
     policy = opened(project).settings.rollout
     delay = policy.maturity if label_delay is None else label_delay
+    if not delay >= 0:
+        raise ParameterError(f"label_delay={delay:g}; expected 0 or more seconds.")
     try:
         found = planning.plan(
             policy, rate=rate, fraud_rate=fraud_rate, label_delay=delay, history=history
@@ -200,7 +206,10 @@ def dora(
 
     workspace = opened(project)
     entries = releasing.history(workspace, *where(workspace, model, environment)).entries
-    found = dora.keys(entries, window=days)
+    try:
+        found = dora.keys(entries, window=days)
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
     if as_json:
         answer([asdict(keys) for keys in found.keys])
     else:

@@ -88,7 +88,8 @@ def promote(
             if (entry.action, entry.run, entry.version, entry.digest) == key:
                 return entry.revision
         if candidate.is_same(found.champion) or candidate.is_same(found.candidate):
-            return snapshot.revision
+            same = (e for e in entries if (e.action, e.digest) == ("promote", candidate.digest))
+            return next((entry.revision for entry in same), snapshot.revision)
         if not ledger.one_line(override):
             quarantine.check_promotion(entries, candidate.version, candidate.digest, brakes, moment)
         return act

@@ -41,9 +41,9 @@ def load(folder: Path, served: ServedModel) -> Predictor:
     model = artifacts.load(contents.get(artifacts.MODEL_FILE, b""), what)
     signature = _signature(contents, what)
     slow = _slow(model, signature)
-    fast = fast_scores(model)
+    fast = fast_scores(model, slow)
     if fast is None:
-        _LOG.warning("%s is scored by scikit-learn, as it has no boosted trees alone", what)
+        _LOG.warning("%s is scored by scikit-learn: it has a kind of its own", what)
     predictor = Predictor(
         version=served.version,
         digest=served.digest,

@@ -24,8 +24,9 @@ from mlops_kit.serving.server import Server, application
 
 _STATUS, _LOCK, LOG = "status.json", "lock", "serve.log"
 # Seconds that a start and a stop may take, imports included.
-START_DEADLINE = 60.0
-STOP_DEADLINE = 15.0
+START_DEADLINE, STOP_DEADLINE = 60.0, 15.0
+# Seconds until a stop interrupts what hasn't seen it.
+_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ class Platform:
         """Nothing is opened yet; `say` gets a sentence at each change.
 
         `warm` is called once, beside serving: it does early what the next commit would wait for.
+        `ending` is set as soon as a run begins to end.
         """
+        self.ending = threading.Event()
         self.applier, self.observations, self.options = applier, observations, options
         self._say, self._warm = say, warm
         self._server: Server | None = None
@@ -111,6 +114,7 @@ class Platform:
             app = application(self.applier, self._log, self.options, lambda: asdict(self.status()))
             server = self._server = Server(app, self.options)
             ending.callback(server.stop)
+            ending.callback(self.ending.set)
             self.applier.look()
             self.applier.restore()
             server.start()
@@ -184,8 +188,7 @@ def attended(command: Sequence[str], folder: Path) -> Iterator[PlatformStatus]:
     It ends with this process, too, however that ends: it watches its standard input. Raises
     ServingError when it doesn't start.
     """
-    found = running(folder)
-    if found is not None:
+    if (found := running(folder)) is not None:
         yield found
         return
     process = _start([*command, "--attended"], folder, stdin=subprocess.PIPE)
@@ -240,10 +243,10 @@ def stop(folder: Path) -> PlatformStatus | None:
     return found
 
 
-def stop_at_end_of_input(stop: threading.Event) -> None:
-    """Stop as SIGTERM does when standard input ends, which it does when the parent is gone.
+def stop_at_end_of_input(stop: threading.Event, ending: threading.Event) -> None:
+    """Set `stop` when standard input ends, which it does when the parent is gone.
 
-    Also sets `stop`, for a process that ignores that signal.
+    Where `ending` isn't set soon after, SIGTERM interrupts what sees no event: a call of Git.
     """
 
     def watch() -> None:
@@ -251,9 +254,10 @@ def stop_at_end_of_input(stop: threading.Event) -> None:
         with suppress(OSError):
             while os.read(0, 4096):
                 pass
-        # The signal first: it also interrupts a call of Git that hangs.
-        os.kill(os.getpid(), signal.SIGTERM)
         stop.set()
+        # Not at once: Ctrl-C is for this process too, and a second stop could spoil the first.
+        if not ending.wait(_PATIENCE):
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -265,7 +269,7 @@ def _start(command: Sequence[str], folder: Path, **options: Any) -> subprocess.P
 
 
 def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> PlatformStatus:
-    """Return the status of a started platform when it answers."""
+    """Return the status of a started platform when it answers; else its end is the caller's."""
     deadline = time.monotonic() + START_DEADLINE
     while time.monotonic() < deadline:
         ended = process.poll() is not None
@@ -276,8 +280,6 @@ def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> PlatformStatus:
         if ended and not lock.is_held(folder / _LOCK):
             break
         time.sleep(0.05)
-    else:
-        process.kill()
     tail = (folder / LOG).read_text(errors="replace").strip()[-1000:]
     raise ServingError(f"The platform didn't start. It said: {tail or 'nothing'}")
 

@@ -22,14 +22,15 @@ _PROBES = 256
 _SINGLE = 24
 
 
-def fast_scores(model: Any) -> Scores | None:
+def fast_scores(model: Any, slow: Scores | None = None) -> Scores | None:
     """Return what gives predict_proba(rows)[:, 1] of a fitted binary classifier, or None.
 
     It takes float64 rows of shape (n, features), NaN for a missing value, and gives shape (n,).
     None for all but HistGradientBoostingClassifier without categories and linear_sums' models,
     alone or in FrozenEstimator, FixedThresholdClassifier and CalibratedClassifierCV(
     ensemble=False) with sigmoid or isotonic. As it reads what scikit-learn keeps private, it is
-    compared with predict_proba on probe rows first: None when one bit differs.
+    compared with predict_proba on probe rows first: None when one bit differs. `slow` is for what
+    comes out otherwise by another layout in memory: a linear model's many rows.
     """
     try:
         parts = _parts(model)
@@ -38,8 +39,10 @@ def fast_scores(model: Any) -> Scores | None:
         inner, calibrate = parts
         sums, probes = _sums(inner), _probes(inner)
 
+        many = slow if slow is not None and not _is_boosted(inner) else None
+
         def scores(rows: Floats) -> Floats:
-            return calibrate(sums(rows))
+            return calibrate(sums(rows)) if many is None or len(rows) == 1 else many(rows)
 
         return scores if _is_same(scores, model, probes) else None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):

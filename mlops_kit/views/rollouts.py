@@ -79,7 +79,8 @@ class Watched:
         by_act = {"completed": "complete", "aborted": "abort", "rolled back": "rollback"}
         act = by_act.get(self.outcome)
         why = next((entry.why for entry in self.entries if entry.action == act), "")
-        who = f"{self.model} {self.champion or '–'} serves {self.environment}."
+        serves = f"{self.model} {self.champion}" if self.champion else f"No version of {self.model}"
+        who = f"{serves} serves {self.environment}."
         if self.outcome == "superseded":
             return f"Another rollout took this one's place. {who}"
         return f"{why} {who}".strip() if why else who

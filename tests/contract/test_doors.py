@@ -27,7 +27,6 @@ DOORS = {
         "models/registry.py",
         "pipelines/executions.py",
         "rollouts/store.py",
-        "serving/platform.py",
     ),
     "ipykernel": ("pipelines/warm/",),
     "jupyter_client": ("pipelines/kernels.py",),

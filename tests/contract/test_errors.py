@@ -43,6 +43,7 @@ BUILTINS = {
     "releases/ledger.py": {"ValueError": "said again as a GitOpsError by gitops"},
     "rollouts/load.py": {"ValueError": "the command says it as a ParameterError"},
     "rollouts/planning.py": {"ValueError": "the command says it as a ParameterError"},
+    "serving/lock.py": {"BlockingIOError": "the platform says it as a ServingError"},
     "rollouts/policy.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
     "rollouts/sequential.py": {"ValueError": "counts that can't be: a programmer's mistake"},
     "serving/leaves.py": {"ValueError": "caught by scoring, which takes scikit-learn's own way"},
