@@ -12,6 +12,7 @@ from mlops_kit.releases import quarantine
 from mlops_kit.releases.gitops import Proposal
 from mlops_kit.releases.release import Abort, Complete, Retire, Shift
 from mlops_kit.rollouts.situation import Situation
+from mlops_kit.serving.platform import PlatformStatus
 from tests import watched
 from tests.watched import World
 
@@ -174,13 +175,34 @@ def test_labels_that_are_lost_while_it_bakes_roll_nothing_back(make: Make) -> No
     assert world.acts[-1] == ("retire", 0)
 
 
-def test_a_newer_promotion_ends_the_watch_of_the_one_before(make: Make) -> None:
+@pytest.mark.parametrize("end", ["aborted", "completed"])
+def test_a_newer_promotion_ends_the_watch_of_the_one_before(make: Make, end: str) -> None:
     world = make()
-    name = world.release.rollout
-    world.watch(looks=2)
-    world.step(Abort(), "inconclusive")
+    if end == "completed":
+        name = completed(world)
+    else:
+        name = world.release.rollout
+        world.watch(looks=1)
+        world.step(Abort(), "inconclusive")
     newer = world.promote("3")
     done = world.watch(name=name)
     assert (done.outcome, done.rollout) == ("superseded", name)
-    assert world.release.rollout == newer
+    assert f"Another rollout began: {newer}" in done.looks[-1].decision.sentence
     assert world.acts[-1] == ("promote", 0)
+
+
+def test_what_was_decided_about_another_release_is_not_committed(make: Make) -> None:
+    world = make()
+    name = world.release.rollout
+
+    def act_between() -> PlatformStatus | None:
+        """Somebody acts after this look has read Git, and before it decides."""
+        world.looker.served = world.served
+        world.step(Abort(), "inconclusive")
+        world.promote("3")
+        return served
+
+    served = world.served()
+    world.looker.served = act_between
+    assert world.watch(name=name).outcome == "superseded"
+    assert world.acts == [("promote", 0), ("abort", 0), ("promote", 0)]
