@@ -79,7 +79,7 @@ def test_the_sentence_has_the_reason_of_the_act_that_ended_it() -> None:
     seen = watched("aborted", ended("abort", "fail"))
     assert seen.sentence == "It is bad: because. fraud 2 serves prod."
     assert watched("superseded").sentence.startswith("Another rollout took this one's place.")
-    assert replace(watched("running"), champion="").sentence == "fraud – serves prod."
+    assert replace(watched("running"), champion="").sentence == "No version of fraud serves prod."
 
 
 def test_the_path_by_weight_ends_with_all_or_nothing() -> None:
