@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -223,17 +224,25 @@ def test_an_attended_platform_ends_with_its_block_even_while_git_hangs(
 ) -> None:
     settings = second.state.parent / "mlops-kit.toml"
     settings.write_text(settings.read_text().replace("5.0", "60.0"))
-    with platform.attended(command(second), second.folder) as status, remote.hanging():
-        # A call of Git that hangs is one that lives on.
-        until(lambda: len(processes(second)) > 1, "a call of Git")
-        time.sleep(0.5)
-        called = processes(second)
-        time.sleep(0.5)
-        assert processes(second) == called > {status.pid}
-        assert Client(status.url).ask("/v2/health/ready").status == 200
-        left = time.monotonic()
-    assert time.monotonic() - left < platform.STOP_DEADLINE
-    ended_well(second, status.url)
+    with ExitStack() as trouble:
+        with platform.attended(command(second), second.folder) as status:
+            trouble.enter_context(remote.hanging())
+            # A call of Git that hangs is one that lives on.
+            until(lambda: len(processes(second)) > 1, "a call of Git")
+            time.sleep(0.5)
+            called = processes(second)
+            time.sleep(0.5)
+            assert processes(second) == called > {status.pid}
+            assert Client(status.url).ask("/v2/health/ready").status == 200
+            left = time.monotonic()
+        assert time.monotonic() - left < platform.STOP_DEADLINE
+        ended_well(second, status.url)
+
+
+def test_an_attended_platform_may_be_stopped_before_its_parent_ends(second: Site) -> None:
+    with platform.attended(command(second), second.folder) as status:
+        assert platform.stop(second.folder) is not None
+        ended_well(second, status.url)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
