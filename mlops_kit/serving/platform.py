@@ -61,10 +61,10 @@ class PlatformStatus:
             said += f" Git can't be followed: {self.error}"
         elif self.error:
             said += f" Commit {self.wanted[:10] or '–'} can't be applied: {self.error}"
-        if lost := sum((self.log.get("dropped") or {}).values()):
-            said += (
-                f" {lost:,} predictions were dropped: {self.log.get('last_error') or 'too many'}"
-            )
+        dropped = self.log.get("dropped") or {}
+        if lost := sum(dropped.values()):
+            why = self.log.get("last_error") or ", ".join(dropped)
+            said += f" {lost:,} predictions were dropped: {why}"
         return said
 
 

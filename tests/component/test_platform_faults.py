@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import socket
 import sqlite3
 import threading
@@ -148,6 +149,7 @@ def test_a_full_disk_stops_no_answer_and_is_counted(
         until(lambda: full.status().log["written"] > written + 20, "the log")
         customers.have(50)
         assert full.status().log["last_error"] == ""
+        assert re.search(r"were dropped: .*store full", full.status().sentence)
     assert not customers.faults
     status = full.status()
     assert status.log["dropped"].keys() <= {FULL_QUEUE, FULL_STORE}
