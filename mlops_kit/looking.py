@@ -162,9 +162,8 @@ class Looker:
         if self._bursts is None or self._bursts[0] != key:
             where = (self.model, self.environment, champion.digest)
             # Whoever looks for the first time only later must not count what came since then.
-            later = len(self.observations.champion_blocks(*where, started))
-            arms = self.observations.champion_blocks(*where, started - _USUAL)
-            self._bursts = (key, evidence.bursts(arms[: len(arms) - later]))
+            arms = self.observations.champion_blocks(*where, started - _USUAL, started)
+            self._bursts = (key, evidence.bursts(arms))
         return self._bursts[1]
 
     def _replayed(self, champion: ServedModel, candidate: ServedModel) -> Replay:

@@ -51,7 +51,8 @@ class Watcher:
     def run(self, *, looks: int | None = None) -> Watched:
         """Look until the rollout has ended, or so many times, and return what was seen.
 
-        Raises GitOpsError when Git doesn't answer for longer than a rollout may take.
+        Raises GitOpsError or ReleaseError when Git doesn't answer, or says what can't be read,
+        for longer than a rollout may take.
         """
         policy = self.workspace.settings.rollout
         path: list[Look] = []
@@ -63,18 +64,17 @@ class Watcher:
                 look, ended = self._decide(seen, name)
                 path = [*_thinned(path), look]
                 self.show(look.lines)
-                away, waits = 0.0, bool(look.committed)
+                if ended or (looks is not None and len(path) >= looks):
+                    return self._watched(name, path)
+                away, wait = 0.0, _SOON if look.committed else policy.interval
             except LostRaceError:  # somebody else acted: look again at what is there now
                 continue
-            except GitOpsError as error:
-                away += policy.interval
+            except (GitOpsError, ReleaseError) as error:
+                away, wait = away + policy.interval, policy.interval
                 if away > policy.canary_deadline:
                     raise
-                self.show([f"Git doesn't answer, so nothing is decided: {error}"])
-                ended, waits = False, False
-            if ended or (looks is not None and len(path) >= looks):
-                return self._watched(name, path)
-            self.sleep(min(_SOON, policy.interval) if waits else policy.interval)
+                self.show([f"Git says nothing to go by, so nothing is decided: {error}"])
+            self.sleep(min(wait, policy.interval))
 
     def _decide(self, seen: Seen, name: str) -> tuple[Look, bool]:
         """Decide on what was seen and commit it; tell whether the rollout has ended."""

@@ -45,7 +45,17 @@ def main() -> int:
 
 def run_tests() -> dict[str, int]:
     """Run pytest on two processes, shown as it goes, and return its counts."""
-    options = ["-q", "-n", "2", "--dist", "loadfile", "--durations", "8", *sys.argv[1:]]
+    options = [
+        "-q",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "--no-loadscope-reorder",
+        "--durations",
+        "8",
+        *sys.argv[1:],
+    ]
     command = [sys.executable, "-m", "pytest", *options]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     with subprocess.Popen(

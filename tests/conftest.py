@@ -13,6 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # What a machine may set, and a test must not depend on.
 _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")
+# The modules that take longest begin, so that none is left to one process at the end.
+_LONGEST = ("test_lab", "test_run", "test_kill", "test_platform", "test_readme", "test_releasing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest modules to the front."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlops_kit import Workspace, embedded
-from mlops_kit.errors import GitOpsError, RegistryError
+from mlops_kit.errors import GitOpsError, RegistryError, ReleaseError
 from mlops_kit.looking import Looker
 from mlops_kit.releases import acts, promotion
 from mlops_kit.releases.gitops import GitOpsRepository
@@ -132,7 +132,7 @@ class World:
             revision = self.repository.head()
             is_new = self.status is None or self.status.revision != revision
             now = self.release if is_new else None
-        except GitOpsError:
+        except (GitOpsError, ReleaseError):
             return self.status
         if now is not None:
             champion, candidate = now.champion, now.candidate

@@ -55,9 +55,9 @@ def blocks(connection: Connection, pair: Pair, slow_ms: float) -> tuple[Block, .
 
 
 def champion_blocks(
-    connection: Connection, pair: Pair, slow_ms: float, since: float
+    connection: Connection, pair: Pair, slow_ms: float, since: float, until: float
 ) -> tuple[Arm, ...]:
-    """Return what a champion did in each interval from `since` on, by time."""
+    """Return what a champion did in each interval that began from `since` to `until`, by time."""
     requests, errors, slow = (func.sum(amount) for amount in _AMOUNTS)
     found = connection.execute(
         select(requests, errors, slow)
@@ -67,6 +67,7 @@ def champion_blocks(
             _counters.role == "champion",
             _counters.slow_ms == slow_ms,
             _counters.bucket >= since,
+            _counters.bucket < until,
         )
         .group_by(_counters.bucket)
         .order_by(_counters.bucket)

@@ -72,15 +72,21 @@ class Observations:
             return counting.blocks(connection, pair, self.slow_ms)
 
     def champion_blocks(
-        self, model: str, environment: str, champion: str, since: float = 0.0
+        self,
+        model: str,
+        environment: str,
+        champion: str,
+        since: float = 0.0,
+        until: float = float("inf"),
     ) -> tuple[Arm, ...]:
         """Return what a digest did as the champion, beside whichever candidate, an interval each.
 
-        The oldest comes first; an interval without a request is left out.
+        The oldest comes first, of those that began from `since` to before `until`; an interval
+        without a request is left out.
         """
         with self._store.reading() as connection:
             pair = counting.Pair(model, environment, champion)
-            return counting.champion_blocks(connection, pair, self.slow_ms, since)
+            return counting.champion_blocks(connection, pair, self.slow_ms, since, until)
 
     def matured(
         self,

@@ -144,7 +144,7 @@ class Applier:
         else:
             self.live = None
         self._release, self._predictors = release, predictors
-        self.applied = replace(self.applied, revision=revision, since=self._clock())
+        self.applied = Applied(revision, self.applied.wanted, self._clock())
         self._forget()
 
     def predictor(self, side: ServedModel) -> Predictor:

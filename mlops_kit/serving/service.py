@@ -61,8 +61,11 @@ class Service:
         self._bits = random.Random().getrandbits
 
     def fresh(self) -> str:
-        """Return an id that no other request has; no secret."""
-        return f"{self._bits(128):032x}"
+        """Return an id that no other request has; no secret.
+
+        It begins with the time, as an index takes ids that grow at half the cost.
+        """
+        return f"{time.time_ns():016x}{self._bits(64):016x}"
 
     def live(self, model: str, version: str = "") -> LiveRelease:
         """Return the release if it serves this model and version.

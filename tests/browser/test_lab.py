@@ -12,7 +12,14 @@ import pytest
 # One server, and one run of the tour, for all of them.
 pytestmark = pytest.mark.browser
 
-STEPS = ("validate-data", "train-baseline", "train-candidate", "evaluate", "promote")
+STEPS = (
+    "validate-data",
+    "train-baseline",
+    "train-candidate",
+    "evaluate",
+    "promote",
+    "watch-rollout",
+)
 
 
 def git(lab: Any, *arguments: str) -> str:
@@ -40,7 +47,7 @@ def test_the_tour_runs_to_its_end_without_an_error(tour: Any, lab: Any) -> None:
 def test_the_tour_shows_the_pipeline_and_how_each_step_ended(tour: Any) -> None:
     pipeline = tour.output('workspace.pipeline("fraud-training")').inner_text()
     assert all(step in pipeline for step in STEPS)
-    assert "verdict is pass" in pipeline
+    assert "decision is promote" in pipeline
     execution = tour.output("workspace.run(pipeline").last
     rows = [row.split("\t") for row in execution.locator("tbody tr").all_inner_texts()]
     assert [(name.strip(), state.strip()) for name, state, *_ in rows] == [
@@ -61,7 +68,7 @@ def test_the_tour_ends_with_the_commit_that_is_in_git(tour: Any, lab: Any) -> No
     assert "fraud v2 serves prod." in status
     history = tour.output("releasing.history(workspace").locator("tbody tr").first.inner_text()
     when, act, version, *_, commit = (cell.strip() for cell in history.split("\t"))
-    assert (act, version) == ("promote", "2")
+    assert (act, version) == ("retire", "2"), "the last act of a rollout that completed"
     assert git(lab, "cat-file", "-t", commit).strip() == "commit"
     assert git(lab, "show", "-s", "--format=%cd", "--date=format:%Y", commit)[:4] == when[:4]
     assert "Mlops-Version: 2" in git(lab, "show", "-s", "--format=%B", "HEAD")
@@ -107,7 +114,8 @@ def test_an_executed_notebook_is_readable_without_a_kernel(
     safe = tmp_path / "safe.ipynb"
     safe.write_bytes(records.git_safe(path))
     figures = path.read_text().count('"application/vnd.plotly.v1+json"')
-    assert figures == {"validate-data": 1, "evaluate": 3, "promote": 0}.get(step, 2)
+    counts = {"validate-data": 1, "evaluate": 3, "promote": 0, "watch-rollout": 1}
+    assert figures == counts.get(step, 2)
     for notebook in (path, safe):
         assert notebook.stat().st_size <= 500_000
         text, pictures = exported(notebook, tmp_path / notebook.stem)

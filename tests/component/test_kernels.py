@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -107,6 +108,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 
 def descriptors() -> int:
+    gc.collect()  # what tests before this one left to it
     return len(list(Path("/proc/self/fd").iterdir()))
 
 

@@ -107,6 +107,7 @@ def test_requests_are_counted_by_pair_weight_role_and_interval(place: Path) -> N
     )
     assert store.champion_blocks(*WHO) == (Arm(2), Arm(3))
     assert store.champion_blocks(*WHO, since=START + 10) == (Arm(3),)
+    assert store.champion_blocks(*WHO, until=START + 10) == (Arm(2),)
     assert store.blocks("fraud", "dev", CHAMPION, CANDIDATE) == ()
     store.close()
     check(place)

@@ -23,7 +23,7 @@ from mlops_kit.serving.options import Serving
 from mlops_kit.serving.platform import Platform, PlatformStatus
 from mlops_kit.serving.prediction_log import DEAD_WRITER, FULL_QUEUE, FULL_STORE
 from tests import platforms
-from tests.component.test_store import Quota, SmallDisk, can_mount
+from tests.disks import Quota, SmallDisk, can_mount
 from tests.platforms import Customers, Site, until
 
 

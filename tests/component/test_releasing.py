@@ -217,7 +217,7 @@ def test_a_first_canary_has_what_it_was_judged_against_as_its_champion(
     again = releasing.promote(canary, candidate, environment="staging")
     assert (again.changed, again.revision) == (False, promoted.revision)
     acts = [entry.action for entry in releasing.history(canary, "fraud", "staging").entries]
-    assert acts == ["promote", "promote", "create"]
+    assert acts == ["promote", "promote"]
 
 
 def test_a_canary_beside_a_champion_is_one_commit_and_leaves_the_alias(
@@ -256,7 +256,7 @@ def test_a_rollouts_record_is_kept_once_beside_its_evidence(
     assert any(cell.get("outputs") for cell in record["cells"])
     assert str(finished.project) not in json.dumps(record)
     acts = [entry.action for entry in releasing.history(workspace, "fraud", "prod").entries]
-    assert acts == ["promote", "create"], "a record is no act on the release"
+    assert acts == ["promote"], "a record is no act on the release"
 
 
 def test_an_evaluation_speaks_for_its_own_version_only(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlops_kit.errors import GitOpsError
+from mlops_kit.releases.gitops import Proposal
 from tests import watched
 from tests.watched import World
 
@@ -73,8 +74,34 @@ def test_git_that_is_away_is_said_and_waited_for(make: Make) -> None:
         world.wait(seconds)
 
     assert world.watch(sleep=away).outcome == "completed"
-    assert sum("Git doesn't answer" in line for line in world.said) == 3
+    assert sum("nothing is decided" in line for line in world.said) == 3
     assert world.acts == STEPS
+
+
+def test_a_release_that_was_broken_by_hand_is_said_and_waited_for(make: Make) -> None:
+    world = make()
+    path = f"envs/{watched.ENVIRONMENT}/release.yaml"
+    waits: list[float] = []
+    good: list[bytes] = []
+
+    def edit(content: bytes) -> None:
+        world.repository.commit(
+            lambda _: Proposal("Edit", {"Mlops-Action": "edit"}, {path: content})
+        )
+
+    def broken(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            good.append(world.repository.read(path) or b"")
+            edit(b"kind: [")
+        elif len(waits) == 4:
+            edit(*good)
+        world.wait(seconds)
+
+    assert world.watch(sleep=broken).outcome == "completed"
+    (said,) = {line for line in world.said if "nothing is decided" in line}
+    assert "release.yaml can't be read as YAML" in said
+    assert [act for act in world.acts if act[0] != "edit"] == STEPS
 
 
 def test_git_that_stays_away_ends_the_watch_after_a_rollout_s_time(make: Make) -> None:
