@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlops_kit.rollouts.traffic import Traffic
 
 # Yesterday's transactions, and those that come while the rollout is watched.
-_ROWS = {"before": 40_000, "live": 60_000}
+_ROWS = {"before": 24_000, "live": 60_000}
 # Rows a second of yesterday's, which no log should drop.
 _BEFORE_RATE = 10_000
 # The feature that an upstream service leaves out today, in this share of the transactions.

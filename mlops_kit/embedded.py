@@ -57,11 +57,17 @@ def applier(workspace: Workspace, model: str, environment: str) -> Applier:
 
 
 def platform(
-    workspace: Workspace, model: str, environment: str, say: Callable[[str], None]
+    workspace: Workspace,
+    model: str,
+    environment: str,
+    say: Callable[[str], None],
+    *,
+    warm: bool = True,
 ) -> Platform:
     """Return the platform that serves an environment, not yet running.
 
-    Limits numerics to one thread, so call it before they are loaded.
+    `warm` it loads the registry before it serves, else when a model must be fetched. Limits
+    numerics to one thread, so call it before they are loaded.
     """
     os.environ.setdefault(_THREADS, "1")
     from mlops_kit.serving.platform import Platform
@@ -71,7 +77,7 @@ def platform(
         observations(workspace),
         workspace.settings.serving,
         say=say,
-        warm=lambda: _warm(workspace, model),
+        warm=(lambda: _warm(workspace, model)) if warm else lambda: None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,18 @@ class Looker:
     _bursts: tuple[tuple[str, float], Bursts] | None = None
     _times: tuple[float, float] | None = None
     _dropped: int | None = None
+
+    def prepare(self) -> None:
+        """Load the models of the release, so that a platform which starts next finds their files.
+
+        Here the registry is loaded already, which takes a new process seconds.
+        """
+        # What goes wrong here goes wrong again, and is said, at a look.
+        with suppress(KitError):
+            _, release, _ = self._git()
+            for side in (release.champion, release.candidate):
+                if side is not None:
+                    self._predictor(side)
 
     def look(self) -> Seen:
         """Return what is to be seen now; raises GitOpsError where Git can't be read."""

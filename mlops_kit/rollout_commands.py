@@ -40,7 +40,8 @@ def serve(
     if what == "stop" or detach:
         _manage(workspace, name, place, what, as_json)
         return
-    platform = embedded.platform(workspace, name, place, lambda said: click.echo(said))
+    # Whoever starts an attended one has fetched what it will serve.
+    platform = embedded.platform(workspace, name, place, click.echo, warm=not attended)
     stop = threading.Event()
     if attended:
         from mlops_kit.serving.platform import stop_at_end_of_input

@@ -184,8 +184,9 @@ def watch(
     """
     show = show or _Teller()
     with ExitStack() as stack:
-        status = stack.enter_context(embedded.attended(workspace, model, environment))
         looker = stack.enter_context(_looker(workspace, model, environment))
+        looker.prepare()
+        status = stack.enter_context(embedded.attended(workspace, model, environment))
         seen = looker.look()
         if customers is not None and seen.release.champion is not None:
             known = seen.situation.replay.labelled if seen.situation.replay else 0

@@ -84,20 +84,22 @@ def table(rows: int, seed: int = 0) -> tuple[Any, Any]:
 
 
 def models() -> dict[str, Any]:
-    """Return a model that takes the fast path, and one that doesn't; both with a threshold."""
+    """Return models by how they are scored, two of them on the fast path; all with a threshold."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.frozen import FrozenEstimator
+    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
     frame, labels = table(1500)
     made = {}
     for name, estimator in {
         "fast": HistGradientBoostingClassifier(max_iter=20, random_state=0),
-        "slow": make_pipeline(StandardScaler(), LogisticRegression()),
+        "linear": make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()),
+        "slow": make_pipeline(MinMaxScaler(), LogisticRegression()),
     }.items():
         fitted = FrozenEstimator(estimator.fit(frame, labels))
         calibrated = CalibratedClassifierCV(fitted, method="sigmoid", ensemble=False)

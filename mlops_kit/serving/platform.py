@@ -82,7 +82,8 @@ class Platform:
     ) -> None:
         """Nothing is opened yet; `say` gets a sentence at each change.
 
-        `warm` is called once, beside serving: it does early what the next commit would wait for.
+        `warm` is called once before serving, and does what the next commit would wait for: done
+        meanwhile, it would make requests slow, and those of models with threads most.
         `ending` is set as soon as a run begins to end.
         """
         self.ending = threading.Event()
@@ -115,10 +116,10 @@ class Platform:
             server = self._server = Server(app, self.options)
             ending.callback(server.stop)
             ending.callback(self.ending.set)
+            self._warm()
             self.applier.look()
             self.applier.restore()
             server.start()
-            threading.Thread(target=self._warm, name="warm", daemon=True).start()
             self._follow(stop)
 
     def status(self) -> PlatformStatus:

@@ -29,8 +29,9 @@ def fast_scores(model: Any, slow: Scores | None = None) -> Scores | None:
     None for all but HistGradientBoostingClassifier without categories and linear_sums' models,
     alone or in FrozenEstimator, FixedThresholdClassifier and CalibratedClassifierCV(
     ensemble=False) with sigmoid or isotonic. As it reads what scikit-learn keeps private, it is
-    compared with predict_proba on probe rows first: None when one bit differs. `slow` is for what
-    comes out otherwise by another layout in memory: a linear model's many rows.
+    compared with `slow` on probe rows first, which is predict_proba if not given: None when one
+    bit differs. A linear model's many rows are left to it, as sums over them differ in their last
+    bits by the layout in memory, which a frame has another of.
     """
     try:
         parts = _parts(model)
@@ -44,7 +45,8 @@ def fast_scores(model: Any, slow: Scores | None = None) -> Scores | None:
         def scores(rows: Floats) -> Floats:
             return calibrate(sums(rows)) if many is None or len(rows) == 1 else many(rows)
 
-        return scores if _is_same(scores, model, probes) else None
+        theirs = slow or (lambda rows: model.predict_proba(rows)[:, 1])
+        return scores if _is_same(scores, theirs, probes) else None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None  # another scikit-learn keeps it in another way
 
@@ -107,15 +109,13 @@ def _calibration(method: str, calibrator: Any) -> Scores:
     raise ValueError(f"no calibration by {method}")
 
 
-def _is_same(scores: Scores, model: Any, rows: Floats) -> bool:
+def _is_same(scores: Scores, theirs: Scores, rows: Floats) -> bool:
     """Tell whether the scores are scikit-learn's, of many rows, of a few and of one at a time."""
     parts = [rows, rows[:3], *(rows[at : at + 1] for at in range(_SINGLE))]
     with warnings.catch_warnings():
         # Of rows without the names that it was fitted with; they change no bit.
         warnings.simplefilter("ignore", UserWarning)
-        return all(
-            scores(part).tobytes() == model.predict_proba(part)[:, 1].tobytes() for part in parts
-        )
+        return all(scores(part).tobytes() == theirs(part).tobytes() for part in parts)
 
 
 def _probes(inner: Any) -> Floats:

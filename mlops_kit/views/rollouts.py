@@ -163,6 +163,10 @@ class Watched:
             tuple(Marker(seconds[i], f"{looks[i].weight} %") for i in _steps(looks)),
         )
 
+    def __repr__(self) -> str:
+        # For a notebook in Git, where the data behind it would be 30 kB.
+        return f"Watched({self.rollout!r}, {self.outcome!r}, looks={len(self.looks)})"
+
     def _repr_markdown_(self) -> str:
         path = " → ".join(f"{weight} %" for weight in self.weights) or "no rollout"
         exposed = f"{self.exposed:,} requests were answered by the candidate."
@@ -180,6 +184,9 @@ class Evidence:
 
     metrics: tuple[Metric, ...]
     alpha: float
+
+    def __repr__(self) -> str:
+        return f"Evidence({[metric.name for metric in self.metrics]})"
 
     def _repr_markdown_(self) -> str:
         rows = []
@@ -207,6 +214,9 @@ class Record:
     """The commits of a rollout, oldest first."""
 
     entries: tuple[Entry, ...]
+
+    def __repr__(self) -> str:
+        return f"Record({[entry.revision[:10] for entry in self.entries]})"
 
     def _repr_markdown_(self) -> str:
         rows = [
