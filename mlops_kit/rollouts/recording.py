@@ -10,6 +10,7 @@ import math
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -29,6 +30,9 @@ _VALUES = attrgetter(
     )
 )
 _NAMED = attrgetter("model", "environment", "champion", "candidate", "weight", "role")
+# Rows a statement. At the end of each this thread waits for the interpreter's lock, and as long as
+# it does, every request that lets go of it has to wake it: few statements, so.
+_AT_ONCE = (128, 64, 32, 16, 8, 4, 2, 1)
 _NEWEST = f"SELECT coalesce(max(key), 0) FROM {schema.predictions.name}"
 _IDS = f"SELECT id FROM {schema.predictions.name} WHERE key > ?"
 
@@ -100,7 +104,11 @@ def _key(connection: sqlite3.Connection, table: Table, values: tuple[Any, ...]) 
 def _store(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> int:
     """Store the rows whose id is new, of one id the first, and return how many those were."""
     before = connection.total_changes
-    connection.executemany(_STORE, rows)
+    done = 0
+    for size, statement in _STORE.items():
+        while len(rows) - done >= size:
+            connection.execute(statement, [*chain.from_iterable(rows[done : done + size])])
+            done += size
     return connection.total_changes - before
 
 
@@ -126,11 +134,11 @@ def _count(
     connection.executemany(_ADD[schema.tallies.name], tallied)
 
 
-def _insert(table: Table) -> str:
-    """Return the statement that inserts a row; the store itself gives each its key."""
+def _insert(table: Table, rows: int = 1) -> str:
+    """Return the statement that inserts rows; the store itself gives each its key."""
     names = _names(table)
-    marks = ", ".join("?" * len(names))
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"
+    marks = f"({', '.join('?' * len(names))})"
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {', '.join([marks] * rows)}"
 
 
 def _find(table: Table) -> str:
@@ -155,4 +163,6 @@ _NAMED_ONCE = (schema.splits, schema.answerers)
 _FIND = {table.name: _find(table) for table in _NAMED_ONCE}
 _MAKE = {table.name: _insert(table) for table in _NAMED_ONCE}
 _ADD = {table.name: _add(table) for table in (schema.counters, schema.tallies)}
-_STORE = f"{_insert(schema.predictions)} ON CONFLICT (id) DO NOTHING"
+_STORE = {
+    size: f"{_insert(schema.predictions, size)} ON CONFLICT (id) DO NOTHING" for size in _AT_ONCE
+}
