@@ -7,7 +7,6 @@ A server ends with its standard input.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -191,6 +190,8 @@ def _kit(port: int, folder: Path, *, is_logging: bool, is_null: bool = False) ->
 
 
 def _kit_mlserver(port: int, folder: Path) -> None:
+    import uvloop
+
     from mlops_kit.serving import mlserver_runtime
     from mlops_kit.serving.mlserver_runtime import Ports
     from mlops_kit.serving.options import Serving
@@ -202,13 +203,14 @@ def _kit_mlserver(port: int, folder: Path) -> None:
     log = _log(folder, "kit-mlserver")
     source = Source(_release(folder, is_null=False))
     _end_with_input()
-    asyncio.run(mlserver_runtime.serve(source, log, options, ports, folder / "kit-mlserver"))
+    uvloop.run(mlserver_runtime.serve(source, log, options, ports, folder / "kit-mlserver"))
     log.close()
     print(log.status())
 
 
 def _mlserver(port: int, folder: Path) -> None:
     import mlserver
+    import uvloop
     from mlserver.settings import ModelParameters
 
     from mlops_kit.serving.mlserver_runtime import Ports
@@ -237,7 +239,7 @@ def _mlserver(port: int, folder: Path) -> None:
 
     place.mkdir(exist_ok=True)
     _end_with_input()
-    asyncio.run(serve())
+    uvloop.run(serve())
 
 
 def _mlflow(port: int, folder: Path) -> None:
