@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mlops_kit import __version__, arguments, errors, rollout_commands
+from mlops_kit import __version__, arguments, cluster_commands, errors, rollout_commands
 from mlops_kit.arguments import as_json, environment, model
 from mlops_kit.arguments import opened as _open
 from mlops_kit.arguments import where as _where
@@ -91,6 +91,16 @@ def run(
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="For notebook and outputs; else a new one."
 )
+@click.option("--pod", type=click.Path(path_type=Path), help="As a pod: its folder.")
+@click.option("--execution", default="", help="As a pod: the workflow's name.")
+@click.option(
+    "-o",
+    "outputs",
+    nargs=2,
+    multiple=True,
+    metavar="STEP.OUTPUT VALUE",
+    help="As a pod: what another pod published.",
+)
 @as_json
 @click.pass_obj
 def step(
@@ -99,19 +109,28 @@ def step(
     pipeline: str,
     name: str,
     folder: Path | None,
+    pod: Path | None,
+    execution: str,
+    outputs: tuple[tuple[str, str], ...],
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Run one STEP of PIPELINE, as a pod does; prints its outputs.
+    """Run one STEP of PIPELINE and print its outputs.
 
-    -p gives its notebook's parameters; what the pipeline gives them are the defaults.
+    -p gives its notebook's parameters; what the pipeline gives them are the defaults. With --pod
+    it runs as in a pod, of a step or of several: -p gives the pipeline's inputs, outputs of other
+    pods come by -o and as files, and its own are written where Argo takes them from.
     """
     workspace = _open(project)
     whole = workspace.pipeline(pipeline)
+    if pod is not None:
+        inputs = arguments.given(**values)
+        cluster_commands.run_pod(workspace, whole, name, execution, inputs, dict(outputs), pod)
+        return
     chosen = whole.step(name)
     known = arguments.defaults(whole, chosen)
-    outputs = workspace.run_step(chosen, known | arguments.given(**values), folder)
-    found = {output: value.argument for output, value in outputs.items()}
+    done = workspace.run_step(chosen, known | arguments.given(**values), folder)
+    found = {output: value.argument for output, value in done.items()}
     if as_json:
         answer(found)
     else:
@@ -302,7 +321,7 @@ def _say(promoted: Any, as_json: bool) -> None:
     click.echo(f"{did}: {promoted.revision[:12]}. {serves}{then}")
 
 
-for command in rollout_commands.COMMANDS:
+for command in (*rollout_commands.COMMANDS, *cluster_commands.COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -42,6 +42,32 @@ class GitOps(_Section):
     timeout: float = Field(60.0, gt=0, description="seconds for one call of git")
 
 
+class Argo(_Section):
+    """Where and how pipelines run on a cluster."""
+
+    namespace: str = Field("argowf", description="where workflows run")
+    image: str = Field(
+        "registry.example/mlops-kit/step@sha256:" + "0" * 64,
+        description="the step's image, by digest",
+    )
+    repository: str = Field(
+        "https://git.example/team/project.git", description="the project's own repository"
+    )
+    secret: str = Field("", description="the Secret with its user and password; empty: public")
+    revision: str = Field("", description="the full SHA that runs by default; empty: none")
+    service_account: str = "mlops-runner"
+    environment_from: tuple[str, ...] = Field(
+        ("mlops-kit",), description="Secrets whose entries are the steps' environment"
+    )
+    cpu: str = "2"
+    memory: str = "4Gi"
+    branch: str = Field("main", description="the branch whose pushes start a pipeline")
+    deadline: int = Field(14_400, gt=0, description="seconds that a whole workflow may take")
+    contexts: tuple[str, ...] = Field(
+        (), description="the kubeconfig contexts that may be written to"
+    )
+
+
 class Settings(BaseSettings):
     """All settings of one project; made once, at the top, and handed down."""
 
@@ -63,6 +89,7 @@ class Settings(BaseSettings):
     cold: bool = Field(False, description="start each kernel afresh")
     observations_uri: str = Field("", description="SQLAlchemy's; empty: SQLite in the state folder")
     gitops: GitOps = GitOps()
+    argo: Argo = Argo()
     costs: Costs = Costs()
     gates: Rules = Rules()
     rollout: Policy = Policy()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlops_kit.pipelines.definition import Step
     from mlops_kit.pipelines.executions import Execution, Executions
     from mlops_kit.pipelines.local import Runner
+    from mlops_kit.pipelines.pod import PodInput
     from mlops_kit.pipelines.progress import Observer
     from mlops_kit.pipelines.values import Value
     from mlops_kit.releases.gitops import GitOpsRepository
@@ -117,6 +118,24 @@ class Workspace:
             )
         return known[name]
 
+    def rendered(self) -> dict[str, bytes]:
+        """Return the files that let Argo run this project's pipelines, by path.
+
+        Raises DefinitionError.
+        """
+        from mlops_kit.pipelines.argo.rendering import rendered
+        from mlops_kit.pipelines.argo.templates import Place
+
+        argo = self.settings.argo
+        place = Place(**argo.model_dump(include={*Place.__dataclass_fields__}))
+        return rendered(
+            self.pipelines().values(),
+            place,
+            branch=argo.branch,
+            bot=self.settings.gitops.author_email,
+            own=self._own_templates(),
+        )
+
     def run(
         self,
         pipeline: Pipeline,
@@ -169,6 +188,31 @@ class Workspace:
             outputs = runner.run_step(step, given, target.resolve(), threads=runner.cores)
             execution_folders.save_outputs(target.resolve(), outputs, "")
             return outputs
+
+    def run_pod(
+        self,
+        pipeline: Pipeline,
+        name: str,
+        given: PodInput,
+        folder: Path,
+        observer: Observer | None = None,
+    ) -> Execution:
+        """Run the steps of one pod, between the files of its folder, and return how it ended.
+
+        Raises what `Runner.run` raises, and DefinitionError for a pod that the pipeline lacks.
+        """
+        from mlops_kit.pipelines import checking, pod, pods
+        from mlops_kit.views import progress
+
+        chosen = pods.named(pods.plan(pipeline), name)
+        inputs = {key: pod.unpacked(value) for key, value in given.inputs.items()}
+        checked = checking.check(self.project / "notebooks", pipeline, inputs)
+        alone = Pipeline(name, tuple(replace(s, parameters={}, when=None) for s in chosen.steps))
+        with (
+            progress.shown(alone, observer) as watch,
+            self.runner(watch, cached=False) as runner,
+        ):
+            return pod.run(runner, pipeline, chosen, replace(given, inputs=checked), folder)
 
     @contextmanager
     def runner(self, observer: Observer, *, cached: bool = True) -> Iterator[Runner]:
@@ -250,6 +294,15 @@ class Workspace:
         code = code_revision(self.project) or "not in Git"
         return {"code": code, "notebook": f"{notebook} sha256:{digest}", **tags}
 
+    def _own_templates(self) -> dict[str, Any]:
+        """Return the objects of Hera's that stand in workflows/, by their names."""
+        found = {}
+        for path in sorted((self.project / "workflows").glob("*.py")):
+            for value in _defined_in(path):
+                if type(value).__module__.startswith("hera.") and hasattr(value, "build"):
+                    found[str(value.name)] = value
+        return found
+
     def _add_environments(self, repository: GitOpsRepository) -> None:
         """Add the environments that the project's seed has got since the repository was made."""
         from mlops_kit.releases.gitops import Proposal
@@ -292,12 +345,15 @@ def template() -> Path:
     return packed if packed.is_dir() else Path(__file__).parents[1]
 
 
-def _pipelines_of(path: Path) -> Sequence[Pipeline]:
-    """Import one file of workflows/ and return the pipelines in it."""
+def _defined_in(path: Path) -> Sequence[Any]:
+    """Import one file of workflows/ and return the values in it."""
     try:
-        names = runpy.run_path(str(path))
+        return list(runpy.run_path(str(path)).values())
     except KitError:
         raise
     except Exception as error:  # a user's file may raise anything
         raise DefinitionError(f"{str(path)!r} can't be imported: {error!r}.") from error
-    return [value for value in names.values() if isinstance(value, Pipeline)]
+
+
+def _pipelines_of(path: Path) -> Sequence[Pipeline]:
+    return [value for value in _defined_in(path) if isinstance(value, Pipeline)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlops_kit.errors import DefinitionError
 
@@ -65,7 +65,8 @@ class Step:
     """One notebook with its parameters, its declared outputs and when it runs.
 
     `timeout` is in seconds for one attempt; `retries` counts further attempts. `cache=False` is
-    for a step that reads or changes what lies outside its parameters.
+    for a step that reads or changes what lies outside its parameters. Steps of the same `pod`
+    share one on a cluster.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Step:
     retries: int = 0
     timeout: float = 3600.0
     cache: bool = True
+    pod: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what could run on neither side.
@@ -99,6 +101,10 @@ class Step:
                     f"Output {name!r} of step {self.name!r} has the type {kind!r}; expected one "
                     f"of {names}."
                 )
+        if self.pod and not STEP_NAME.fullmatch(self.pod):
+            raise DefinitionError(
+                f"Step {self.name!r} names the pod {self.pod!r}; expected a name as of a step."
+            )
         if self.retries < 0 or not self.timeout > 0:
             raise DefinitionError(
                 f"Step {self.name!r} has retries={self.retries!r} and timeout={self.timeout!r}; "
@@ -136,13 +142,20 @@ class Step:
 class Pipeline:
     """Steps over shared inputs; the order of execution follows from what the steps read.
 
-    `inputs` maps each name to its default.
+    `inputs` maps each name to its default. On a cluster each step has a pod of its own, or all
+    share one (`pods="fused"`), but for steps that name theirs. There it also starts by the clock,
+    as the cron line `schedule` says in UTC, or `on_push` to the project's repository. `edit` is
+    given the Hera WorkflowTemplate before it is written.
     """
 
     name: str
     steps: tuple[Step, ...]
     inputs: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     description: str = ""
+    pods: Literal["step", "fused"] = "step"
+    schedule: str = ""
+    on_push: bool = False
+    edit: Callable[[Any], object] | None = None
 
     def __post_init__(self) -> None:
         """Refuse doubled names and references that lead nowhere.

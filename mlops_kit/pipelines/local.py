@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,13 +52,23 @@ class Runner:
         """Return the pipeline's inputs, typed by the notebooks that read them; see `check`."""
         return check(self.notebooks, pipeline, inputs)
 
-    def run(self, pipeline: Pipeline, execution: Execution) -> Execution:
+    def run(
+        self,
+        pipeline: Pipeline,
+        execution: Execution,
+        *,
+        elsewhere: Mapping[Step, Mapping[str, Value]] | None = None,
+        steps: Sequence[Step] | None = None,
+    ) -> Execution:
         """Run what the execution still lacks, side by side where the steps allow it.
 
-        Raises the first step's failure, after the steps that were running have ended;
-        KeyboardInterrupt stops them. Either way the execution's folder says how far it came.
+        Only `steps` run, if they are given; those that they read from ran `elsewhere`, with their
+        outputs, or were skipped there without any. Raises the first step's failure, after the
+        steps that were running have ended; KeyboardInterrupt stops them. Either way the
+        execution's folder says how far it came.
         """
-        return _Run(self, pipeline, execution).run()
+        chosen = pipeline.ordered if steps is None else steps
+        return _Run(self, chosen, execution, elsewhere or {}).run()
 
     def run_step(
         self, step: Step, given: Mapping[str, Any], folder: Path, *, threads: int = 1
@@ -114,9 +124,15 @@ class Runner:
 class _Run:
     """One walk over a pipeline's steps; lives as long as `Runner.run`."""
 
-    def __init__(self, runner: Runner, pipeline: Pipeline, execution: Execution) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        steps: Sequence[Step],
+        execution: Execution,
+        elsewhere: Mapping[Step, Mapping[str, Value]],
+    ) -> None:
         self.runner = runner
-        self.pipeline = pipeline
+        self.steps = steps
         self.execution = execution
         self.published: dict[Output, Any] = {}
         self.states: dict[str, str] = {}
@@ -125,6 +141,9 @@ class _Run:
         self.failure: KitError | None = None
         self.stopped = threading.Event()
         self.lock = threading.Lock()
+        for step, outputs in elsewhere.items():
+            self._take_in(step, outputs)
+            self.states[step.name] = executions.SUCCEEDED if outputs else executions.SKIPPED
 
     def run(self) -> Execution:
         self.execution.set_state(executions.RUNNING)
@@ -148,7 +167,7 @@ class _Run:
         """Decide every step that can be decided; True while that changed anything."""
         ready: list[Step] = []
         changed = False
-        for step in self.pipeline.ordered:
+        for step in self.steps:
             if step.name in self.states or self.failure:
                 continue
             needed = [self.states.get(each.name) for each in step.needs]
@@ -253,10 +272,13 @@ class _Run:
                 raise error
 
     def _finish(self, step: Step, outputs: Mapping[str, Value], state: str, detail: str) -> None:
+        self._take_in(step, outputs)
+        self._set(step, state, reason=detail, ended=executions.now())
+
+    def _take_in(self, step: Step, outputs: Mapping[str, Value]) -> None:
         for name, value in outputs.items():
             if name == NOTEBOOK or name in step.outputs:
                 self.published[step.output(name)] = value.argument
-        self._set(step, state, reason=detail, ended=executions.now())
 
     def _fail(self, step: Step, error: KitError) -> None:
         if isinstance(error, StepError):
@@ -284,7 +306,7 @@ class _Run:
             self._set(step, executions.INTERRUPTED, ended=executions.now())
 
     def _end(self, state: str) -> None:
-        for step in self.pipeline.ordered:
+        for step in self.steps:
             if step.name not in self.states:
                 self._set(step, executions.NOT_RUN)
         self.execution.set_state(state)

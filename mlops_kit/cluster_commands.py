@@ -1,0 +1,115 @@
+"""The commands around a cluster: render, lint and webhook."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_kit.arguments import as_json, opened
+from mlops_kit.endings import Command, answer
+from mlops_kit.errors import StepError
+
+if TYPE_CHECKING:
+    from mlops_kit.pipelines.definition import Pipeline
+    from mlops_kit.workspace import Workspace
+
+# The highest exit code of a step's fault in a pod.
+_MOST = 124
+
+
+@click.command(cls=Command)
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where Git is stale.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write into a folder instead of the GitOps repository.",
+)
+@as_json
+@click.pass_obj
+def render(project: Path | None, check: bool, output: Path | None, as_json: bool) -> None:
+    """Write the pipelines as Argo's WorkflowTemplates into the GitOps repository."""
+    workspace = opened(project)
+    files = workspace.rendered()
+    before = _stored(workspace, output)
+    stale = sorted(path for path in {**files, **before} if files.get(path) != before.get(path))
+    if not check and stale:
+        _write(workspace, files, set(before) - set(files), output)
+    if as_json:
+        answer({"files": sorted(files), "stale": stale, "written": not check and bool(stale)})
+    else:
+        for path in stale:
+            click.echo(f"{'stale' if check else 'written' if path in files else 'removed'}  {path}")
+        where = output or workspace.settings.gitops_url
+        click.echo(f"{len(files)} files in {where}: " + ("stale" if check and stale else "current"))
+    sys.exit(1 if check and stale else 0)
+
+
+@click.command(cls=Command)
+@as_json
+@click.pass_obj
+def webhook(project: Path | None, as_json: bool) -> None:
+    """Say what to enter at GitHub or GitLab, so that a push starts a pipeline."""
+    from mlops_kit.pipelines.argo import events
+
+    said = events.instructions(opened(project).settings.argo.namespace)
+    if as_json:
+        answer({"instructions": said.splitlines()})
+    else:
+        click.echo(said)
+
+
+def run_pod(
+    workspace: Workspace,
+    pipeline: Pipeline,
+    name: str,
+    execution: str,
+    inputs: dict[str, str],
+    outputs: dict[str, str],
+    folder: Path,
+) -> None:
+    """Run what a pod runs, its progress in the file that Argo reads where it wants it."""
+    from mlops_kit.pipelines.pod import PodInput
+
+    given = PodInput(execution or pipeline.name, inputs, outputs)
+    try:
+        workspace.run_pod(pipeline, name, given, folder)
+    except StepError as error:
+        # Argo takes 137 for a lost pod, and runs it again.
+        error.exit_code = min(error.exit_code, _MOST)
+        raise
+
+
+def _stored(workspace: Workspace, output: Path | None) -> dict[str, bytes]:
+    """Return the files that are there now, by path."""
+    from mlops_kit.pipelines.argo.rendering import FOLDER
+
+    if output is not None:
+        found = [path for path in (output / FOLDER).rglob("*") if path.is_file()]
+        return {path.relative_to(output).as_posix(): path.read_bytes() for path in found}
+    snapshot = workspace.repository.snapshot()
+    return {path: snapshot.read(path) or b"" for path in snapshot.list(FOLDER)}
+
+
+def _write(
+    workspace: Workspace, files: dict[str, bytes], gone: set[str], output: Path | None
+) -> None:
+    if output is not None:
+        for path, content in files.items():
+            (output / path).parent.mkdir(parents=True, exist_ok=True)
+            (output / path).write_bytes(content)
+        for path in gone:
+            (output / path).unlink()
+        return
+    from mlops_kit.releases.gitops import Proposal
+
+    def propose(_snapshot: Any) -> Proposal:
+        trailers = {"Mlops-Action": "render"}
+        return Proposal("Render the pipelines", trailers, files, frozenset(gone))
+
+    workspace.repository.commit(propose)
+
+
+COMMANDS = (render, webhook)

@@ -1,0 +1,50 @@
+"""Argo's expressions, written so that no value can rewrite them, and every name leads somewhere."""
+
+from __future__ import annotations
+
+import re
+
+from mlops_kit.errors import DefinitionError
+from mlops_kit.pipelines.definition import Condition
+from mlops_kit.pipelines.pod import ABSENT
+from mlops_kit.pipelines.pods import Pod, pod_of
+from mlops_kit.pipelines.travel import is_file, packed
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Lost pods come again, and a failed notebook never does. A deleted pod has the code -1, an evicted
+# one 143; the messages tell those apart that have the same codes and would only fail again.
+RETRY = (
+    "asInt(lastRetry.exitCode) in [-1, 137, 143]"
+    ' && !(lastRetry.message contains "OOMKilled")'
+    ' && !(lastRetry.message contains "specified deadline")'
+)
+
+
+def gate(condition: Condition, pods: tuple[Pod, ...]) -> str:
+    """Return the `when` of a condition, in the one form that a value can't change.
+
+    Raises DefinitionError for an output that travels as a file, or a value that is no text of
+    Argo's: a wrong reference would hang the workflow for ever.
+    """
+    output = condition.output
+    if is_file(output):
+        raise DefinitionError(
+            f"A condition reads {output!r}, which travels as a file; expected a str, int, float "
+            "or bool."
+        )
+    if packed(condition.equals) != condition.equals or condition.equals == ABSENT:
+        raise DefinitionError(
+            f"A condition compares {output!r} with {condition.equals!r}; expected letters, digits "
+            "and ._:/@+=- only, as Argo reads expressions in everything else."
+        )
+    pod = pod_of(pods, output.step)
+    return f"{{{{= {reference(pod.name, pod.exported(output))} == '{condition.equals}' }}}}"
+
+
+def reference(task: str, parameter: str) -> str:
+    """Return how an expression names an output; names with a dash need brackets."""
+    return f"tasks{_part(task)}.outputs.parameters{_part(parameter)}"
+
+
+def _part(name: str) -> str:
+    return f".{name}" if _PLAIN.fullmatch(name) else f"['{name}']"

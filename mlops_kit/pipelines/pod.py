@@ -1,0 +1,107 @@
+"""What runs in a pod: a local run of its steps, between files that Argo brings and fetches.
+
+Under a pod's folder `in/<step>/<output>/` holds what other pods published as files, and `out/`
+what this one does: `parameters/<output>` for each short value, `artifacts/<output>/` for the rest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import ParameterError
+from mlops_kit.pipelines import travel
+from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
+from mlops_kit.pipelines.executions import Execution, State, now
+from mlops_kit.pipelines.local import Runner
+from mlops_kit.pipelines.pods import Pod
+from mlops_kit.pipelines.travel import unpacked
+from mlops_kit.pipelines.values import Value
+
+__all__ = ["ABSENT", "PodInput", "run", "unpacked"]
+
+# What Argo puts in the place of an output that was never written. No condition can equal it.
+ABSENT = "-absent-"
+
+
+@dataclass(frozen=True)
+class PodInput:
+    """What a pod is given on its command line.
+
+    `execution` is the workflow's name; `inputs` are the pipeline's; `texts` what other pods
+    published as parameters, by `step.output`.
+    """
+
+    execution: str
+    inputs: Mapping[str, Any]
+    texts: Mapping[str, str]
+
+
+def run(runner: Runner, pipeline: Pipeline, pod: Pod, given: PodInput, folder: Path) -> Execution:
+    """Run a pod's steps, and write their outputs where Argo takes them from.
+
+    Raises ParameterError, and what a failed step raises; what had ended by then is written all
+    the same.
+    """
+    elsewhere = {
+        step: _published(pod, step, given.texts, folder / "in")
+        for step in dict.fromkeys(output.step for output in pod.reads)
+    }
+    state = State(given.execution, pipeline.name, dict(given.inputs), started=now())
+    own = Execution(folder / "run", state)
+    own.folder.mkdir(parents=True, exist_ok=True)
+    # A pod may be started twice: nothing of before may pass for an output.
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    own.acquire()
+    try:
+        return runner.run(pipeline, own, elsewhere=elsewhere, steps=pod.steps)
+    finally:
+        own.release()
+        for step in pod.steps:
+            _write(pod, step, own, folder / "out")
+
+
+def _published(pod: Pod, step: Step, texts: Mapping[str, str], folder: Path) -> dict[str, Value]:
+    """Return what a step of another pod published; nothing where it was skipped."""
+    found: dict[str, Value] = {}
+    for output in pod.reads:
+        if output.step is not step:
+            continue
+        if travel.is_file(output):
+            place = folder / step.name / output.name
+            if not place.exists():
+                return {}
+            found[output.name] = travel.read(output, place)
+        elif (text := texts.get(f"{step.name}.{output.name}", ABSENT)) == ABSENT:
+            return {}
+        else:
+            found[output.name] = travel.parsed(output, text)
+    return found
+
+
+def _write(pod: Pod, step: Step, execution: Execution, folder: Path) -> None:
+    """Write a step's outputs; of a failed one the executed notebook alone."""
+    outputs = execution.outputs(step.name) or {}
+    notebook = execution.step_folder(step.name) / Path(step.notebook).name
+    if not outputs and notebook.exists():
+        outputs = {NOTEBOOK: Value(file=notebook)}
+    for name, value in outputs.items():
+        output = step.output(name)
+        exported = pod.exported(output)
+        if travel.is_file(output):
+            travel.written(name, value, folder / "artifacts" / exported)
+        else:
+            place = folder / "parameters" / exported
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(travel.packed(_plain(output, value)))
+
+
+def _plain(output: Output, value: Value) -> Any:
+    if value.file is not None:
+        raise ParameterError(
+            f"{output!r} is over the limit of a parameter; publish it as a list, a dict or a file."
+        )
+    return value.data

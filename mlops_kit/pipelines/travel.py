@@ -1,0 +1,112 @@
+"""How values travel through Argo, which evaluates text, loses some bytes and cuts what is long."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import ParameterError
+from mlops_kit.pipelines import values
+from mlops_kit.pipelines.definition import NOTEBOOK, Output, as_text
+from mlops_kit.pipelines.values import Value
+
+# What arrives byte for byte wherever Argo, the kubelet or YAML looks at it.
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{0,255}")
+_MARK = "b64."
+# Argo replaces an argument of over 131,072 bytes by a file's name, without a word.
+MOST = 24_000
+# Types that travel as a file.
+_FILES = (Path, list, dict)
+
+
+def is_file(output: Output) -> bool:
+    """Tell whether an output travels as an artifact, and not as a parameter."""
+    return output.name == NOTEBOOK or output.type in _FILES
+
+
+def packed(value: str | int | float | bool) -> str:
+    """Return a value as text that arrives as it was sent; most is itself, the rest base64.
+
+    Raises ParameterError where it is too long.
+    """
+    text = as_text(value)
+    if len(text) > MOST:
+        raise ParameterError(
+            f"A value of {len(text):,} characters ({text[:40]!r}…) can't travel as a parameter; "
+            f"expected at most {MOST:,}. Publish it as a list, a dict or a file."
+        )
+    if _SAFE.fullmatch(text) and not text.startswith(_MARK):
+        return text
+    return _MARK + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def unpacked(text: str) -> str:
+    """Return what was packed; text that never was is itself, as somebody typed it.
+
+    Raises ParameterError for a mark with anything else behind it.
+    """
+    if not text.startswith(_MARK):
+        return text
+    coded = text.removeprefix(_MARK)
+    try:
+        padded = coded.encode() + b"=" * (-len(coded) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise ParameterError(
+            f"{text[:60]!r} starts with {_MARK!r}, and what follows is no base64url: {error}."
+        ) from error
+
+
+def written(name: str, value: Value, folder: Path) -> Path:
+    """Write a value that travels as a file into a folder of its own, and return that file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if value.file is not None:
+        target = folder / value.file.name
+        shutil.copyfile(value.file, target)
+    else:
+        target = folder / f"{name}.json"
+        target.write_text(json.dumps(value.data))
+    return target
+
+
+def read(output: Output, folder: Path) -> Value:
+    """Return the value that `written` put into a folder; raises ParameterError for another."""
+    found = sorted(path for path in folder.glob("*") if path.is_file())
+    if len(found) != 1:
+        raise ParameterError(
+            f"{str(folder)!r} has {[path.name for path in found]}; expected the one file that "
+            f"step {output.step.name!r} published as {output.name!r}."
+        )
+    if output.type is Path:
+        return values.keep_file(found[0], found[0])
+    try:
+        return values.keep(output.name, json.loads(found[0].read_bytes()), folder)
+    except ValueError as error:
+        raise ParameterError(f"{str(found[0])!r} is no JSON: {error}.") from error
+
+
+def parsed(output: Output, text: str) -> Value:
+    """Return a value that travelled as a parameter, with the type that the step declares.
+
+    Raises ParameterError.
+    """
+    plain = unpacked(text)
+    kinds: Mapping[type, Any] = {
+        str: str,
+        int: int,
+        float: float,
+        bool: {"true": True, "false": False}.__getitem__,
+    }
+    try:
+        data = kinds[output.type](plain)
+    except (ValueError, KeyError) as error:
+        raise ParameterError(
+            f"The output {output!r} came as {plain[:60]!r}; expected {output.type.__name__}."
+        ) from error
+    return values.keep(output.name, data, Path())
