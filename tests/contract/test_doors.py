@@ -20,7 +20,13 @@ PACKAGE = Path(__file__).parents[2] / "mlops_kit"
 DOORS = {
     "IPython": ("pipelines/values.py", "pipelines/warm/"),
     "alembic": ("rollouts/store.py", "rollouts/migrations/"),
-    "click": ("__main__.py", "arguments.py", "endings.py", "rollout_commands.py"),
+    "click": (
+        "__main__.py",
+        "arguments.py",
+        "cluster_commands.py",
+        "endings.py",
+        "rollout_commands.py",
+    ),
     "detect_secrets": ("views/secrets.py",),
     "fastapi": ("serving/mlserver_runtime.py",),  # MLServer's own, which has to be closed
     "filelock": (
@@ -28,6 +34,7 @@ DOORS = {
         "pipelines/executions.py",
         "rollouts/store.py",
     ),
+    "hera": ("pipelines/argo/templates.py",),
     "ipykernel": ("pipelines/warm/",),
     "jupyter_client": ("pipelines/kernels.py",),
     "jupyter_core": ("pipelines/kernels.py",),
@@ -73,6 +80,7 @@ DOORS = {
     "uvicorn": ("serving/server.py",),
     "yaml": (
         "arguments.py",
+        "pipelines/argo/rendering.py",
         "pipelines/parameters.py",
         "releases/files.py",
         "serving/loading.py",
@@ -91,8 +99,11 @@ AT_IMPORT = {
     "jupyter_core": "the same",
     "traitlets": "the same",
 }
-# Modules that are loaded only by the library itself, or in a process of their own.
+# Modules that are loaded only by the library itself, in a process of their own, or by the one
+# command that renders.
 OWN_PROCESS = (
+    "pipelines/argo/rendering.py",
+    "pipelines/argo/templates.py",
     "pipelines/engine.py",
     "pipelines/warm/",
     "rollouts/migrations/",
@@ -110,7 +121,7 @@ ENVIRONMENT = {
 }
 COLD = (
     *("mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "matplotlib"),
-    *("mlserver", "orjson", "scipy", "sqlalchemy", "starlette", "uvicorn"),
+    *("hera", "mlserver", "orjson", "scipy", "sqlalchemy", "starlette", "uvicorn"),
 )
 
 
