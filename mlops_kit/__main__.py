@@ -94,6 +94,12 @@ def run(
 @click.option("--pod", type=click.Path(path_type=Path), help="As a pod: its folder.")
 @click.option("--execution", default="", help="As a pod: the workflow's name.")
 @click.option(
+    "--progress",
+    type=click.Path(path_type=Path),
+    envvar="ARGO_PROGRESS_FILE",
+    help="As a pod: the file in which Argo looks how far it is.",
+)
+@click.option(
     "-o",
     "outputs",
     nargs=2,
@@ -111,6 +117,7 @@ def step(
     folder: Path | None,
     pod: Path | None,
     execution: str,
+    progress: Path | None,
     outputs: tuple[tuple[str, str], ...],
     as_json: bool,
     **values: Any,
@@ -121,11 +128,13 @@ def step(
     it runs as in a pod, of a step or of several: -p gives the pipeline's inputs, outputs of other
     pods come by -o and as files, and its own are written where Argo takes them from.
     """
+    from mlops_kit.pipelines.pod import PodInput
+
     workspace = _open(project)
     whole = workspace.pipeline(pipeline)
     if pod is not None:
-        inputs = arguments.given(**values)
-        cluster_commands.run_pod(workspace, whole, name, execution, inputs, dict(outputs), pod)
+        given = PodInput(execution or whole.name, arguments.given(**values), dict(outputs))
+        cluster_commands.run_pod(workspace, whole, name, given, pod, progress)
         return
     chosen = whole.step(name)
     known = arguments.defaults(whole, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from mlops_kit.errors import StepError
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.definition import Pipeline
+    from mlops_kit.pipelines.pod import PodInput
     from mlops_kit.workspace import Workspace
 
 # The highest exit code of a step's fault in a pod.
@@ -61,21 +63,52 @@ def webhook(project: Path | None, as_json: bool) -> None:
         click.echo(said)
 
 
+@click.command(cls=Command)
+@click.argument("workflow")
+@click.argument("status")
+@click.option("--failures", default="null", help="What Argo says of the failed nodes, as JSON.")
+@as_json
+def report(workflow: str, status: str, failures: str, as_json: bool) -> None:
+    """Say how a WORKFLOW ended with STATUS, and how to look at what failed; for its onExit."""
+    failed = _failed(failures)
+    if as_json:
+        answer({"workflow": workflow, "status": status, "failed": failed})
+        return
+    click.echo(f"{workflow}: {status}")
+    for node in failed:
+        click.echo(f"  {node['step']}: {node['message']}")
+        click.echo(f"    look: mlops-kit debug {workflow}/{node['step']}")
+
+
+def _failed(failures: str) -> list[dict[str, str]]:
+    """Return the steps that failed; Argo gives JSON within a JSON string, or null."""
+    found: Any = failures
+    try:
+        for _ in range(2):
+            found = json.loads(found) if isinstance(found, str) else found
+    except ValueError:
+        return [{"step": "?", "message": failures[:500]}]
+    nodes = found if isinstance(found, list) else []
+    return [
+        {"step": str(n.get("displayName", "?")), "message": str(n.get("message", ""))}
+        for n in nodes
+        if isinstance(n, dict)
+    ]
+
+
 def run_pod(
     workspace: Workspace,
     pipeline: Pipeline,
     name: str,
-    execution: str,
-    inputs: dict[str, str],
-    outputs: dict[str, str],
+    given: PodInput,
     folder: Path,
+    progress: Path | None,
 ) -> None:
-    """Run what a pod runs, its progress in the file that Argo reads where it wants it."""
-    from mlops_kit.pipelines.pod import PodInput
+    """Run what a pod runs, its progress in the file that Argo reads, if it wants it."""
+    from mlops_kit.pipelines.pod import Gauge
 
-    given = PodInput(execution or pipeline.name, inputs, outputs)
     try:
-        workspace.run_pod(pipeline, name, given, folder)
+        workspace.run_pod(pipeline, name, given, folder, Gauge(progress) if progress else None)
     except StepError as error:
         # Argo takes 137 for a lost pod, and runs it again.
         error.exit_code = min(error.exit_code, _MOST)
@@ -112,4 +145,4 @@ def _write(
     workspace.repository.commit(propose)
 
 
-COMMANDS = (render, webhook)
+COMMANDS = (render, report, webhook)

@@ -209,8 +209,8 @@ class Workspace:
         checked = checking.check(self.project / "notebooks", pipeline, inputs)
         alone = Pipeline(name, tuple(replace(s, parameters={}, when=None) for s in chosen.steps))
         with (
-            progress.shown(alone, observer) as watch,
-            self.runner(watch, cached=False) as runner,
+            progress.shown(alone) as shown,
+            self.runner(pod.both(shown, observer), cached=False) as runner,
         ):
             return pod.run(runner, pipeline, chosen, replace(given, inputs=checked), folder)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
 from mlops_kit.pipelines.executions import Execution, State, now
 from mlops_kit.pipelines.local import Runner
 from mlops_kit.pipelines.pods import Pod
+from mlops_kit.pipelines.progress import Observer, Progress
 from mlops_kit.pipelines.travel import unpacked
 from mlops_kit.pipelines.values import Value
 
-__all__ = ["ABSENT", "PodInput", "run", "unpacked"]
+__all__ = ["ABSENT", "Gauge", "PodInput", "both", "run", "unpacked"]
 
 # What Argo puts in the place of an output that was never written. No condition can equal it.
 ABSENT = "-absent-"
@@ -38,6 +40,37 @@ class PodInput:
     execution: str
     inputs: Mapping[str, Any]
     texts: Mapping[str, str]
+
+
+class Gauge:
+    """Says how far a pod is, in the one form that Argo takes: two whole numbers."""
+
+    def __init__(self, file: Path) -> None:
+        """`file` is the one that Argo names."""
+        self._file = file
+        self._steps: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        """Write cells done and cells known, over all steps so far."""
+        if not progress.count:
+            return
+        self._steps[progress.step] = (progress.index, progress.count)
+        done, total = (sum(column) for column in zip(*self._steps.values(), strict=True))
+        # Argo's own container ends with a fault at any other form; a full disk is no reason to.
+        with suppress(OSError):
+            self._file.write_text(f"{min(done, total)}/{total}")
+
+
+def both(first: Observer, second: Observer | None) -> Observer:
+    """Return an observer that tells two."""
+    if second is None:
+        return first
+
+    def tell(progress: Progress) -> None:
+        first(progress)
+        second(progress)
+
+    return tell
 
 
 def run(runner: Runner, pipeline: Pipeline, pod: Pod, given: PodInput, folder: Path) -> Execution:
