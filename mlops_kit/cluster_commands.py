@@ -50,6 +50,44 @@ def render(project: Path | None, check: bool, output: Path | None, as_json: bool
 
 
 @click.command(cls=Command)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@as_json
+@click.pass_obj
+def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
+    """Find in the YAML of PATHS, by default the GitOps repository, what a cluster shows too late.
+
+    Offline. Exits with 1 where it finds something.
+    """
+    from mlops_kit import linting
+
+    files = _files(paths) if paths else _committed(opened(project))
+    findings = linting.lint(files)
+    if as_json:
+        answer([finding.to_json() for finding in findings])
+    else:
+        click.echo("".join(f"{finding}\n" for finding in findings), nl=False)
+        click.echo(f"{len(findings)} findings in {len(files)} files", err=True)
+    sys.exit(1 if findings else 0)
+
+
+def _files(paths: tuple[Path, ...]) -> dict[str, bytes]:
+    """Return the YAML files that the paths name, or hold."""
+    found: dict[str, bytes] = {}
+    for path in paths:
+        inside = [each for each in path.rglob("*") if each.suffix in (".yaml", ".yml")]
+        for file in [path] if path.is_file() else sorted(inside):
+            found[file.as_posix()] = file.read_bytes()
+    return found
+
+
+def _committed(workspace: Workspace) -> dict[str, bytes]:
+    """Return the YAML files of the GitOps repository's newest commit."""
+    snapshot = workspace.repository.snapshot()
+    paths = [path for path in snapshot.list("") if path.endswith((".yaml", ".yml"))]
+    return {path: snapshot.read(path) or b"" for path in paths}
+
+
+@click.command(cls=Command)
 @as_json
 @click.pass_obj
 def webhook(project: Path | None, as_json: bool) -> None:
@@ -145,4 +183,4 @@ def _write(
     workspace.repository.commit(propose)
 
 
-COMMANDS = (render, report, webhook)
+COMMANDS = (render, lint, report, webhook)

@@ -80,6 +80,7 @@ DOORS = {
     "uvicorn": ("serving/server.py",),
     "yaml": (
         "arguments.py",
+        "linting/documents.py",
         "pipelines/argo/rendering.py",
         "pipelines/parameters.py",
         "releases/files.py",
@@ -100,8 +101,9 @@ AT_IMPORT = {
     "traitlets": "the same",
 }
 # Modules that are loaded only by the library itself, in a process of their own, or by the one
-# command that renders.
+# command that renders or lints.
 OWN_PROCESS = (
+    "linting/documents.py",
     "pipelines/argo/rendering.py",
     "pipelines/argo/templates.py",
     "pipelines/engine.py",

@@ -1,0 +1,224 @@
+"""Rules for gates: who may pass, and what a value or an absent one can do to that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mlops_kit.linting.documents import Document, Finding, Path, named
+from mlops_kit.linting.workflows import specs, tasks, templates
+
+_EXPRESSION = re.compile(r"\{\{=(.*?)\}\}", re.DOTALL)
+_OUTPUT = re.compile(
+    r"(?:tasks|steps)(?:\.([\w-]+)|\[['\"]([^'\"]+)['\"]\])"
+    r"\.outputs\.(parameters|artifacts)(?:\.([\w-]+)|\[['\"]([^'\"]+)['\"]\])"
+)
+_INPUT = re.compile(r"(inputs|workflow)\.parameters(?:\.(\w[\w-]*)|\[['\"]([^'\"]+)['\"]\])")
+_STATUS = re.compile(
+    r"\.(Succeeded|Failed|Errored|Skipped|Omitted|Daemoned|AnySucceeded|AllFailed)"
+)
+_TERM = re.compile(r"[\w-]+(?:\.\w+)?")
+_COMPARED = re.compile(r"==\s*['\"]([^'\"]*)['\"]")
+_ASSIGNMENT = re.compile(r"(?<![=!<>])=(?!=)")
+_RETRY_NUMBER = re.compile(r"(?<!asInt\()lastRetry\.exitCode\s*(==|!=|<|>|in)\s*[-\d\[]")
+
+
+def whens(documents: list[Document]) -> Iterator[Finding]:
+    """Find a gate in a form in which the value can rewrite the test, or that can't be read."""
+    for document, _, path, task in _all_tasks(documents):
+        when = task.get("when")
+        if not isinstance(when, str):
+            continue
+        place = (*path, "when")
+        expressions = _EXPRESSION.findall(when)
+        if "{{" in when and not expressions:
+            yield document.finding(
+                place,
+                "rewritable-gate",
+                f"In {when!r} a value like \"x || 'a' == 'a\" rewrites the test, and lets it pass.",
+                "Write \"{{= tasks.NAME.outputs.parameters.VALUE == 'pass' }}\".",
+            )
+        if any("===" in each for each in expressions) or _ASSIGNMENT.search(
+            when.replace("{{=", "")
+        ):
+            yield document.finding(
+                place,
+                "invalid-gate",
+                f"{when!r} is no expression: the task ends with an error.",
+                "Compare with ==.",
+            )
+
+
+def bare_depends(documents: list[Document]) -> Iterator[Finding]:
+    """Find a bare dependency also runs after a step that was skipped by its gate."""
+    for document, others, path, task in _all_tasks(documents):
+        for key in ("depends", "dependencies"):
+            given = task.get(key)
+            terms = _TERM.findall(given) if isinstance(given, str) else list(given or ())
+            for term in map(str, terms):
+                name = term.partition(".")[0]
+                if name not in others:
+                    yield document.finding(
+                        (*path, key),
+                        "undefined-task",
+                        f"{name!r} is no task of this template: the workflow is refused.",
+                        f"Use one of {sorted(others)}.",
+                    )
+                elif "when" in others[name] and not _STATUS.search(term):
+                    yield document.finding(
+                        (*path, key),
+                        "bare-depends",
+                        f"It also runs after {name!r} was skipped by its own gate.",
+                        f"Write {name}.Succeeded.",
+                    )
+        if "depends" in task and "dependencies" in task:
+            yield document.finding(
+                (*path, "dependencies"),
+                "two-depends",
+                "depends and dependencies in one task: the workflow is refused.",
+                "Keep depends.",
+            )
+
+
+def references(documents: list[Document]) -> Iterator[Finding]:
+    """Find a name in an expression that leads nowhere: the workflow hangs for ever."""
+    for document, spec in specs(documents):
+        known = named(document.at(*spec, "templates"))
+        inputs = named(document.at(*spec, "arguments", "parameters"))
+        for path, template in templates(document, spec):
+            own = {str(t.get("name")): t for _, t in tasks(document, path)}
+            for place, text in _texts_of(document, path):
+                for found in _EXPRESSION.findall(text):
+                    wrong = _wrong(found, own, known, template, inputs)
+                    if wrong:
+                        yield document.finding(
+                            place,
+                            "lost-reference",
+                            f"{wrong} leads nowhere: the workflow hangs for ever.",
+                            "Name an output that the task's template has.",
+                        )
+
+
+def _wrong(
+    expression: str,
+    own: dict[str, Any],
+    known: dict[str, Any],
+    template: dict[str, Any],
+    inputs: dict[str, Any],
+) -> str:
+    """Return the first reference of an expression that leads nowhere, or nothing."""
+    for found in _OUTPUT.finditer(expression):
+        task, kind, name = found[1] or found[2], found[3], found[4] or found[5]
+        if task not in own:
+            return found[0]
+        target = known.get(str(own[task].get("template")))
+        outputs = named(((target or {}).get("outputs") or {}).get(kind))
+        if target is not None and name not in outputs and name != "result":
+            return found[0]
+    for found in _INPUT.finditer(expression):
+        name = found[2] or found[3]
+        of_template = named((template.get("inputs") or {}).get("parameters"))
+        if name not in (of_template if found[1] == "inputs" else inputs):
+            return found[0]
+    return ""
+
+
+def defaults(documents: list[Document]) -> Iterator[Finding]:
+    """Find an output without a default, or one whose default a gate lets pass."""
+    for document, spec in specs(documents):
+        passes: dict[tuple[str, str], set[str]] = {}
+        for path, _ in templates(document, spec):
+            own = {str(t.get("name")): t for _, t in tasks(document, path)}
+            for task in own.values():
+                when = str(task.get("when", ""))
+                for found in _OUTPUT.finditer(when):
+                    source = own.get(found[1] or found[2], {})
+                    key = (str(source.get("template")), found[4] or found[5])
+                    passes.setdefault(key, set()).update(_COMPARED.findall(when) or [when[-4:]])
+        for path, template in templates(document, spec):
+            for place, output in document.items(*path, "outputs", "parameters"):
+                given = (output or {}).get("valueFrom") or {}
+                if "path" not in given:
+                    continue
+                key = (str(template.get("name")), str(output.get("name")))
+                if "default" not in given:
+                    yield document.finding(
+                        place,
+                        "no-default",
+                        f"Output {key[1]!r} has no default: without its file the step ends with "
+                        "an error, and who reads it after a failure hangs for ever.",
+                        "Give it one that means no.",
+                    )
+                elif str(given["default"]) in passes.get(key, set()):
+                    yield document.finding(
+                        (*place, "valueFrom", "default"),
+                        "default-passes",
+                        f"The default {given['default']!r} of {key[1]!r} passes the gate: an "
+                        "absent verdict promotes.",
+                        "Give it one that means no.",
+                    )
+
+
+def arguments(documents: list[Document]) -> Iterator[Finding]:
+    """Find arguments that a template doesn't have, which are ignored, or that it lacks."""
+    for document, spec in specs(documents):
+        known = named(document.at(*spec, "templates"))
+        for path, _ in templates(document, spec):
+            for place, task in tasks(document, path):
+                target = known.get(str(task.get("template")))
+                if target is None:
+                    continue
+                wanted = named((target.get("inputs") or {}).get("parameters"))
+                given = named((task.get("arguments") or {}).get("parameters"))
+                for name in given.keys() - wanted.keys():
+                    yield document.finding(
+                        (*place, "arguments"),
+                        "extra-argument",
+                        f"Template {task['template']!r} has no input {name!r}: it is ignored.",
+                        f"It has {sorted(wanted)}.",
+                    )
+                for name, each in wanted.items():
+                    if name not in given and not each.keys() & {"value", "default", "valueFrom"}:
+                        yield document.finding(
+                            place,
+                            "missing-argument",
+                            f"Input {name!r} of {task['template']!r} gets no value: the workflow "
+                            "is refused.",
+                            "Give it in arguments.",
+                        )
+
+
+def retries(documents: list[Document]) -> Iterator[Finding]:
+    """Find a retry expression that compares the exit code, which is text, with a number."""
+    for document, spec in specs(documents):
+        for path, template in templates(document, spec):
+            strategy = template.get("retryStrategy")
+            expression = str(strategy.get("expression", "")) if isinstance(strategy, dict) else ""
+            if _RETRY_NUMBER.search(expression):
+                yield document.finding(
+                    (*path, "retryStrategy", "expression"),
+                    "retry-type",
+                    "lastRetry.exitCode is text: compared with a number it is silently false.",
+                    "Write asInt(lastRetry.exitCode).",
+                )
+
+
+def _all_tasks(
+    documents: list[Document],
+) -> Iterator[tuple[Document, dict[str, Any], Path, dict[str, Any]]]:
+    """Yield each task with its document, its template's tasks by name, and its path."""
+    for document, spec in specs(documents):
+        for path, _ in templates(document, spec):
+            found = list(tasks(document, path))
+            own = {str(task.get("name")): task for _, task in found}
+            yield from ((document, own, place, task) for place, task in found)
+
+
+def _texts_of(document: Document, path: Path) -> Iterator[tuple[Path, str]]:
+    for place, text in document.texts():
+        if place[: len(path)] == path and "{{=" in text:
+            yield place, text
+
+
+RULES = (whens, bare_depends, references, defaults, arguments, retries)

@@ -1,0 +1,282 @@
+"""Rules for everything else: images, secrets, projects, webhooks, and what the seed had."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from typing import Any
+
+from mlops_kit.linting.documents import Document, Finding, Path
+from mlops_kit.linting.workflows import specs, templates
+
+_SECRET_NAME = re.compile(
+    r"(PASSWORD|PASSWD|TOKEN|SECRET(?!_NAME)|SECRET_ACCESS_KEY|API_KEY)", re.I
+)
+_PLACEHOLDER = re.compile(r"\s*(<[^>]*>|\$\{?\w+\}?|\{\{.*\}\})?\s*")
+_EMPTY_SECRET = re.compile(r"""^\s*secret:\s*(''|"")?\s*$""", re.MULTILINE)
+_NO_METRIC = re.compile(
+    r"\b(argocd_app_sync_duration(?!_seconds_total)|argo_workflow_status|argocd_app_health_status"
+    r"|argocd_app_sync_status)\b"
+)
+_REFUSED = re.compile(r"argocd app (rollback .*--revision|sync .*--(revision|force))")
+_CLUSTER_KINDS = ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
+_NOT_FOR_A_PROJECT = ("AppProject", "Application", "ApplicationSet", "Kustomization", "Release")
+_BUILT_IN = ("request-success-rate", "request-duration")
+
+
+def images(documents: list[Document]) -> Iterator[Finding]:
+    """Find an image by a tag, which is another one tomorrow."""
+    for document in documents:
+        for path, text in document.texts() if document.kind else ():
+            if path[-1] != "image" or "{{" in text:
+                continue
+            if "argoproj/argocd" in text and "quay.io" not in text:
+                yield document.finding(
+                    path,
+                    "gone-image",
+                    f"{text!r} isn't published there any more.",
+                    "Argo's images are on quay.io.",
+                )
+            if "@sha256:" not in text:
+                yield document.finding(
+                    path,
+                    "floating-image",
+                    f"{text!r} can be another image tomorrow, and Git wouldn't know.",
+                    "Name it by its digest, as in name@sha256:….",
+                )
+
+
+def secrets(documents: list[Document]) -> Iterator[Finding]:
+    """Find a secret in the clear, or an empty one, which lets everybody in."""
+    for document in documents:
+        if document.kind == "Secret":
+            for section in ("data", "stringData"):
+                for name, value in (document.at(section) or {}).items():
+                    yield from _secret(document, (section, name), str(value or ""))
+        for path, text in document.texts() if document.kind else ():
+            if path[-1] != "value" or _PLACEHOLDER.fullmatch(text):
+                continue
+            name = document.at(*path[:-1], "name")
+            if "env" in path and _SECRET_NAME.search(str(name)):
+                yield document.finding(
+                    path,
+                    "secret-in-the-clear",
+                    f"The value of {name} stands in Git for everybody who reads it.",
+                    "Use valueFrom.secretKeyRef.",
+                )
+
+
+def _secret(document: Document, path: Path, value: str) -> Iterator[Finding]:
+    if document.name == "argo-workflows-webhook-clients" and _EMPTY_SECRET.search(value):
+        yield document.finding(
+            path,
+            "empty-webhook-secret",
+            "An empty secret turns the check of signatures off: everybody may start workflows.",
+            "Use a long random one, and keep it out of Git.",
+        )
+    inner = value.rpartition("secret:")[2].strip().strip("'\"")
+    if not _PLACEHOLDER.fullmatch(value) and not _PLACEHOLDER.fullmatch(inner):
+        yield document.finding(
+            path,
+            "secret-in-the-clear",
+            f"Entry {path[-1]!r} of Secret {document.name!r} stands in Git in the clear.",
+            "Make it on the cluster, or seal it.",
+        )
+
+
+def projects(documents: list[Document]) -> Iterator[Finding]:
+    """Find what no AppProject permits, which fails the whole sync; and what permits too much."""
+    found = [document for document in documents if document.kind == "AppProject"]
+    for document in found:
+        yield from _too_much(document)
+    if not found:
+        return
+    for document in documents:
+        if not document.kind or document.kind in _NOT_FOR_A_PROJECT:
+            continue
+        if not any(_permits_kind(project, document) for project in found):
+            yield document.finding(
+                ("kind",),
+                "forbidden-kind",
+                f"No AppProject permits {document.kind}: one such object fails the whole sync.",
+                "List it in the project's whitelist, or take it out.",
+            )
+        elif document.namespace and not any(
+            fnmatch(document.namespace, str((each or {}).get("namespace")))
+            for project in found
+            for _, each in project.items("spec", "destinations")
+        ):
+            yield document.finding(
+                ("metadata", "namespace"),
+                "forbidden-namespace",
+                f"Namespace {document.namespace!r} is no destination of an AppProject: one such "
+                "object fails the whole sync.",
+                "Add it to the destinations, or move the object.",
+            )
+
+
+def _permits_kind(project: Document, document: Document) -> bool:
+    is_cluster = document.kind in _CLUSTER_KINDS
+    key = "clusterResourceWhitelist" if is_cluster else "namespaceResourceWhitelist"
+    if not is_cluster and project.at("spec", key) is None:
+        return True  # without a list, everything within a namespace
+    version = str(document.data["apiVersion"])
+    group = version.rpartition("/")[0]
+    return any(
+        fnmatch(group, str((each or {}).get("group", "")))
+        and fnmatch(document.kind, str((each or {}).get("kind", "")))
+        for _, each in project.items("spec", key)
+    )
+
+
+def _too_much(project: Document) -> Iterator[Finding]:
+    for path, each in project.items("spec", "destinations"):
+        if fnmatch("argocd", str((each or {}).get("namespace"))):
+            yield project.finding(
+                path,
+                "argocd-destination",
+                "Who may write into Argo CD's own namespace is its administrator.",
+                "Take it out of the destinations.",
+            )
+    for path, each in project.items("spec", "sourceRepos"):
+        if "*" in str(each):
+            yield project.finding(
+                path,
+                "wide-source",
+                f"{each!r} lets any repository there feed the cluster.",
+                "Name the one repository.",
+            )
+    for path, each in project.items("spec", "namespaceResourceWhitelist"):
+        if (each or {}).get("kind") == "*":
+            yield project.finding(
+                path,
+                "wide-whitelist",
+                "Every kind is permitted: Roles and Secrets from Git, too.",
+                "List the kinds.",
+            )
+    for path, role in project.items("spec", "roles"):
+        if not (role or {}).get("groups") and not (role or {}).get("jwtTokens"):
+            yield project.finding(
+                path,
+                "unbound-role",
+                f"Role {(role or {}).get('name')!r} is bound to nobody.",
+                "Give it groups.",
+            )
+        for place, policy in project.items(*path, "policies"):
+            if re.search(r"applications\s*,\s*\*", str(policy)):
+                yield project.finding(
+                    place,
+                    "wide-policy",
+                    "'*' includes override, delete and every action.",
+                    "List get, sync and the actions.",
+                )
+
+
+def events(documents: list[Document]) -> Iterator[Finding]:
+    """Find a webhook's binding that starts more than a push to main by a person."""
+    demands = {
+        "refs/heads/": ("any branch starts it", 'payload.ref == "refs/heads/main"'),
+        "author": ("the kit's own commits start it, in a loop", 'author?.email != "…"'),
+        "[0-9a-f]{40}": (
+            "what stands in 'after' is evaluated by the next step",
+            'payload.after matches "^[0-9a-f]{40}$"',
+        ),
+    }
+    for document in documents:
+        if document.kind != "WorkflowEventBinding":
+            continue
+        selector = str(document.at("spec", "event", "selector") or "")
+        path = ("spec", "event", "selector")
+        for part, (why, mend) in demands.items():
+            if part not in selector:
+                yield document.finding(path, "open-webhook", f"So {why}.", f"Add {mend}.")
+        if "pull_request" in selector:
+            yield document.finding(
+                path,
+                "open-webhook",
+                "A pull request is anybody's code, with the cluster's credentials.",
+                "Take pushes to main alone.",
+            )
+
+
+def sources(documents: list[Document]) -> Iterator[Finding]:
+    """Find a commit that isn't fixed, or that a later push makes unreachable."""
+    for document, spec in specs(documents):
+        for path, _ in templates(document, spec):
+            for place, each in document.items(*path, "inputs", "artifacts"):
+                git = (each or {}).get("git") or {}
+                if git and "depth" in git:
+                    yield document.finding(
+                        (*place, "git", "depth"),
+                        "shallow-clone",
+                        "With a depth, a push before the pod starts makes the commit unreachable.",
+                        "Leave depth out.",
+                    )
+                if git and git.get("revision") in (None, "HEAD", "main", "master"):
+                    yield document.finding(
+                        (*place, "git"),
+                        "floating-revision",
+                        "Two steps of one workflow can get two commits.",
+                        "Give the full SHA as a parameter.",
+                    )
+    for document in documents:
+        for path, text in document.texts() if document.kind else ():
+            if path[-1] == "targetRevision" and text == "HEAD":
+                yield document.finding(
+                    path, "floating-revision", "HEAD moves with the host's default.", "Write main."
+                )
+
+
+def delivery(documents: list[Document]) -> Iterator[Finding]:
+    """Find canaries, commands and queries that do nothing, or are refused."""
+    for document in documents:
+        if document.kind == "Canary":
+            yield from _canary(document)
+        if not document.kind:
+            continue
+        for path, text in document.texts():
+            if found := _NO_METRIC.search(text):
+                yield document.finding(
+                    path,
+                    "no-such-metric",
+                    f"Nothing exports {found[0]}: the panel stays empty.",
+                    "See the metrics of Argo's own documentation.",
+                )
+            if _REFUSED.search(_command(document, path, text)):
+                yield document.finding(
+                    path,
+                    "refused-command",
+                    "Argo CD refuses it under auto-sync, and --force is an outage.",
+                    "Commit the state that you want.",
+                )
+
+
+def _canary(document: Document) -> Iterator[Finding]:
+    kind = document.at("spec", "targetRef", "kind")
+    if kind not in ("Deployment", "DaemonSet", "Service"):
+        yield document.finding(
+            ("spec", "targetRef", "kind"),
+            "canary-target",
+            f"Flagger can't shift a {kind}: the object is refused.",
+            "Name a Deployment.",
+        )
+    for path, metric in document.items("spec", "analysis", "metrics"):
+        each: dict[str, Any] = metric or {}
+        if each.get("name") not in _BUILT_IN and not each.keys() & {"templateRef", "query"}:
+            yield document.finding(
+                path,
+                "canary-metric",
+                f"Metric {each.get('name')!r} is queried by nothing: the canary always goes back.",
+                "Give it a templateRef.",
+            )
+
+
+def _command(document: Document, path: Path, text: str) -> str:
+    """Return a text, or the whole command that it begins, if it is written as a list."""
+    whole = document.at(*path[:-1])
+    is_first = path[-1] == 0 and isinstance(whole, list)
+    return " ".join(map(str, whole)) if is_first and isinstance(whole, list) else text
+
+
+RULES = (images, secrets, projects, events, sources, delivery)
