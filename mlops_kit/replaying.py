@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from mlops_kit.rollouts.observations import Cursor, Matured, Observations
     from mlops_kit.serving.predictor import Predictor
 
-# Rows that are read and scored at once.
-_CHUNK = 5_000
+# Rows that are read and scored at once: so many, or as many as a slow model does in the time below.
+_CHUNK, _LEAST = 5_000, 20
+# Seconds that one read may go on: a candidate that is slow must not delay the look that ends it.
+_BUDGET = 0.5
 
 
 class Answers:
@@ -42,19 +45,22 @@ class Answers:
         self._since = since
         self._cursor: Cursor | None = None
         self._quality = Quality()
+        self._most = _CHUNK // 10
 
     def read(self, before: float) -> Quality:
         """Return the counts of what is older than `before`, in seconds since the epoch.
 
-        Raises ObservationsError.
+        Where that takes long, the rest is left to the next read. Raises ObservationsError.
         """
+        start = time.monotonic()
         while True:
+            began = time.monotonic()
             rows = self._observations.labelled(
                 *self._where,
                 before=before,
                 after=self._cursor,
                 since=self._since,
-                most=_CHUNK,
+                most=self._most,
                 features=self.features,
             )
             new, old = self._count(rows)
@@ -62,7 +68,11 @@ class Answers:
             differences = zip(astuple(total), astuple(old), strict=True)
             self._quality = Quality(*(now - before for now, before in differences))
             self._cursor = rows.cursor
-            if rows.is_last:
+            now = time.monotonic()
+            if len(rows):
+                pace = len(rows) / max(now - began, 1e-6)
+                self._most = max(_LEAST, min(_CHUNK, int(pace * _BUDGET)))
+            if rows.is_last or now - start > _BUDGET:
                 break
         mature, labelled = self._observations.coverage(*self._where, before, since=self._since)
         return Quality(**{**vars(self._quality), "mature": self._waiting(mature, labelled)})
@@ -178,7 +188,7 @@ def _quality(
 def _decisions(
     predictor: Predictor, rows: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the decisions (n,) and on which rows the model raised, found by halving."""
+    """Return the decisions (n,) and on which rows the model raised, found by parting them."""
     import numpy as np
 
     if not len(rows):
@@ -188,6 +198,11 @@ def _decisions(
     except Exception:  # a model may raise anything; which rows is what counts
         if len(rows) == 1:
             return np.zeros(1, np.int64), np.ones(1, bool)
-    half = len(rows) // 2
-    parts = [_decisions(predictor, part) for part in (rows[:half], rows[half:])]
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    # What a model most often can't do is a missing value.
+    chosen = np.isnan(rows).any(axis=1)
+    if chosen.all() or not chosen.any():
+        chosen = np.arange(len(rows)) < len(rows) // 2
+    decisions, failed = np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
+    for part in (chosen, ~chosen):
+        decisions[part], failed[part] = _decisions(predictor, rows[part])
+    return decisions, failed

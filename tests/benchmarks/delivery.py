@@ -22,6 +22,7 @@ from typing import Any
 
 from mlops_kit import Workspace, embedded
 from mlops_kit.releases import promotion, release
+from mlops_kit.serving import platform
 
 
 def main() -> int:
@@ -67,12 +68,11 @@ def served_after(place: Path, times: int = 10) -> list[float]:
     workspace = Workspace.open(place)
     where = ("fraud", "prod")
     took = []
-    with embedded.attended(workspace, *where) as status:
-        from mlops_kit.serving import platform
-
+    kit("serve", "--detach", place=place)
+    try:
         folder = embedded.folder(workspace, where[1])
         now = workspace.release(*where)
-        assert now.champion is not None, status
+        assert now.champion is not None
         versions = workspace.registry.versions("fraud")
         other = next(v for v in versions if v.version != now.champion.version)
         candidate = release.ServedModel(other.version, other.uri, other.digest)
@@ -102,6 +102,8 @@ def served_after(place: Path, times: int = 10) -> list[float]:
                 reason="measuring",
                 approved_by="benchmark",
             )
+    finally:
+        kit("serve", "stop", place=place)
     return took
 
 
