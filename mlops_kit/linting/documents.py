@@ -12,6 +12,7 @@ Path = tuple[str | int, ...]
 # More values than any repository's files have; what has more is a bomb of aliases.
 _MOST = 200_000
 _DEEPEST = 100
+_LOCAL = "config.kubernetes.io/local-config"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,12 @@ class Document:
 
     @property
     def _is_object(self) -> bool:
-        return isinstance(self.data, dict) and "apiVersion" in self.data
+        if not isinstance(self.data, dict) or "apiVersion" not in self.data:
+            return False
+        # What kustomize reads and never emits, as release.yaml.
+        notes = self.at("metadata", "annotations")
+        is_local = isinstance(notes, dict) and str(notes.get(_LOCAL)).lower() == "true"
+        return not is_local
 
     def at(self, *path: str | int) -> Any:
         """Return the value at a path, or None."""

@@ -396,5 +396,7 @@ def test_what_is_no_object_of_kubernetes_is_left_alone() -> None:
         "kustomization.yaml": b"resources: [a.yaml]\nimages: [{name: a, newTag: latest}]\n",
         "envs/prod/values.yaml": b"image: a:latest\n",
         "README.md": b"image: a:latest\n",
+        "release.yaml": b"apiVersion: mlops-kit/v1\nkind: Release\nmetadata:\n  name: a\n"
+        b"  annotations: {config.kubernetes.io/local-config: 'true'}\nspec: {image: a:latest}\n",
     }
     assert lint(files) == ()
