@@ -80,7 +80,7 @@ def run(runner: Runner, pipeline: Pipeline, pod: Pod, given: PodInput, folder: P
     the same.
     """
     elsewhere = {
-        step: _published(pod, step, given.texts, folder / "in")
+        step: _published(pod, step, given.texts, folder)
         for step in dict.fromkeys(output.step for output in pod.reads)
     }
     state = State(given.execution, pipeline.name, dict(given.inputs), started=now())
@@ -98,16 +98,19 @@ def run(runner: Runner, pipeline: Pipeline, pod: Pod, given: PodInput, folder: P
 
 
 def _published(pod: Pod, step: Step, texts: Mapping[str, str], folder: Path) -> dict[str, Value]:
-    """Return what a step of another pod published; nothing where it was skipped."""
+    """Return what a step of another pod published; nothing where it was skipped.
+
+    Files come to lie as in a local run, where a step's folder tells whose they are.
+    """
     found: dict[str, Value] = {}
     for output in pod.reads:
         if output.step is not step:
             continue
         if travel.is_file(output):
-            place = folder / step.name / output.name
+            place = folder / "in" / step.name / output.name
             if not place.exists():
                 return {}
-            found[output.name] = travel.read(output, place)
+            found[output.name] = travel.read(output, place, folder / "run" / step.name)
         elif (text := texts.get(f"{step.name}.{output.name}", ABSENT)) == ABSENT:
             return {}
         else:

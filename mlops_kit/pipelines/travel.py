@@ -75,8 +75,11 @@ def written(name: str, value: Value, folder: Path) -> Path:
     return target
 
 
-def read(output: Output, folder: Path) -> Value:
-    """Return the value that `written` put into a folder; raises ParameterError for another."""
+def read(output: Output, folder: Path, target: Path) -> Value:
+    """Return the value that `written` put into a folder, a file linked into the `target` folder.
+
+    Raises ParameterError for another content.
+    """
     found = sorted(path for path in folder.glob("*") if path.is_file())
     if len(found) != 1:
         raise ParameterError(
@@ -84,9 +87,9 @@ def read(output: Output, folder: Path) -> Value:
             f"step {output.step.name!r} published as {output.name!r}."
         )
     if output.type is Path:
-        return values.keep_file(found[0], found[0])
+        return values.keep_file(found[0], target / found[0].name)
     try:
-        return values.keep(output.name, json.loads(found[0].read_bytes()), folder)
+        return values.keep(output.name, json.loads(found[0].read_bytes()), target)
     except ValueError as error:
         raise ParameterError(f"{str(found[0])!r} is no JSON: {error}.") from error
 

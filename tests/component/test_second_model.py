@@ -7,7 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from mlops_kit import Workspace, releasing
+import pytest
+import yaml
+
+from mlops_kit import Workspace, projects, releasing
+from tests.controller import Controller
 
 PARAMETERS = """
 model: str = "churn"  # the registered name
@@ -117,27 +121,39 @@ def add_environment(project: Path, name: str) -> None:
     release.write_text(text.replace("host: dev.local", f"host: {name}.local"))
 
 
-def test_a_second_model_needs_two_notebooks_and_a_page(
-    project: Path, mlops_kit_command: str
-) -> None:
-    lines = [line for line in WORKFLOW.splitlines() if line.strip() and line.strip()[0] != "#"]
-    assert len(lines) < 10
-    assert max(map(len, lines)) <= 100
-    write_notebook(project / "notebooks" / "train_churn.ipynb", TRAIN)
-    write_notebook(project / "notebooks" / "evaluate_churn.ipynb", EVALUATE)
-    (project / "workflows" / "churn_training.py").write_text(WORKFLOW)
-    add_environment(project, "churn")
+def made(folder: Path, pods: str = "step") -> Path:
+    """Make a project with the second model beside the first."""
+    projects.create(folder)
+    write_notebook(folder / "notebooks" / "train_churn.ipynb", TRAIN)
+    write_notebook(folder / "notebooks" / "evaluate_churn.ipynb", EVALUATE)
+    text = WORKFLOW.replace("release))", f'release), pods="{pods}")')
+    (folder / "workflows" / "churn_training.py").write_text(text)
+    add_environment(folder, "churn")
+    return folder
 
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, mlops_kit_command: str) -> Workspace:
+    """What a run on this machine left."""
+    project = made(tmp_path_factory.mktemp("local") / "project")
     words = [mlops_kit_command, "run", "churn-training", "--json"]
     done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert result["verdict"] == "pass"
     assert set(result["steps"].values()) == {"succeeded"}
+    return Workspace.open(project)
 
-    workspace = Workspace.open(project)
+
+def test_a_second_model_needs_two_notebooks_and_a_page(local: Workspace) -> None:
+    lines = [line for line in WORKFLOW.splitlines() if line.strip() and line.strip()[0] != "#"]
+    assert len(lines) < 10
+    assert max(map(len, lines)) <= 100
+    workspace = local
     found = releasing.status(workspace, "churn", "churn")
-    assert (found.champion, found.alias, found.revision) == ("1", "1", result["revision"])
+    (execution,) = local.executions.all()
+    revision = execution.value("promote", "revision")
+    assert (found.champion, found.alias, found.revision) == ("1", "1", revision)
     assert found.release.champion
     evidence = found.release.champion.evidence
     assert {Path(path).name for path in workspace.repository.list(evidence)} == {
@@ -152,3 +168,41 @@ def test_a_second_model_needs_two_notebooks_and_a_page(
     assert releasing.status(workspace, "fraud", "prod").champion == "", "the first is untouched"
     # The newest execution judged churn: it must not speak for a model of another name.
     assert releasing.case(workspace, "churn").version.version == "1"
+
+
+def evidence(workspace: Workspace) -> set[str]:
+    """The files that stand in Git for the release."""
+    champion = workspace.release("churn", "churn").champion
+    assert champion is not None
+    return {Path(path).name for path in workspace.repository.list(champion.evidence)}
+
+
+@pytest.mark.parametrize("pods", ["step", "fused"])
+def test_its_pods_publish_and_promote_what_the_local_run_does(
+    local: Workspace, tmp_path: Path, pods: str
+) -> None:
+    project = made(tmp_path / "project", pods)
+    rendered = yaml.safe_load(Workspace.open(project).rendered()["pipelines/churn-training.yaml"])
+    # A kernel that imports what one notebook needs is ready sooner than one for all of them.
+    environment = {"MLOPS_KIT_COLD": "true"} if pods == "step" else {}
+    cluster = Controller(rendered, project, tmp_path / "cluster", environment)
+    nodes = cluster.submit("churn-training-abc12")
+    assert {node.phase for node in nodes.values()} == {"Succeeded"}, [n.log for n in nodes.values()]
+    texts = {n.rpartition("-")[2]: v for node in nodes.values() for n, v in node.parameters.items()}
+    files = {n.rpartition("-")[2]: v for node in nodes.values() for n, v in node.artifacts.items()}
+    (execution,) = local.executions.all()
+    assert texts["version"] == execution.value("train", "version")
+    assert texts["verdict"] == execution.value("evaluate", "verdict")
+    found = json.loads((files["evaluation"] / "evaluation.json").read_bytes())
+    expected = execution.value("evaluate", "evaluation")
+    for judged in (found, expected):
+        # How long it took is measured, and the bytes of a model have their own digest.
+        judged["scores"] = [row for row in judged["scores"] if "latency" not in row["metric"]]
+    for part in ("names", "rows", "frauds", "scores", "slices"):
+        assert found.get(part) == expected.get(part)
+    assert found["verdict"]["status"] == expected["verdict"]["status"]
+    (project / ".mlops-kit").symlink_to(tmp_path / "cluster" / "state")
+    there = Workspace.open(project)
+    assert texts["revision"] == there.repository.head()
+    assert evidence(there) == evidence(local)
+    assert there.repository.log()[0].trailers["Mlops-Run"] == "churn-training-abc12"

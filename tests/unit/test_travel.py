@@ -82,15 +82,16 @@ def test_lists_and_dicts_travel_as_a_file(tmp_path: Path, name: str, data: objec
     assert travel.is_file(STEP.output(name))
     file = travel.written(name, Value(data=data), tmp_path / name)
     assert json.loads(file.read_bytes()) == data
-    assert travel.read(STEP.output(name), tmp_path / name).data == data
+    assert travel.read(STEP.output(name), tmp_path / name, tmp_path).data == data
 
 
 def test_a_file_keeps_its_name_and_bytes(tmp_path: Path) -> None:
     source = tmp_path / "rows.csv.gz"
     source.write_bytes(b"\0\xff")
     travel.written("f", Value(file=source), tmp_path / "f")
-    found = travel.read(STEP.output("f"), tmp_path / "f")
+    found = travel.read(STEP.output("f"), tmp_path / "f", tmp_path / "here")
     assert found.file
+    assert found.file.parent == tmp_path / "here"
     assert (found.file.name, found.file.read_bytes()) == ("rows.csv.gz", b"\0\xff")
 
 
@@ -99,4 +100,4 @@ def test_a_folder_that_holds_no_value_or_two_is_said(tmp_path: Path) -> None:
         for name in names:
             (tmp_path / name).write_text("1")
         with pytest.raises(ParameterError, match="expected the one file that step 'train'"):
-            travel.read(STEP.output("d"), tmp_path)
+            travel.read(STEP.output("d"), tmp_path, tmp_path)
