@@ -1,4 +1,4 @@
-"""The commands around a cluster: render, lint and webhook."""
+"""The commands around a cluster: render, lint, webhook, report, and what a pod runs."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Controller:
             each["name"]: _artifact(each["from"], nodes) for each in arguments.get("artifacts", ())
         }
         self._bring(template, brought, pod)
-        return self._run(template, given, pod)
+        return self.run(template, given, pod)
 
     def _bring(
         self, template: Mapping[str, Any], brought: Mapping[str, Path | None], pod: Path
@@ -96,7 +96,8 @@ class Controller:
         (pod / "state").symlink_to(self.folder / "state")
         (self.folder / "state").mkdir(exist_ok=True)
 
-    def _run(self, template: Mapping[str, Any], given: Mapping[str, str], pod: Path) -> Node:
+    def run(self, template: Mapping[str, Any], given: Mapping[str, str], pod: Path) -> Node:
+        """Run a container's command in a pod's folder, and take its outputs."""
         container = template["container"]
         words = [*container["command"], *container["args"]]
         filled = [_REFERENCE.sub(lambda found: given[found[1]], word) for word in words]

@@ -16,7 +16,7 @@ from typing import Any
 from mlops_kit.errors import ParameterError
 from mlops_kit.pipelines import travel
 from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
-from mlops_kit.pipelines.executions import Execution, State, now
+from mlops_kit.pipelines.executions import Execution, State, forget_outputs, now
 from mlops_kit.pipelines.local import Runner
 from mlops_kit.pipelines.pods import Pod
 from mlops_kit.pipelines.progress import Observer, Progress
@@ -88,6 +88,8 @@ def run(runner: Runner, pipeline: Pipeline, pod: Pod, given: PodInput, folder: P
     own.folder.mkdir(parents=True, exist_ok=True)
     # A pod may be started twice: nothing of before may pass for an output.
     shutil.rmtree(folder / "out", ignore_errors=True)
+    for step in pod.steps:
+        forget_outputs(own.step_folder(step.name))
     own.acquire()
     try:
         return runner.run(pipeline, own, elsewhere=elsewhere, steps=pod.steps)

@@ -85,6 +85,21 @@ def test_a_failed_cell_keeps_its_notebook_and_ends_the_workflow(
     assert "AttributeError" in executed.read_text()
 
 
+def test_a_pod_that_starts_again_publishes_nothing_of_before(
+    small: Callable[..., Controller],
+) -> None:
+    cluster = small()
+    first = cluster.submit("small-5", text="fail")
+    assert first["judge"].parameters == {"verdict": "fail"}
+    pod = cluster.folder / "small-5" / "judge"
+    notebook = pod / "code" / "notebooks" / "judge.ipynb"
+    notebook.write_text(notebook.read_text().replace("publish(verdict", "publish(other"))
+    (template,) = (t for t in cluster.template["spec"]["templates"] if t["name"] == "judge")
+    given = {f"workflow.parameters.{key}": "fail" for key in ("text", "revision")}
+    again = cluster.run(template, {**given, "workflow.name": "small-5"}, pod)
+    assert (again.phase, again.parameters) == ("Failed", {"verdict": "-absent-"})
+
+
 def test_a_killed_kernel_has_no_exit_code_that_argo_takes_for_a_lost_pod(
     small: Callable[..., Controller],
 ) -> None:
