@@ -12,6 +12,7 @@ Path = tuple[str | int, ...]
 # More values than any repository's files have; what has more is a bomb of aliases.
 _MOST = 200_000
 _DEEPEST = 100
+_LONGEST = 20_000
 _LOCAL = "config.kubernetes.io/local-config"
 
 
@@ -85,8 +86,8 @@ class Document:
             yield from (((*path, number), item) for number, item in enumerate(found))
 
     def texts(self) -> Iterator[tuple[Path, str]]:
-        """Yield every text with its path."""
-        yield from _texts(self.data, ())
+        """Yield every text with its path; of a very long one its start, so that rules end."""
+        yield from ((path, text[:_LONGEST]) for path, text in _texts(self.data, ()))
 
     def finding(self, path: Path, rule: str, message: str, mend: str) -> Finding:
         """Return a finding at the value's line, or its nearest parent's."""

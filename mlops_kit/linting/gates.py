@@ -18,6 +18,8 @@ _INPUT = re.compile(r"(inputs|workflow)\.parameters(?:\.(\w[\w-]*)|\[['\"]([^'\"
 _STATUS = re.compile(
     r"\.(Succeeded|Failed|Errored|Skipped|Omitted|Daemoned|AnySucceeded|AllFailed)"
 )
+# No gate is longer; text that is would only cost time.
+_LONGEST_GATE = 5_000
 _TERM = re.compile(r"[\w-]+(?:\.\w+)?")
 _COMPARED = re.compile(r"==\s*['\"]([^'\"]*)['\"]")
 _ASSIGNMENT = re.compile(r"(?<![=!<>])=(?!=)")
@@ -28,7 +30,7 @@ def whens(documents: list[Document]) -> Iterator[Finding]:
     """Find a gate in a form in which the value can rewrite the test, or that can't be read."""
     for document, _, path, task in _all_tasks(documents):
         when = task.get("when")
-        if not isinstance(when, str):
+        if not isinstance(when, str) or len(when) > _LONGEST_GATE:
             continue
         place = (*path, "when")
         expressions = _EXPRESSION.findall(when)

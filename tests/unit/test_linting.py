@@ -382,10 +382,16 @@ def test_an_account_of_another_file_is_known() -> None:
             b"c%d: &c%d [%s]\n" % (n, n, b",".join([b"*c%d" % (n - 1) if n else b"*b"] * 9))
             for n in range(9)
         ),
+        b"kind: X\napiVersion: v1\nv: argocd app rollback " + b"argocd app sync " * 100_000,
+        b"kind: X\napiVersion: v1\nv: '" + b"{{= tasks.a " * 100_000 + b"'",
+        b"a: &a [*a]\n",
         b"kind: 5\napiVersion: [1]\nspec: x\n",
         b"apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec: {templates: [1, {}, {dag: {tasks: [x, {when: 5}]}}]}\n",
     ],
-    ids=["empty", "no text", "list", "scalar", "deep", "bomb", "odd", "odd workflow"],
+    ids=[
+        *("empty", "no text", "list", "scalar", "deep", "bomb", "long", "unclosed", "endless"),
+        *("odd", "odd workflow"),
+    ],
 )
 def test_hostile_files_end_in_findings_at_most(content: bytes) -> None:
     assert all(isinstance(each, Finding) for each in lint({"a.yaml": content}))
