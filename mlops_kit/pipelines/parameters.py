@@ -95,7 +95,8 @@ def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
     if isinstance(value, str) and _is_structured(parameter.type):
         try:
             candidate = yaml.safe_load(value)
-        except yaml.YAMLError:
+        # Beside its own errors PyYAML lets through those of deep nesting.
+        except (yaml.YAMLError, RecursionError, ValueError, TypeError):
             candidate = value
     try:
         # Text from a command line, a file or Argo is converted by the annotation; a value that

@@ -27,6 +27,7 @@ INNER = {
 BUILTINS = {
     "__init__.py": {"AttributeError": "the protocol of a module's __getattr__"},
     "models/gates.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
+    "linting/documents.py": {"ValueError": "caught in the same module: it is a finding"},
     "pipelines/kernels.py": {
         "FileNotFoundError": "as a cold kernel's Popen, for a folder that isn't there",
         "RuntimeError": "as jupyter_client's wait_for_ready, whose callers expect it",
