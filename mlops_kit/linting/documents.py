@@ -13,6 +13,7 @@ Path = tuple[str | int, ...]
 _MOST = 200_000
 _DEEPEST = 100
 _LONGEST = 20_000
+_NEVER_APPLIED = ("kustomize.config.k8s.io/", "mlops-kit.dev/")
 _LOCAL = "config.kubernetes.io/local-config"
 
 
@@ -63,9 +64,10 @@ class Document:
         if not isinstance(self.data, dict) or "apiVersion" not in self.data:
             return False
         # What kustomize reads and never emits, as release.yaml.
+        version = str(self.data["apiVersion"])
         notes = self.at("metadata", "annotations")
         is_local = isinstance(notes, dict) and str(notes.get(_LOCAL)).lower() == "true"
-        return not is_local
+        return not is_local and not version.startswith(_NEVER_APPLIED)
 
     def at(self, *path: str | int) -> Any:
         """Return the value at a path, or None."""
@@ -163,6 +165,11 @@ def _texts(data: Any, path: Path) -> Iterator[tuple[Path, str]]:
             yield from _texts(value, (*path, number))
     elif isinstance(data, str):
         yield path, data
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """Return a mapping as it is, and whatever else stands in its place as an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def named(items: Any) -> dict[str, Any]:

@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_kit.linting.documents import Document, Finding, Path, named
+from mlops_kit.linting.documents import Document, Finding, Path, fields, named
 from mlops_kit.linting.workflows import specs, tasks, templates
 
 _EXPRESSION = re.compile(r"\{\{=(.*?)\}\}", re.DOTALL)
 _OUTPUT = re.compile(
     r"(?:tasks|steps)(?:\.([\w-]+)|\[['\"]([^'\"]+)['\"]\])"
     r"\.outputs\.(parameters|artifacts)(?:\.([\w-]+)|\[['\"]([^'\"]+)['\"]\])"
+)
+_NODE = re.compile(
+    r"\b(?:tasks|steps)(?:\.([\w-]+)|\[['\"]([^'\"]+)['\"]\])"
+    r"\.(?:outputs|status|exitCode|id|ip|startedAt|finishedAt)\b"
 )
 _INPUT = re.compile(r"(inputs|workflow)\.parameters(?:\.(\w[\w-]*)|\[['\"]([^'\"]+)['\"]\])")
 _STATUS = re.compile(
@@ -57,8 +61,8 @@ def bare_depends(documents: list[Document]) -> Iterator[Finding]:
     for document, others, path, task in _all_tasks(documents):
         for key in ("depends", "dependencies"):
             given = task.get(key)
-            terms = _TERM.findall(given) if isinstance(given, str) else list(given or ())
-            for term in map(str, terms):
+            terms = _TERM.findall(given) if isinstance(given, str) else given
+            for term in map(str, terms if isinstance(terms, list) else ()):
                 name = term.partition(".")[0]
                 if name not in others:
                     yield document.finding(
@@ -67,11 +71,11 @@ def bare_depends(documents: list[Document]) -> Iterator[Finding]:
                         f"{name!r} is no task of this template: the workflow is refused.",
                         f"Use one of {sorted(others)}.",
                     )
-                elif "when" in others[name] and not _STATUS.search(term):
+                elif not _STATUS.search(term) and ("when" in others[name] or "when" in task):
                     yield document.finding(
                         (*path, key),
                         "bare-depends",
-                        f"It also runs after {name!r} was skipped by its own gate.",
+                        f"It also runs after {name!r} was skipped, by a gate of its own.",
                         f"Write {name}.Succeeded.",
                     )
         if "depends" in task and "dependencies" in task:
@@ -115,12 +119,15 @@ def _wrong(
         if task not in own:
             return found[0]
         target = known.get(str(own[task].get("template")))
-        outputs = named(((target or {}).get("outputs") or {}).get(kind))
+        outputs = named(fields(fields(target).get("outputs")).get(kind))
         if target is not None and name not in outputs and name != "result":
+            return found[0]
+    for found in _NODE.finditer(expression):
+        if (found[1] or found[2]) not in own:
             return found[0]
     for found in _INPUT.finditer(expression):
         name = found[2] or found[3]
-        of_template = named((template.get("inputs") or {}).get("parameters"))
+        of_template = named(fields(template.get("inputs")).get("parameters"))
         if name not in (of_template if found[1] == "inputs" else inputs):
             return found[0]
     return ""
@@ -140,7 +147,7 @@ def defaults(documents: list[Document]) -> Iterator[Finding]:
                     passes.setdefault(key, set()).update(_COMPARED.findall(when) or [when[-4:]])
         for path, template in templates(document, spec):
             for place, output in document.items(*path, "outputs", "parameters"):
-                given = (output or {}).get("valueFrom") or {}
+                given = fields(fields(output).get("valueFrom"))
                 if "path" not in given:
                     continue
                 key = (str(template.get("name")), str(output.get("name")))
@@ -171,8 +178,8 @@ def arguments(documents: list[Document]) -> Iterator[Finding]:
                 target = known.get(str(task.get("template")))
                 if target is None:
                     continue
-                wanted = named((target.get("inputs") or {}).get("parameters"))
-                given = named((task.get("arguments") or {}).get("parameters"))
+                wanted = named(fields(target.get("inputs")).get("parameters"))
+                given = named(fields(task.get("arguments")).get("parameters"))
                 for name in given.keys() - wanted.keys():
                     yield document.finding(
                         (*place, "arguments"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
-from typing import Any
 
-from mlops_kit.linting.documents import Document, Finding, Path
+from mlops_kit.linting.documents import Document, Finding, Path, fields
 from mlops_kit.linting.workflows import specs, templates
 
 _SECRET_NAME = re.compile(
-    r"(PASSWORD|PASSWD|TOKEN|SECRET(?!_NAME)|SECRET_ACCESS_KEY|API_KEY)", re.I
+    r"(^|_)(PASSWORD|PASSWD|TOKEN|SECRET|SECRET_KEY|SECRET_ACCESS_KEY|PRIVATE_KEY|API_KEY)(_?\d+)?$",
+    re.I,
 )
 _PLACEHOLDER = re.compile(r"\s*(<[^>]*>|\$\{?\w+\}?|\{\{.*\}\})?\s*")
 _EMPTY_SECRET = re.compile(r"""^\s*secret:\s*(''|"")?\s*$""", re.MULTILINE)
@@ -19,9 +19,12 @@ _NO_METRIC = re.compile(
     r"\b(argocd_app_sync_duration(?!_seconds_total)|argo_workflow_status|argocd_app_health_status"
     r"|argocd_app_sync_status)\b"
 )
-_REFUSED = re.compile(r"argocd app (rollback .*--revision|sync .*--(revision|force))")
+_REFUSED = re.compile(r"argocd app (rollback|sync\b.*--(revision|force))")
+_PULL_REQUEST = re.compile(r"(==|\bin)\s*\[[^\]]*pull_request")
 _CLUSTER_KINDS = ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
 _NOT_FOR_A_PROJECT = ("AppProject", "Application", "ApplicationSet", "Kustomization", "Release")
+# Groups that hold Roles and Secrets.
+_WIDE = ("*", "", "rbac.authorization.k8s.io")
 _BUILT_IN = ("request-success-rate", "request-duration")
 
 
@@ -52,7 +55,7 @@ def secrets(documents: list[Document]) -> Iterator[Finding]:
     for document in documents:
         if document.kind == "Secret":
             for section in ("data", "stringData"):
-                for name, value in (document.at(section) or {}).items():
+                for name, value in fields(document.at(section)).items():
                     yield from _secret(document, (section, name), str(value or ""))
         for path, text in document.texts() if document.kind else ():
             if path[-1] != "value" or _PLACEHOLDER.fullmatch(text):
@@ -103,7 +106,7 @@ def projects(documents: list[Document]) -> Iterator[Finding]:
                 "List it in the project's whitelist, or take it out.",
             )
         elif document.namespace and not any(
-            fnmatch(document.namespace, str((each or {}).get("namespace")))
+            fnmatch(document.namespace, str(fields(each).get("namespace")))
             for project in found
             for _, each in project.items("spec", "destinations")
         ):
@@ -124,15 +127,15 @@ def _permits_kind(project: Document, document: Document) -> bool:
     version = str(document.data["apiVersion"])
     group = version.rpartition("/")[0]
     return any(
-        fnmatch(group, str((each or {}).get("group", "")))
-        and fnmatch(document.kind, str((each or {}).get("kind", "")))
+        fnmatch(group, str(fields(each).get("group", "")))
+        and fnmatch(document.kind, str(fields(each).get("kind", "")))
         for _, each in project.items("spec", key)
     )
 
 
 def _too_much(project: Document) -> Iterator[Finding]:
     for path, each in project.items("spec", "destinations"):
-        if fnmatch("argocd", str((each or {}).get("namespace"))):
+        if fnmatch("argocd", str(fields(each).get("namespace"))):
             yield project.finding(
                 path,
                 "argocd-destination",
@@ -148,7 +151,7 @@ def _too_much(project: Document) -> Iterator[Finding]:
                 "Name the one repository.",
             )
     for path, each in project.items("spec", "namespaceResourceWhitelist"):
-        if (each or {}).get("kind") == "*":
+        if fields(each).get("kind") == "*" and fields(each).get("group") in _WIDE:
             yield project.finding(
                 path,
                 "wide-whitelist",
@@ -156,11 +159,11 @@ def _too_much(project: Document) -> Iterator[Finding]:
                 "List the kinds.",
             )
     for path, role in project.items("spec", "roles"):
-        if not (role or {}).get("groups") and not (role or {}).get("jwtTokens"):
+        if not fields(role).get("groups") and not fields(role).get("jwtTokens"):
             yield project.finding(
                 path,
                 "unbound-role",
-                f"Role {(role or {}).get('name')!r} is bound to nobody.",
+                f"Role {fields(role).get('name')!r} is bound to nobody.",
                 "Give it groups.",
             )
         for place, policy in project.items(*path, "policies"):
@@ -184,14 +187,14 @@ def events(documents: list[Document]) -> Iterator[Finding]:
         ),
     }
     for document in documents:
-        if document.kind != "WorkflowEventBinding":
+        if document.kind != "WorkflowEventBinding" or _is_no_push(document):
             continue
         selector = str(document.at("spec", "event", "selector") or "")
         path = ("spec", "event", "selector")
         for part, (why, mend) in demands.items():
             if part not in selector:
                 yield document.finding(path, "open-webhook", f"So {why}.", f"Add {mend}.")
-        if "pull_request" in selector:
+        if _PULL_REQUEST.search(selector):
             yield document.finding(
                 path,
                 "open-webhook",
@@ -200,13 +203,22 @@ def events(documents: list[Document]) -> Iterator[Finding]:
             )
 
 
+def _is_no_push(document: Document) -> bool:
+    """Whether it takes another system's event: it reads a payload, and nothing of a push's."""
+    read = [text for _, text in document.texts() if "payload." in text]
+    of_push = re.compile(
+        r"x-git|pull_request|payload\.(ref|after|before|head_commit|commits|checkout_sha)\b"
+    )
+    return bool(read) and not any(of_push.search(text) for _, text in document.texts())
+
+
 def sources(documents: list[Document]) -> Iterator[Finding]:
     """Find a commit that isn't fixed, or that a later push makes unreachable."""
     for document, spec in specs(documents):
         for path, _ in templates(document, spec):
             for place, each in document.items(*path, "inputs", "artifacts"):
-                git = (each or {}).get("git") or {}
-                if git and "depth" in git:
+                git = fields(fields(each).get("git"))
+                if "depth" in git and "fetch" not in git:
                     yield document.finding(
                         (*place, "git", "depth"),
                         "shallow-clone",
@@ -262,7 +274,7 @@ def _canary(document: Document) -> Iterator[Finding]:
             "Name a Deployment.",
         )
     for path, metric in document.items("spec", "analysis", "metrics"):
-        each: dict[str, Any] = metric or {}
+        each = fields(metric)
         if each.get("name") not in _BUILT_IN and not each.keys() & {"templateRef", "query"}:
             yield document.finding(
                 path,
@@ -273,10 +285,12 @@ def _canary(document: Document) -> Iterator[Finding]:
 
 
 def _command(document: Document, path: Path, text: str) -> str:
-    """Return a text, or the whole command that it begins, if it is written as a list."""
+    """Return a text, or the whole command line that it begins, if it is written as a list."""
     whole = document.at(*path[:-1])
-    is_first = path[-1] == 0 and isinstance(whole, list)
-    return " ".join(map(str, whole)) if is_first and isinstance(whole, list) else text
+    if path[-1] != 0 or not isinstance(whole, list):
+        return text
+    rest = document.at(*path[:-2], "args") if path[-2] == "command" else ()
+    return " ".join(map(str, (*whole, *(rest if isinstance(rest, list) else ()))))
 
 
 RULES = (images, secrets, projects, events, sources, delivery)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_kit.linting.documents import Document, Finding, Path, named
+from mlops_kit.linting.documents import Document, Finding, Path, fields, named
 
 _KINDS = {
     "Workflow": ("spec",),
@@ -58,16 +58,16 @@ def volumes(documents: list[Document]) -> Iterator[Finding]:
         known = {
             *named(document.at(*spec, "volumes")),
             *(
-                str((each.get("metadata") or {}).get("name"))
+                str(fields(each.get("metadata")).get("name"))
                 for _, each in document.items(*spec, "volumeClaimTemplates")
                 if isinstance(each, dict)
             ),
         }
         for path, template in templates(document, spec):
             own = known | set(named(template.get("volumes")))
-            for where in ("container", "script"):
-                for place, mount in document.items(*path, where, "volumeMounts"):
-                    name = str((mount or {}).get("name"))
+            for where in _containers(document, path):
+                for place, mount in document.items(*where, "volumeMounts"):
+                    name = str(fields(mount).get("name"))
                     if name not in own:
                         yield document.finding(
                             place,
@@ -75,6 +75,13 @@ def volumes(documents: list[Document]) -> Iterator[Finding]:
                             f"Volume {name!r} is mounted and defined nowhere: no pod starts.",
                             f"Add it to volumes, as in '{{name: {name}, emptyDir: {{}}}}'.",
                         )
+
+
+def _containers(document: Document, template: Path) -> Iterator[Path]:
+    """Yield the path of everything in a template that can mount a volume."""
+    yield from ((*template, kind) for kind in ("container", "script", "containerSet"))
+    for key in (("containerSet", "containers"), ("initContainers",), ("sidecars",)):
+        yield from (path for path, _ in document.items(*template, *key))
 
 
 def undefined_templates(documents: list[Document]) -> Iterator[Finding]:
@@ -91,7 +98,7 @@ def undefined_templates(documents: list[Document]) -> Iterator[Finding]:
                 if "template" in task
             ]
         for place, name in uses:
-            if name is not None and name not in known:
+            if name is not None and str(name) not in known:
                 yield document.finding(
                     place,
                     "undefined-template",
@@ -218,7 +225,7 @@ def accounts(documents: list[Document]) -> Iterator[Finding]:
                 "No serviceAccountName: each step runs to its end, and fails then.",
                 "Name one that may create and patch workflowtaskresults.",
             )
-        elif known and (document.namespace, account) not in known:
+        elif known and (document.namespace, str(account)) not in known:
             yield document.finding(
                 (*spec, "serviceAccountName"),
                 "undefined-service-account",
