@@ -128,11 +128,11 @@ def step(
     it runs as in a pod, of a step or of several: -p gives the pipeline's inputs, outputs of other
     pods come by -o and as files, and its own are written where Argo takes them from.
     """
-    from mlops_kit.pipelines.pod import PodInput
-
     workspace = _open(project)
     whole = workspace.pipeline(pipeline)
     if pod is not None:
+        from mlops_kit.pipelines.pod import PodInput
+
         given = PodInput(execution or whole.name, arguments.given(**values), dict(outputs))
         cluster_commands.run_pod(workspace, whole, name, given, pod, progress)
         return

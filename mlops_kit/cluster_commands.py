@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_kit.pipelines.pod import PodInput
     from mlops_kit.workspace import Workspace
 
+_YAML = (".yaml", ".yml")
 # The highest exit code of a step's fault in a pod.
 _MOST = 124
 
@@ -60,7 +61,7 @@ def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
     """
     from mlops_kit import linting
 
-    files = _files(paths) if paths else _committed(opened(project))
+    files = _files(paths) if paths else _committed(opened(project), "", _YAML)
     findings = linting.lint(files)
     if as_json:
         answer([finding.to_json() for finding in findings])
@@ -74,16 +75,18 @@ def _files(paths: tuple[Path, ...]) -> dict[str, bytes]:
     """Return the YAML files that the paths name, or hold."""
     found: dict[str, bytes] = {}
     for path in paths:
-        inside = [each for each in path.rglob("*") if each.suffix in (".yaml", ".yml")]
+        inside = [each for each in path.rglob("*") if each.suffix in _YAML]
         for file in [path] if path.is_file() else sorted(inside):
             found[file.as_posix()] = file.read_bytes()
     return found
 
 
-def _committed(workspace: Workspace) -> dict[str, bytes]:
-    """Return the YAML files of the GitOps repository's newest commit."""
+def _committed(
+    workspace: Workspace, folder: str, ends: tuple[str, ...] = ("",)
+) -> dict[str, bytes]:
+    """Return the files below a folder of the GitOps repository's newest commit, by path."""
     snapshot = workspace.repository.snapshot()
-    paths = [path for path in snapshot.list("") if path.endswith((".yaml", ".yml"))]
+    paths = [path for path in snapshot.list(folder) if path.endswith(ends)]
     return {path: snapshot.read(path) or b"" for path in paths}
 
 
@@ -160,8 +163,7 @@ def _stored(workspace: Workspace, output: Path | None) -> dict[str, bytes]:
     if output is not None:
         found = [path for path in (output / FOLDER).rglob("*") if path.is_file()]
         return {path.relative_to(output).as_posix(): path.read_bytes() for path in found}
-    snapshot = workspace.repository.snapshot()
-    return {path: snapshot.read(path) or b"" for path in snapshot.list(FOLDER)}
+    return _committed(workspace, FOLDER)
 
 
 def _write(

@@ -182,7 +182,7 @@ class Workspace:
 
         notebooks.typed(self.project / "notebooks" / step.notebook, given)
         target = folder or self.settings.state_folder / "steps" / f"{step.name}-{uuid4().hex[:8]}"
-        alone = Pipeline(step.name, (replace(step, parameters={}, when=None),))
+        alone = _alone(step.name, (step,))
         execution_folders.forget_outputs(target)
         with progress.shown(alone) as watch, self.runner(watch, cached=False) as runner:
             outputs = runner.run_step(step, given, target.resolve(), threads=runner.cores)
@@ -201,13 +201,13 @@ class Workspace:
 
         Raises what `Runner.run` raises, and DefinitionError for a pod that the pipeline lacks.
         """
-        from mlops_kit.pipelines import checking, pod, pods
+        from mlops_kit.pipelines import checking, pod, pods, travel
         from mlops_kit.views import progress
 
         chosen = pods.named(pods.plan(pipeline), name)
-        inputs = {key: pod.unpacked(value) for key, value in given.inputs.items()}
+        inputs = {key: travel.unpacked(value) for key, value in given.inputs.items()}
         checked = checking.check(self.project / "notebooks", pipeline, inputs)
-        alone = Pipeline(name, tuple(replace(s, parameters={}, when=None) for s in chosen.steps))
+        alone = _alone(name, chosen.steps)
         with (
             progress.shown(alone) as shown,
             self.runner(pod.both(shown, observer), cached=False) as runner,
@@ -343,6 +343,11 @@ def template() -> Path:
     """Return the folder that a new project is made from: in the wheel, or the repository's own."""
     packed = Path(__file__).parent / "template"
     return packed if packed.is_dir() else Path(__file__).parents[1]
+
+
+def _alone(name: str, steps: Sequence[Step]) -> Pipeline:
+    """Return a pipeline of these steps alone, to be shown while they run."""
+    return Pipeline(name, tuple(replace(step, parameters={}, when=None) for step in steps))
 
 
 def _defined_in(path: Path) -> Sequence[Any]:

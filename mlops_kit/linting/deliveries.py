@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlops_kit.linting.documents import Document, Finding, Path, fields, named
-from mlops_kit.linting.workflows import specs, tasks, templates
+from mlops_kit.linting.workflows import all_tasks, all_templates, specs, tasks
 
 # Every kind of theirs lives in a namespace.
 _NAMESPACED = ("mlops.seldon.io", "machinelearning.seldon.io")
@@ -100,37 +100,32 @@ def missing_values(documents: list[Document]) -> Iterator[Finding]:
 
 def half_credentials(documents: list[Document]) -> Iterator[Finding]:
     """Find one half of S3's credentials without the other: each access is refused."""
-    for document, spec in specs(documents):
-        for template, _ in templates(document, spec):
-            for kind in ("container", "script"):
-                path = (*template, kind)
-                known = named(document.at(*path, "env"))
-                is_half = _ID in known and _SECRET not in known
-                if is_half and not document.at(*path, "envFrom"):
-                    yield document.finding(
-                        (*path, "env"),
-                        "half-credentials",
-                        f"{_ID} stands without {_SECRET}: S3 refuses the step.",
-                        "Take both from one Secret.",
-                    )
+    for document, template, _ in all_templates(documents):
+        for kind in ("container", "script"):
+            path = (*template, kind)
+            known = named(document.at(*path, "env"))
+            is_half = _ID in known and _SECRET not in known
+            if is_half and not document.at(*path, "envFrom"):
+                yield document.finding(
+                    (*path, "env"),
+                    "half-credentials",
+                    f"{_ID} stands without {_SECRET}: S3 refuses the step.",
+                    "Take both from one Secret.",
+                )
 
 
 def ungated_commits(documents: list[Document]) -> Iterator[Finding]:
     """Find a task that commits to Git, and no gate before it: a bad model is promoted, too."""
-    for document, spec in specs(documents):
-        for template, _ in templates(document, spec):
-            found = list(tasks(document, template))
-            own = {str(task.get("name")): task for _, task in found}
-            for path, task in found:
-                names = (str(task.get("name")), str(task.get("template")))
-                if any(map(_COMMITS.search, names)) and not _is_gated(names[0], own, set()):
-                    yield document.finding(
-                        path,
-                        "ungated-commit",
-                        f"Task {names[0]!r} commits, and no gate stands before it: a dependency "
-                        "asks only whether the step ended.",
-                        "Add when: \"{{= tasks.NAME.outputs.parameters.VALUE == 'pass' }}\".",
-                    )
+    for document, own, path, task in all_tasks(documents):
+        names = (str(task.get("name")), str(task.get("template")))
+        if any(map(_COMMITS.search, names)) and not _is_gated(names[0], own, set()):
+            yield document.finding(
+                path,
+                "ungated-commit",
+                f"Task {names[0]!r} commits, and no gate stands before it: a dependency asks only "
+                "whether the step ended.",
+                "Add when: \"{{= tasks.NAME.outputs.parameters.VALUE == 'pass' }}\".",
+            )
 
 
 def _is_gated(name: str, own: Mapping[str, dict[str, Any]], seen: set[str]) -> bool:
@@ -144,24 +139,23 @@ def _is_gated(name: str, own: Mapping[str, dict[str, Any]], seen: set[str]) -> b
 
 def many_tasks(documents: list[Document]) -> Iterator[Finding]:
     """Find more tasks than Argo takes in one DAG, and names that are too long for one."""
-    for document, spec in specs(documents):
-        for template, _ in templates(document, spec):
-            found = list(tasks(document, template))
-            if len(found) > _MOST_TASKS:
+    for document, template, _ in all_templates(documents):
+        found = list(tasks(document, template))
+        if len(found) > _MOST_TASKS:
+            yield document.finding(
+                template,
+                "too-many",
+                f"{len(found)} tasks are more than the {_MOST_TASKS} that Argo takes.",
+                "Split the template.",
+            )
+        for path, task in found:
+            if len(str(task.get("name"))) > _LONGEST_NAME:
                 yield document.finding(
-                    template,
-                    "too-many",
-                    f"{len(found)} tasks are more than the {_MOST_TASKS} that Argo takes.",
-                    "Split the template.",
+                    (*path, "name"),
+                    "long-name",
+                    f"A task's name of {len(str(task['name']))} characters is refused.",
+                    f"Use at most {_LONGEST_NAME}.",
                 )
-            for path, task in found:
-                if len(str(task.get("name"))) > _LONGEST_NAME:
-                    yield document.finding(
-                        (*path, "name"),
-                        "long-name",
-                        f"A task's name of {len(str(task['name']))} characters is refused.",
-                        f"Use at most {_LONGEST_NAME}.",
-                    )
 
 
 RULES = (

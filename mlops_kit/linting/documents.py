@@ -87,9 +87,9 @@ class Document:
         if isinstance(found, list):
             yield from (((*path, number), item) for number, item in enumerate(found))
 
-    def texts(self) -> Iterator[tuple[Path, str]]:
-        """Yield every text with its path; of a very long one its start, so that rules end."""
-        yield from ((path, text[:_LONGEST]) for path, text in _texts(self.data, ()))
+    def texts(self, *path: str | int) -> Iterator[tuple[Path, str]]:
+        """Yield every text below a path with its own; of a very long one its start alone."""
+        yield from ((path, text[:_LONGEST]) for path, text in _texts(self.at(*path), path))
 
     def finding(self, path: Path, rule: str, message: str, mend: str) -> Finding:
         """Return a finding at the value's line, or its nearest parent's."""

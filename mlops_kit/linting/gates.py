@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_kit.linting.documents import Document, Finding, Path, fields, named
-from mlops_kit.linting.workflows import specs, tasks, templates
+from mlops_kit.linting.documents import Document, Finding, fields, named
+from mlops_kit.linting.workflows import all_tasks, all_templates, specs, tasks, templates
 
 _EXPRESSION = re.compile(r"\{\{=(.*?)\}\}", re.DOTALL)
 _OUTPUT = re.compile(
@@ -32,7 +32,7 @@ _RETRY_NUMBER = re.compile(r"(?<!asInt\()lastRetry\.exitCode\s*(==|!=|<|>|in)\s*
 
 def whens(documents: list[Document]) -> Iterator[Finding]:
     """Find a gate in a form in which the value can rewrite the test, or that can't be read."""
-    for document, _, path, task in _all_tasks(documents):
+    for document, _, path, task in all_tasks(documents):
         when = task.get("when")
         if not isinstance(when, str) or len(when) > _LONGEST_GATE:
             continue
@@ -57,8 +57,8 @@ def whens(documents: list[Document]) -> Iterator[Finding]:
 
 
 def bare_depends(documents: list[Document]) -> Iterator[Finding]:
-    """Find a bare dependency also runs after a step that was skipped by its gate."""
-    for document, others, path, task in _all_tasks(documents):
+    """Find a bare dependency, which also runs after a step that was skipped by its gate."""
+    for document, others, path, task in all_tasks(documents):
         for key in ("depends", "dependencies"):
             given = task.get(key)
             terms = _TERM.findall(given) if isinstance(given, str) else given
@@ -94,7 +94,7 @@ def references(documents: list[Document]) -> Iterator[Finding]:
         inputs = named(document.at(*spec, "arguments", "parameters"))
         for path, template in templates(document, spec):
             own = {str(t.get("name")): t for _, t in tasks(document, path)}
-            for place, text in _texts_of(document, path):
+            for place, text in document.texts(*path):
                 for found in _EXPRESSION.findall(text):
                     wrong = _wrong(found, own, known, template, inputs)
                     if wrong:
@@ -200,34 +200,16 @@ def arguments(documents: list[Document]) -> Iterator[Finding]:
 
 def retries(documents: list[Document]) -> Iterator[Finding]:
     """Find a retry expression that compares the exit code, which is text, with a number."""
-    for document, spec in specs(documents):
-        for path, template in templates(document, spec):
-            strategy = template.get("retryStrategy")
-            expression = str(strategy.get("expression", "")) if isinstance(strategy, dict) else ""
-            if _RETRY_NUMBER.search(expression):
-                yield document.finding(
-                    (*path, "retryStrategy", "expression"),
-                    "retry-type",
-                    "lastRetry.exitCode is text: compared with a number it is silently false.",
-                    "Write asInt(lastRetry.exitCode).",
-                )
-
-
-def _all_tasks(
-    documents: list[Document],
-) -> Iterator[tuple[Document, dict[str, Any], Path, dict[str, Any]]]:
-    """Yield each task with its document, its template's tasks by name, and its path."""
-    for document, spec in specs(documents):
-        for path, _ in templates(document, spec):
-            found = list(tasks(document, path))
-            own = {str(task.get("name")): task for _, task in found}
-            yield from ((document, own, place, task) for place, task in found)
-
-
-def _texts_of(document: Document, path: Path) -> Iterator[tuple[Path, str]]:
-    for place, text in document.texts():
-        if place[: len(path)] == path and "{{=" in text:
-            yield place, text
+    for document, path, template in all_templates(documents):
+        strategy = template.get("retryStrategy")
+        expression = str(strategy.get("expression", "")) if isinstance(strategy, dict) else ""
+        if _RETRY_NUMBER.search(expression):
+            yield document.finding(
+                (*path, "retryStrategy", "expression"),
+                "retry-type",
+                "lastRetry.exitCode is text: compared with a number it is silently false.",
+                "Write asInt(lastRetry.exitCode).",
+            )
 
 
 RULES = (whens, bare_depends, references, defaults, arguments, retries)

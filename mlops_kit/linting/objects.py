@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from mlops_kit.linting.documents import Document, Finding, Path, fields
-from mlops_kit.linting.workflows import specs, templates
+from mlops_kit.linting.workflows import all_templates
 
 _SECRET_NAME = re.compile(
     r"(^|_)(PASSWORD|PASSWD|TOKEN|SECRET|SECRET_KEY|SECRET_ACCESS_KEY|PRIVATE_KEY|API_KEY)(_?\d+)?$",
@@ -214,24 +214,23 @@ def _is_no_push(document: Document) -> bool:
 
 def sources(documents: list[Document]) -> Iterator[Finding]:
     """Find a commit that isn't fixed, or that a later push makes unreachable."""
-    for document, spec in specs(documents):
-        for path, _ in templates(document, spec):
-            for place, each in document.items(*path, "inputs", "artifacts"):
-                git = fields(fields(each).get("git"))
-                if "depth" in git and "fetch" not in git:
-                    yield document.finding(
-                        (*place, "git", "depth"),
-                        "shallow-clone",
-                        "With a depth, a push before the pod starts makes the commit unreachable.",
-                        "Leave depth out.",
-                    )
-                if git and git.get("revision") in (None, "HEAD", "main", "master"):
-                    yield document.finding(
-                        (*place, "git"),
-                        "floating-revision",
-                        "Two steps of one workflow can get two commits.",
-                        "Give the full SHA as a parameter.",
-                    )
+    for document, path, _ in all_templates(documents):
+        for place, each in document.items(*path, "inputs", "artifacts"):
+            git = fields(fields(each).get("git"))
+            if "depth" in git and "fetch" not in git:
+                yield document.finding(
+                    (*place, "git", "depth"),
+                    "shallow-clone",
+                    "With a depth, a push before the pod starts makes the commit unreachable.",
+                    "Leave depth out.",
+                )
+            if git and git.get("revision") in (None, "HEAD", "main", "master"):
+                yield document.finding(
+                    (*place, "git"),
+                    "floating-revision",
+                    "Two steps of one workflow can get two commits.",
+                    "Give the full SHA as a parameter.",
+                )
     for document in documents:
         for path, text in document.texts() if document.kind else ():
             if path[-1] == "targetRevision" and text == "HEAD":

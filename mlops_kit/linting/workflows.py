@@ -41,6 +41,12 @@ def templates(document: Document, spec: Path) -> Iterator[tuple[Path, dict[str, 
             yield path, each
 
 
+def all_templates(documents: list[Document]) -> Iterator[tuple[Document, Path, dict[str, Any]]]:
+    """Yield every workflow's templates with their documents and paths."""
+    for document, spec in specs(documents):
+        yield from ((document, path, each) for path, each in templates(document, spec))
+
+
 def tasks(document: Document, template: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the tasks of a template's DAG, or its steps."""
     for path, each in document.items(*template, "dag", "tasks"):
@@ -50,6 +56,16 @@ def tasks(document: Document, template: Path) -> Iterator[tuple[Path, dict[str, 
         for path, each in document.items(*group):
             if isinstance(each, dict):
                 yield path, each
+
+
+def all_tasks(
+    documents: list[Document],
+) -> Iterator[tuple[Document, dict[str, Any], Path, dict[str, Any]]]:
+    """Yield each task with its document, its template's tasks by name, and its path."""
+    for document, path, _ in all_templates(documents):
+        found = list(tasks(document, path))
+        own = {str(task.get("name")): task for _, task in found}
+        yield from ((document, own, place, task) for place, task in found)
 
 
 def volumes(documents: list[Document]) -> Iterator[Finding]:

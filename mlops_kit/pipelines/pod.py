@@ -20,10 +20,7 @@ from mlops_kit.pipelines.executions import Execution, State, forget_outputs, now
 from mlops_kit.pipelines.local import Runner
 from mlops_kit.pipelines.pods import Pod
 from mlops_kit.pipelines.progress import Observer, Progress
-from mlops_kit.pipelines.travel import unpacked
 from mlops_kit.pipelines.values import Value
-
-__all__ = ["ABSENT", "Gauge", "PodInput", "both", "run", "unpacked"]
 
 # What Argo puts in the place of an output that was never written. No condition can equal it.
 ABSENT = "-absent-"

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlops_kit.errors import ParameterError
 from mlops_kit.pipelines import values
-from mlops_kit.pipelines.definition import NOTEBOOK, Output, as_text
+from mlops_kit.pipelines.definition import Output, as_text
 from mlops_kit.pipelines.values import Value
 
 # What arrives byte for byte wherever Argo, the kubelet or YAML looks at it.
@@ -27,7 +27,7 @@ _FILES = (Path, list, dict)
 
 def is_file(output: Output) -> bool:
     """Tell whether an output travels as an artifact, and not as a parameter."""
-    return output.name == NOTEBOOK or output.type in _FILES
+    return output.type in _FILES
 
 
 def packed(value: str | int | float | bool) -> str:

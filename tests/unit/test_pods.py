@@ -64,9 +64,11 @@ def test_an_unknown_pod_is_refused_with_the_nearest_name() -> None:
 
 def test_a_gate_compares_by_an_expression_alone() -> None:
     pods = plan(Pipeline("p", ALL))
-    assert expressions.gate(PASSED, pods) == "{{= tasks.a.outputs.parameters.verdict == 'pass' }}"
+    assert (
+        expressions.gate((PASSED,), pods) == "{{= tasks.a.outputs.parameters.verdict == 'pass' }}"
+    )
     fused = plan(Pipeline("p-1", (a, b, Step("x", "x.ipynb", when=PASSED, pod="x")), pods="fused"))
-    assert expressions.gate(PASSED, fused) == (
+    assert expressions.gate((PASSED,), fused) == (
         "{{= tasks['p-1'].outputs.parameters['a-verdict'] == 'pass' }}"
     )
 
@@ -75,9 +77,9 @@ def test_a_gate_compares_by_an_expression_alone() -> None:
 def test_a_gate_that_argo_could_read_otherwise_is_refused(equals: str) -> None:
     pods = plan(Pipeline("p", ALL))
     with pytest.raises(DefinitionError, match="letters, digits"):
-        expressions.gate(Condition(a.output("verdict"), equals=equals), pods)
+        expressions.gate((Condition(a.output("verdict"), equals=equals),), pods)
 
 
 def test_a_gate_on_a_file_is_refused() -> None:
     with pytest.raises(DefinitionError, match="travels as a file"):
-        expressions.gate(Condition(a.output("table"), equals="x"), plan(Pipeline("p", ALL)))
+        expressions.gate((Condition(a.output("table"), equals="x"),), plan(Pipeline("p", ALL)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from mlops_kit.errors import DefinitionError
 from mlops_kit.pipelines.definition import Condition
@@ -20,12 +21,16 @@ RETRY = (
 )
 
 
-def gate(condition: Condition, pods: tuple[Pod, ...]) -> str:
-    """Return the `when` of a condition, in the one form that a value can't change.
+def gate(conditions: Sequence[Condition], pods: tuple[Pod, ...]) -> str:
+    """Return the `when` that all conditions must let pass, in the one form that no value changes.
 
     Raises DefinitionError for an output that travels as a file, or a value that is no text of
     Argo's: a wrong reference would hang the workflow for ever.
     """
+    return "{{= " + " && ".join(_test(condition, pods) for condition in conditions) + " }}"
+
+
+def _test(condition: Condition, pods: tuple[Pod, ...]) -> str:
     output = condition.output
     if is_file(output):
         raise DefinitionError(
@@ -38,7 +43,7 @@ def gate(condition: Condition, pods: tuple[Pod, ...]) -> str:
             "and ._:/@+=- only, as Argo reads expressions in everything else."
         )
     pod = pod_of(pods, output.step)
-    return f"{{{{= {reference(pod.name, pod.exported(output))} == '{condition.equals}' }}}}"
+    return f"{reference(pod.name, pod.exported(output))} == '{condition.equals}'"
 
 
 def reference(task: str, parameter: str) -> str:

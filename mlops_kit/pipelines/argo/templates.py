@@ -88,7 +88,7 @@ def workflow_template(pipeline: Pipeline, place: Place) -> WorkflowTemplate:
         pod_spec_patch=_patch(),
         volumes=[models.Volume(name="work", empty_dir=models.EmptyDirVolumeSource())],
     ) as template:
-        containers = {pod.name: _container(pipeline, pod, pods, place) for pod in pods}
+        containers = {pod.name: _container(pipeline, pod, place) for pod in pods}
         _report(place)
         with DAG(name=_DAG):
             for pod in pods:
@@ -111,7 +111,6 @@ def _patch() -> str:
 def _task(pod: Pod, pods: tuple[Pod, ...], container: Container) -> None:
     """Add a pod's task, with what it waits for, what it gets, and its gate."""
     waits = dict.fromkeys(pod_of(pods, output.step).name for output in pod.reads)
-    gates = [expressions.gate(condition, pods) for condition in pod.gates]
     parameters, artifacts = [], []
     for output in pod.reads:
         source = pod_of(pods, output.step)
@@ -127,15 +126,8 @@ def _task(pod: Pod, pods: tuple[Pod, ...], container: Container) -> None:
         template=container,
         arguments=[*parameters, *artifacts],
         depends=" && ".join(f"{name}.Succeeded" for name in waits) or None,
-        when=_all(gates),
+        when=expressions.gate(pod.gates, pods) if pod.gates else None,
     )
-
-
-def _all(gates: list[str]) -> str | None:
-    if not gates:
-        return None
-    inner = [gate.removeprefix("{{= ").removesuffix(" }}") for gate in gates]
-    return "{{= " + " && ".join(inner) + " }}"
 
 
 def _given(output: Output) -> str:
@@ -143,7 +135,7 @@ def _given(output: Output) -> str:
     return f"{output.step.name}-{output.name}"
 
 
-def _container(pipeline: Pipeline, pod: Pod, pods: tuple[Pod, ...], place: Place) -> Container:
+def _container(pipeline: Pipeline, pod: Pod, place: Place) -> Container:
     exports = [step.output(name) for step in pod.steps for name in (*step.outputs, NOTEBOOK)]
     attempts = sum(step.retries + 1 for step in pod.steps)
     seconds = int(sum(step.timeout * (step.retries + 1) for step in pod.steps))
