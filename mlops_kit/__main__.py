@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from mlops_kit import __version__, arguments, cluster_commands, errors, rollout_commands
+from mlops_kit import (
+    __version__,
+    arguments,
+    cluster_commands,
+    errors,
+    rollout_commands,
+    workflow_commands,
+)
 from mlops_kit.arguments import as_json, environment, model
 from mlops_kit.arguments import opened as _open
 from mlops_kit.arguments import where as _where
@@ -286,16 +293,25 @@ def repair(project: Path | None, model: str | None, environment: str | None, as_
 @main.command()
 @click.argument("what", metavar="EXECUTION[/STEP]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it.")
+@workflow_commands.context
 @as_json
 @click.pass_obj
-def debug(project: Path | None, what: str, output: Path | None, as_json: bool) -> None:
-    """Make a notebook of a failed step that stops right before the failing cell."""
+def debug(
+    project: Path | None, what: str, output: Path | None, context: str, as_json: bool
+) -> None:
+    """Make a notebook of a failed step that stops right before the failing cell.
+
+    EXECUTION is one that ran here, or a workflow on the cluster, whose files are brought here.
+    """
     from mlops_kit.pipelines import debugging
 
     workspace = _open(project)
     name, _, step = what.partition("/")
-    execution = workspace.executions.open(name)
-    step = step or execution.failed_step
+    if workspace.executions.is_name(name):
+        execution = workspace.executions.open(name)
+        step = step or execution.failed_step
+    else:
+        execution, step = workflow_commands.failed_step(workspace, name, step, context)
     target = output or workspace.project / "notebooks" / f"debug-{name}-{step}.ipynb"
     cell = debugging.failing_notebook(execution, step, target, folder=workspace.project)
     if as_json:
@@ -330,7 +346,11 @@ def _say(promoted: Any, as_json: bool) -> None:
     click.echo(f"{did}: {promoted.revision[:12]}. {serves}{then}")
 
 
-for command in (*rollout_commands.COMMANDS, *cluster_commands.COMMANDS):
+for command in (
+    *rollout_commands.COMMANDS,
+    *cluster_commands.COMMANDS,
+    *workflow_commands.COMMANDS,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@
     │   └── StoreFullError         there is no room left
     ├── ReleaseError               a change that a release doesn't allow, or a broken release.yaml
     │   └── QuarantineError        a version that was rolled back, or too many rollbacks
+    ├── ClusterError               a cluster doesn't answer, or refuses
     └── GitOpsError                the GitOps repository can't do it
         ├── RemoteError            it doesn't answer, or refuses
         ├── LostRaceError          somebody else changed the release first
@@ -181,6 +182,16 @@ class ReleaseError(KitError):
 
 class QuarantineError(ReleaseError):
     """A version that was rolled back before, or a model that was rolled back too often."""
+
+
+class ClusterError(KitError):
+    """A cluster doesn't answer, or refuses; `lasting` is false where the same again may work."""
+
+    def __init__(self, message: str, *, lasting: bool = True, status: int = 0) -> None:
+        """`status` is that of its answer over HTTP, 0 without one."""
+        super().__init__(message)
+        self.lasting = lasting and status != 429 and status < 500
+        self.status = status
 
 
 class GitOpsError(KitError):

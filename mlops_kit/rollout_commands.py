@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from mlops_kit import workflow_commands
 from mlops_kit.arguments import as_json, environment, model, opened, where
 from mlops_kit.endings import Command, Stopped, answer, code_of
 from mlops_kit.errors import ParameterError
+from mlops_kit.workflow_commands import context
 
 
 @click.command(cls=Command)
@@ -73,22 +75,33 @@ def _manage(workspace: Any, name: str, place: str, what: str | None, as_json: bo
 
 
 @click.command(cls=Command)
+@click.argument("workflow", default="")
 @model
 @environment
 @click.option("--once", is_flag=True, help="Look, and act, once.")
+@context
 @as_json
 @click.pass_obj
 def watch(
-    project: Path | None, model: str | None, environment: str | None, once: bool, as_json: bool
+    project: Path | None,
+    workflow: str,
+    model: str | None,
+    environment: str | None,
+    once: bool,
+    context: str,
+    as_json: bool,
 ) -> None:
-    """Follow a rollout, and decide its steps, until it has ended.
+    """Follow a rollout, and decide its steps, until it has ended; or follow a WORKFLOW.
 
-    Any number may watch at once, and be killed: each step is made once.
+    Any number may watch at once, and be killed: each step is made once. A WORKFLOW on the
+    cluster is only looked at; the exit code is then that of a run.
     """
     from mlops_kit import watching
     from mlops_kit.closing import rollout_lines
 
     workspace = opened(project)
+    if workflow:
+        workflow_commands.follow(workspace, workflow, context, as_json)
     seen = watching.follow(
         workspace,
         *where(workspace, model, environment),

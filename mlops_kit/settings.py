@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
@@ -26,6 +26,7 @@ from mlops_kit.serving.options import Serving
 
 FILE = "mlops-kit.toml"
 _PREFIX = "MLOPS_KIT_"
+_OF_ARGO = ("server", "token", "secure", "insecure_skip_verify")
 
 
 class _Section(BaseModel):
@@ -64,8 +65,12 @@ class Argo(_Section):
     branch: str = Field("main", description="the branch whose pushes start a pipeline")
     deadline: int = Field(14_400, gt=0, description="seconds that a whole workflow may take")
     contexts: tuple[str, ...] = Field(
-        (), description="the kubeconfig contexts that may be written to"
+        (), description="the kubeconfig contexts, or Argo servers, that may be written to"
     )
+    server: str = Field("", description="Argo's server, host:port; empty: the kubeconfig counts")
+    token: SecretStr = Field(SecretStr(""), description="for Argo's server; not for the file")
+    secure: bool = Field(True, description="whether Argo's server speaks https")
+    insecure_skip_verify: bool = Field(False, description="believe any certificate of it")
 
 
 class Settings(BaseSettings):
@@ -108,6 +113,10 @@ class Settings(BaseSettings):
         tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
         if tracking_uri:
             written["tracking_uri"] = tracking_uri
+        found = {name: os.environ.get(f"ARGO_{name.upper()}") for name in _OF_ARGO}
+        if any(found.values()):
+            argo = {name: value for name, value in found.items() if value}
+            written["argo"] = {**written.get("argo", {}), **argo}
         try:
             return cls(**{**written, "project": folder})
         except ValidationError as error:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from mlops_kit.rollouts.policy import Policy
 
 
+# What no step's outputs depend on.
+_NOT_CONTENT = {"workers", "keep_warm", "cold", "approver", "argo"}
+
+
 class Workspace:
     """A project's notebooks, pipelines, registry, GitOps repository and executions."""
 
@@ -227,7 +231,7 @@ class Workspace:
         from mlops_kit.pipelines.local import Runner
 
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        salt = settings.model_dump_json(exclude={"workers", "keep_warm", "cold", "approver"})
+        salt = settings.model_dump_json(exclude=_NOT_CONTENT)
         cache = Cache(settings.state_folder / "cache", project=self.project, salt=salt)
         try:
             yield Runner(

@@ -219,6 +219,10 @@ class Executions:
         execution.set_state(RUNNING)
         return execution
 
+    def is_name(self, name: str) -> bool:
+        """Tell whether an execution here could have that name; workflows have others."""
+        return bool(_NAME.fullmatch(name))
+
     def open(self, name: str) -> Execution:
         """Return the execution of that name.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import re
 import shutil
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,29 @@ def read(output: Output, folder: Path, target: Path) -> Value:
         return values.keep(output.name, json.loads(found[0].read_bytes()), target)
     except ValueError as error:
         raise ParameterError(f"{str(found[0])!r} is no JSON: {error}.") from error
+
+
+def unpack_file(archive: bytes, target: Path) -> Path:
+    """Write the one file of an artifact, as Argo packs a folder, into a folder; return it.
+
+    Raises ParameterError for another content.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as packed_files:
+            files = [each for each in packed_files.getmembers() if each.isfile()]
+            if len(files) != 1:
+                raise ParameterError(
+                    f"The artifact holds {[each.name for each in files]}; expected one file."
+                )
+            content = packed_files.extractfile(files[0])
+            assert content is not None
+            target.mkdir(parents=True, exist_ok=True)
+            found = target / Path(files[0].name).name
+            with found.open("wb") as out:
+                shutil.copyfileobj(content, out)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ParameterError(f"The artifact can't be unpacked: {error}.") from error
+    return found
 
 
 def parsed(output: Output, text: str) -> Value:

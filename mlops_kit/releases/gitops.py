@@ -284,6 +284,13 @@ def code_revision(folder: Path) -> str:
     return sha.decode().strip() + ("-dirty" if changes.strip() else "")
 
 
+def is_pushed(folder: Path, revision: str) -> bool:
+    """Tell whether a branch of a remote, as the checkout last saw it, has the revision."""
+    where = ("-C", str(folder.absolute()), "-c", "safe.directory=*")
+    code, out, _ = git.run((*where, "branch", "--remotes", "--contains", revision))
+    return code == 0 and bool(out.strip())
+
+
 def committed_at(folder: Path, revision: str) -> str:
     """Return when a revision of the folder's checkout was committed (ISO); empty where unknown."""
     if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", revision):

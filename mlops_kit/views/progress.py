@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -30,15 +30,24 @@ _BAR = 12
 def shown(
     pipeline: Pipeline, observer: Observer | None = None, *, stream: TextIO | None = None
 ) -> Iterator[Observer]:
-    """Yield an observer that shows what it is told, or the given one."""
+    """Yield an observer that shows what it is told of a pipeline, or the given one."""
     if observer is not None:
         yield observer
         return
+    with steps_shown(pipeline.name, [step.name for step in pipeline.ordered], stream) as watch:
+        yield watch
+
+
+@contextmanager
+def steps_shown(
+    title: str, steps: Sequence[str] = (), stream: TextIO | None = None
+) -> Iterator[Observer]:
+    """Yield an observer that shows steps, those that are known and those that it is told of."""
     # In a notebook, what goes to standard error looks like a fault.
     in_kernel = type(sys.stdout).__module__.startswith("ipykernel")
     out = stream or (sys.stdout if in_kernel else sys.stderr)
     if out.isatty():
-        with _tree(pipeline, out) as tree:
+        with _tree(Tree(title, steps), out) as tree:
             yield tree
     else:
         yield Lines(out)
@@ -75,9 +84,12 @@ class Lines:
 class Tree:
     """The steps with what each one does now; drawn anew by rich many times a second."""
 
-    def __init__(self, pipeline: Pipeline, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, title: str, steps: Sequence[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Start with every step waiting."""
-        self.pipeline = pipeline
+        self.title = title
+        self.steps = tuple(steps)
         self.clock = clock
         self.now: dict[str, Progress] = {}
         self.told: dict[str, tuple[str, ...]] = {}
@@ -107,15 +119,15 @@ class Tree:
         for _ in range(3):
             table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_row(Text(self.pipeline.name, style="bold"))
+        table.add_row(Text(self.title, style="bold"))
         with self.lock:
-            for step in self.pipeline.ordered:
-                now = self.now.get(step.name, Progress(step.name, "waiting"))
+            for step in dict.fromkeys((*self.steps, *self.now)):
+                now = self.now.get(step, Progress(step, "waiting"))
                 mark, style = _MARKS[now.state]
                 table.add_row(
-                    Text(f"  {mark} {step.name}", style=style),
+                    Text(f"  {mark} {step}", style=style),
                     Text(now.state, style=style),
-                    Text(self._seconds(step.name), style="dim"),
+                    Text(self._seconds(step), style="dim"),
                     Text(_doing(now)),
                 )
             told = [line for lines in self.told.values() for line in lines]
@@ -145,7 +157,7 @@ def _line(text: str) -> str:
 
 
 @contextmanager
-def _tree(pipeline: Pipeline, out: TextIO) -> Iterator[Observer]:
+def _tree(tree: Tree, out: TextIO) -> Iterator[Observer]:
     from rich.console import Console
     from rich.live import Live
 
@@ -153,6 +165,5 @@ def _tree(pipeline: Pipeline, out: TextIO) -> Iterator[Observer]:
     if console.is_dumb_terminal:  # it can't move its cursor
         yield Lines(out)
         return
-    tree = Tree(pipeline)
     with Live(tree, console=console, refresh_per_second=8, get_renderable=lambda: tree):
         yield tree

@@ -26,6 +26,7 @@ DOORS = {
         "cluster_commands.py",
         "endings.py",
         "rollout_commands.py",
+        "workflow_commands.py",
     ),
     "detect_secrets": ("views/secrets.py",),
     "fastapi": ("serving/mlserver_runtime.py",),  # MLServer's own, which has to be closed
@@ -38,6 +39,7 @@ DOORS = {
     "ipykernel": ("pipelines/warm/",),
     "jupyter_client": ("pipelines/kernels.py",),
     "jupyter_core": ("pipelines/kernels.py",),
+    "kubernetes": ("pipelines/argo/cluster.py",),
     "matplotlib": ("views/charts.py",),
     "mlflow": ("models/registry.py",),
     "mlserver": ("serving/mlserver_runtime.py",),
@@ -52,6 +54,7 @@ DOORS = {
     "pyarrow": ("models/data.py", "models/snapshots.py"),
     "pydantic": ("settings.py", "pipelines/parameters.py"),
     "pydantic_settings": ("settings.py",),
+    "requests": ("pipelines/argo/server.py",),
     "rich": ("views/progress.py",),
     "scipy": ("models/intervals.py", "rollouts/sequential.py", "serving/scoring.py"),
     "sklearn": (
@@ -77,6 +80,7 @@ DOORS = {
     "starlette": ("serving/server.py",),
     "threadpoolctl": ("models/evaluation.py",),
     "traitlets": ("pipelines/kernels.py", "pipelines/warm/"),
+    "urllib3": ("pipelines/argo/cluster.py",),  # what kubernetes raises
     "uvicorn": ("serving/server.py",),
     "yaml": (
         "arguments.py",
@@ -100,11 +104,13 @@ AT_IMPORT = {
     "jupyter_core": "the same",
     "traitlets": "the same",
 }
-# Modules that are loaded only by the library itself, in a process of their own, or by the one
-# command that renders or lints.
+# Modules that are loaded only by the library itself, in a process of their own, or by the few
+# commands that render, lint or ask a cluster.
 OWN_PROCESS = (
     "linting/documents.py",
+    "pipelines/argo/cluster.py",
     "pipelines/argo/rendering.py",
+    "pipelines/argo/server.py",
     "pipelines/argo/templates.py",
     "pipelines/engine.py",
     "pipelines/warm/",

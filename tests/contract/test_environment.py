@@ -23,8 +23,9 @@ def project() -> dict[str, object]:
 def parts(line: str) -> tuple[str, str]:
     found = _REQUIREMENT.match(line.strip())
     assert found, line
-    # Two packages keep their underscore on conda-forge.
-    return found[1].lower().replace("_", "-"), found[2].replace(" ", "")
+    # Two packages keep their underscore on conda-forge, and one has another name.
+    name = found[1].lower().replace("_", "-").removeprefix("python-")
+    return name, found[2].replace(" ", "")
 
 
 def required() -> dict[str, str]:

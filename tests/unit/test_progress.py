@@ -15,6 +15,7 @@ from mlops_kit.views import progress
 
 LONG = Step("a-step", "a.ipynb")
 PIPELINE = Pipeline("p", (LONG, Step("b", "b.ipynb", {"x": LONG.output("notebook")})))
+NAMES = ("a-step", "b")
 STATES = [
     value
     for name, value in vars(executions).items()
@@ -67,14 +68,14 @@ def test_a_detail_is_one_line_that_steers_no_terminal(detail: str, shown: str) -
     out = io.StringIO()
     progress.Lines(out, clock(0))(Progress("a", "failed", detail=detail))
     assert out.getvalue() == f"   0.0s  a  failed in 0.0 s: {shown}\n"
-    tree = progress.Tree(PIPELINE, clock(0))
+    tree = progress.Tree(PIPELINE.name, NAMES, clock(0))
     tree(Progress("a-step", "failed", detail=detail))
     assert shown in drawn(tree)
     assert "\x1b" not in drawn(tree)
 
 
 def test_the_tree_shows_the_running_cell_and_how_far_it_is() -> None:
-    tree = progress.Tree(PIPELINE, clock(0, 2.5))
+    tree = progress.Tree(PIPELINE.name, NAMES, clock(0, 2.5))
     assert re.search(r"· a-step +waiting", drawn(tree))
     tree(Progress("a-step", "running"))
     tree(Progress("a-step", "running", cell="fit", index=3, count=6))
@@ -83,7 +84,7 @@ def test_the_tree_shows_the_running_cell_and_how_far_it_is() -> None:
 
 
 def test_the_time_of_an_ended_step_stands_still() -> None:
-    tree = progress.Tree(PIPELINE, clock(0, 4, 100))
+    tree = progress.Tree(PIPELINE.name, NAMES, clock(0, 4, 100))
     tree(Progress("a-step", "running"))
     tree(Progress("a-step", "succeeded"))
     assert re.search(r"✔ a-step +succeeded +4\.0 s", drawn(tree))
@@ -92,7 +93,7 @@ def test_the_time_of_an_ended_step_stands_still() -> None:
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_state_has_its_mark_and_its_word(state: str) -> None:
-    tree = progress.Tree(PIPELINE, clock(0))
+    tree = progress.Tree(PIPELINE.name, NAMES, clock(0))
     tree(Progress("a-step", state))
     assert re.search(rf"[·▶✔–✘■] a-step +{state}", drawn(tree))
 
@@ -103,7 +104,7 @@ def test_states_are_told_apart_without_colour() -> None:
 
 
 def test_a_narrow_terminal_keeps_one_line_a_step() -> None:
-    tree = progress.Tree(PIPELINE, clock(0))
+    tree = progress.Tree(PIPELINE.name, NAMES, clock(0))
     tree(Progress("a-step", "failed", detail="much to say " * 30))
     assert len(drawn(tree, width=40).splitlines()) == 3
 
@@ -128,7 +129,7 @@ def test_what_a_step_tells_is_a_line_in_a_log() -> None:
 
 
 def test_what_a_step_tells_stands_under_the_tree_until_it_ends() -> None:
-    tree = progress.Tree(PIPELINE)
+    tree = progress.Tree(PIPELINE.name, NAMES)
     tree(Progress("a-step", executions.RUNNING))
     tree(Progress("a-step", executions.RUNNING, told=("v2 answers 10 %", "errors 0 of 812")))
     assert "v2 answers 10 %" in drawn(tree)
