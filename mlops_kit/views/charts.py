@@ -53,29 +53,21 @@ class _Chart:
 
     def svg(self) -> str:
         """Return the chart as an SVG element on a white card; the same bytes everywhere."""
-        (raw,) = _render(self._draw, self._height(), "svg")
-        return self._element(raw.decode())
+        raw = _render(self._draw, self._height(), "svg").decode()
+        label = html.escape(paper.clean(self.title))
+        start = f'<svg role="img" aria-label="{label}" style="max-width:100%;height:auto" '
+        return start + raw[raw.index("<svg ") + len("<svg ") :]
 
     def png(self, dpi: int = DPI) -> bytes:
         """Return the chart as PNG on a white card; the same bytes everywhere."""
-        (raw,) = _render(self._draw, self._height(), "png", dpi=dpi)
-        return raw
+        return _render(self._draw, self._height(), "png", dpi)
 
     def bundle(self, dpi: int = DPI) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the picture and its numbers by MIME type, and the size to show it in."""
         # No text/markdown: JupyterLab would show that table, and not the picture.
         size = {"width": int(WIDTH * 96), "height": int(self._height() * 96)}
         text = f"{paper.clean(self.title)}\n\n{html.unescape(self.markdown())}"
-        # Git and GitHub keep the PNG; Argo's pages show an SVG, and no picture of another kind.
-        png, raw = _render(self._draw, self._height(), "png", "svg", dpi=dpi)
-        svg = self._element(raw.decode())
-        return {"image/png": png, "image/svg+xml": svg, "text/plain": text}, {"image/png": size}
-
-    def _element(self, raw: str) -> str:
-        """Return the SVG element of a file, named for who can't see it."""
-        label = html.escape(paper.clean(self.title))
-        start = f'<svg role="img" aria-label="{label}" style="max-width:100%;height:auto" '
-        return start + raw[raw.index("<svg ") + len("<svg ") :]
+        return {"image/png": self.png(dpi), "text/plain": text}, {"image/png": size}
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -269,16 +261,14 @@ def picture(figure: Mapping[str, Any]) -> bytes:
     broken = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
     plan = traces.plan(figure)
     try:
-        return _render(plan.draw, plan.height, "png")[0]
+        return _render(plan.draw, plan.height, "png")
     except broken as error:
         card = traces.card(figure, f"{type(error).__name__} while drawing")
-        return _render(card.draw, card.height, "png")[0]
+        return _render(card.draw, card.height, "png")
 
 
-def _render(
-    draw: Callable[[Any], None], height: float, *kinds: str, dpi: int = DPI
-) -> tuple[bytes, ...]:
-    """Return a drawing in each kind, as bytes that depend on nothing but what is drawn."""
+def _render(draw: Callable[[Any], None], height: float, kind: str, dpi: int = DPI) -> bytes:
+    """Return a drawing as bytes that depend on nothing but what is drawn."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -295,15 +285,9 @@ def _render(
         figure = Figure(figsize=(WIDTH, height), facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
-        return tuple(_saved(figure, kind, dpi) for kind in kinds)
-
-
-def _saved(figure: Any, kind: str, dpi: int) -> bytes:
-    file = io.BytesIO()
-    nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    figure.savefig(file, format=kind, dpi=dpi, metadata=nothing)
-    # What has its place keeps it: another layout would take as long as the drawing.
-    figure.set_layout_engine("none")
+        file = io.BytesIO()
+        nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(file, format=kind, dpi=dpi, metadata=nothing)
     return file.getvalue()
 
 
