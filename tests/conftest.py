@@ -17,6 +17,11 @@ _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR
 _LONGEST = ("test_lab", "test_run", "test_kill", "test_platform", "test_readme", "test_releasing")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests on a real cluster be asked for."""
+    parser.addoption("--with-cluster", metavar="CONTEXT", help="run tests/cluster there")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the longest modules to the front."""
     places = {name: place for place, name in enumerate(_LONGEST)}
