@@ -114,9 +114,9 @@ class Settings(BaseSettings):
         if tracking_uri:
             written["tracking_uri"] = tracking_uri
         found = {name: os.environ.get(f"ARGO_{name.upper()}") for name in _OF_ARGO}
-        if any(found.values()):
-            argo = {name: value for name, value in found.items() if value}
-            written["argo"] = {**written.get("argo", {}), **argo}
+        section = written.get("argo", {})
+        if any(found.values()) and isinstance(section, Mapping):
+            written["argo"] = {**section, **{k: v for k, v in found.items() if v}}
         try:
             return cls(**{**written, "project": folder})
         except ValidationError as error:

@@ -11,6 +11,7 @@ import click
 from mlops_kit import arguments
 from mlops_kit.arguments import as_json, opened
 from mlops_kit.endings import Command, answer, code_of
+from mlops_kit.errors import ClusterError, ProjectError
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.executions import Execution
@@ -123,11 +124,16 @@ def logs(project: Path | None, what: str, follow: bool, context: str) -> None:
 def failed_step(workspace: Workspace, name: str, step: str, context: str) -> tuple[Execution, str]:
     """Return a failed step of a workflow, brought here, as if it had run here."""
     from mlops_kit import submitting
-
-    where = submitting.cluster(workspace, context)
-    execution, found = submitting.retrieve(workspace, where, name, step)
     from mlops_kit.releases.gitops import code_revision
 
+    try:
+        where = submitting.cluster(workspace, context)
+    except ClusterError as error:
+        raise ProjectError(
+            f"There is no execution {name!r} here ('mlops-kit status' lists them), and no cluster "
+            f"that could have run it. {error}"
+        ) from error
+    execution, found = submitting.retrieve(workspace, where, name, step)
     ran, here = str(execution.state.inputs.get("revision", "")), code_revision(workspace.project)
     if ran and ran != here:
         click.echo(f"It ran at {ran[:12]}; here is {here[:18] or 'no commit'}.", err=True)
