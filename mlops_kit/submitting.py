@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from mlops_kit.errors import ClusterError, ParameterError, ProjectError
 from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step, did_you_mean
+from mlops_kit.pipelines.pod import CACHE
 from mlops_kit.pipelines.progress import Observer, Progress
 
 if TYPE_CHECKING:
@@ -123,12 +125,18 @@ def revision(workspace: Workspace, given: str = "") -> str:
 
 
 def submit(
-    workspace: Workspace, where: Cluster, pipeline: Pipeline, inputs: Mapping[str, Any], sha: str
+    workspace: Workspace,
+    where: Cluster,
+    pipeline: Pipeline,
+    inputs: Mapping[str, Any],
+    sha: str,
+    *,
+    fresh: bool = False,
 ) -> str:
     """Start a workflow of a pipeline's template, and return its name.
 
-    Raises ParameterError for inputs that the pipeline, or the template on the cluster, lacks, and
-    ClusterError.
+    A `fresh` one takes no outputs of earlier ones from Argo's cache. Raises ParameterError for
+    inputs that the pipeline, or the template on the cluster, lacks, and ClusterError.
     """
     from mlops_kit.pipelines import checking
     from mlops_kit.pipelines.argo import workflows
@@ -151,7 +159,8 @@ def submit(
             f"The template {pipeline.name!r} on the cluster has no input {lacking}; it is of "
             "another definition: 'mlops-kit render', and let it be synced."
         )
-    return where.submit(workflows.submission(pipeline, checked, sha))
+    key = uuid4().hex if fresh and CACHE in known else ""
+    return where.submit(workflows.submission(pipeline, checked, sha, key))
 
 
 def follow(

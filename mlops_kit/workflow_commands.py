@@ -32,6 +32,7 @@ _BY_OUTCOME = {"completed": "pass", "serving": "pass", "aborted": "fail", "rolle
 @arguments.options
 @click.option("--revision", default="", help="A full commit SHA; by default what is checked out.")
 @click.option("--force-gate", is_flag=True, help="Promote whatever the verdict; recorded in Git.")
+@click.option("--fresh", is_flag=True, help="Take no outputs from the cluster's cache.")
 @click.option("--watch", "watched", is_flag=True, help="Follow it to its end.")
 @context
 @as_json
@@ -42,6 +43,7 @@ def submit(
     pipeline: str,
     revision: str,
     force_gate: bool,
+    fresh: bool,
     watched: bool,
     context: str,
     as_json: bool,
@@ -60,7 +62,7 @@ def submit(
     click.echo(f"Context {where.context}, namespace {where.namespace}", err=True)
     submitting.refuse_unnamed(workspace, where)
     sha = submitting.revision(workspace, revision)
-    name = submitting.submit(workspace, where, chosen, inputs, sha)
+    name = submitting.submit(workspace, where, chosen, inputs, sha, fresh=fresh)
     if watched:
         follow(workspace, name, context, as_json)
     if as_json:

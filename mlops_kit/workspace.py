@@ -206,7 +206,7 @@ class Workspace:
         Raises what `Runner.run` raises, and DefinitionError for a pod that the pipeline lacks.
         """
         from mlops_kit.pipelines import checking, pod, pods, travel
-        from mlops_kit.views import progress
+        from mlops_kit.views import notebook_page, progress
 
         chosen = pods.named(pods.plan(pipeline), name)
         inputs = {key: travel.unpacked(value) for key, value in given.inputs.items()}
@@ -216,7 +216,8 @@ class Workspace:
             progress.shown(alone) as shown,
             self.runner(pod.both(shown, observer), cached=False) as runner,
         ):
-            return pod.run(runner, pipeline, chosen, replace(given, inputs=checked), folder)
+            typed = replace(given, inputs=checked)
+            return pod.run(runner, pipeline, chosen, typed, folder, notebook_page.save)
 
     @contextmanager
     def runner(self, observer: Observer, *, cached: bool = True) -> Iterator[Runner]:

@@ -6,17 +6,21 @@ written is its default. What the pods share on a cluster (MLflow, Git) is one st
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 _REFERENCE = re.compile(r"\{\{([^{}=]+)\}\}")
+_MEMO = re.compile(r"([\w-]+)\{\{= sprig\.sha256sum\(toJson\(\[(.*)\]\)\) \}\}")
+_CONTENT = re.compile(r"'([^']*)'|(workflow|inputs)\.parameters(?:\.(\w+)|\['([^']+)'\])")
 _GATE = re.compile(r"\{\{= (.*) \}\}")
 _TERM = re.compile(
     r"tasks(?:\.(\w+)|\['([^']+)'\])\.outputs\.parameters(?:\.(\w+)|\['([^']+)'\]) == '([^']*)'"
@@ -32,6 +36,7 @@ class Node:
     artifacts: dict[str, Path] = field(default_factory=dict)
     code: int | None = None
     log: str = ""
+    memoized: bool = False
 
 
 @dataclass
@@ -42,6 +47,7 @@ class Controller:
     project: Path
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    cache: dict[str, Node] = field(default_factory=dict)
 
     def submit(self, name: str, **given: str) -> dict[str, Node]:
         """Run a workflow to its end, and return its nodes by the tasks' names."""
@@ -80,8 +86,14 @@ class Controller:
         brought = {
             each["name"]: _artifact(each["from"], nodes) for each in arguments.get("artifacts", ())
         }
+        key = _key(template["memoize"]["key"], given) if "memoize" in template else ""
+        if key in self.cache:
+            return replace(self.cache[key], memoized=True)
         self._bring(template, brought, pod)
-        return self.run(template, given, pod)
+        node = self.run(template, given, pod)
+        if key and node.phase == "Succeeded":
+            self.cache[key] = node
+        return node
 
     def _bring(
         self, template: Mapping[str, Any], brought: Mapping[str, Path | None], pod: Path
@@ -154,6 +166,19 @@ def _holds(when: str, nodes: Mapping[str, Node]) -> bool:
         if nodes[task].parameters[output] != found[5]:
             return False
     return True
+
+
+def _key(text: str, given: Mapping[str, str]) -> str:
+    """Return a cache's key; a form that the kit doesn't write, or an unknown name, is an error."""
+    form = _MEMO.fullmatch(text)
+    assert form, text
+    found = list(_CONTENT.finditer(form[2]))
+    assert ", ".join(each[0] for each in found) == form[2], text
+    values = [
+        each[1] if each[2] is None else given[f"{each[2]}.parameters.{each[3] or each[4]}"]
+        for each in found
+    ]
+    return form[1] + hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _parameter(value: str, nodes: Mapping[str, Node]) -> str:

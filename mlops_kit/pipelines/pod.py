@@ -1,20 +1,21 @@
 """What runs in a pod: a local run of its steps, between files that Argo brings and fetches.
 
 Under a pod's folder `in/<step>/<output>/` holds what other pods published as files, and `out/`
-what this one does: `parameters/<output>` for each short value, `artifacts/<output>/` for the rest.
+what this one does: `parameters/<output>` for each short value, `artifacts/<output>/` for the rest,
+and `pages/<step>.html/`, each executed notebook for a browser.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_kit.errors import ParameterError
-from mlops_kit.pipelines import travel
+from mlops_kit.errors import KitError, ParameterError
+from mlops_kit.pipelines import travel, values
 from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
 from mlops_kit.pipelines.executions import Execution, State, forget_outputs, now
 from mlops_kit.pipelines.local import Runner
@@ -24,6 +25,10 @@ from mlops_kit.pipelines.values import Value
 
 # What Argo puts in the place of an output that was never written. No condition can equal it.
 ABSENT = "-absent-"
+# What the digest of a file is called, behind that file's name; no output's name has a dash.
+DIGEST = "-sha-256"
+# What a workflow's parameter is called that its cache's keys hold.
+CACHE = "cache-key"
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,18 @@ def both(first: Observer, second: Observer | None) -> Observer:
     return tell
 
 
-def run(runner: Runner, pipeline: Pipeline, pod: Pod, given: PodInput, folder: Path) -> Execution:
+def run(
+    runner: Runner,
+    pipeline: Pipeline,
+    pod: Pod,
+    given: PodInput,
+    folder: Path,
+    page: Callable[[Path, Path], None],
+) -> Execution:
     """Run a pod's steps, and write their outputs where Argo takes them from.
 
-    Raises ParameterError, and what a failed step raises; what had ended by then is written all
-    the same.
+    `page` writes an executed notebook's page into a folder. Raises ParameterError, and what a
+    failed step raises; what had ended by then is written all the same.
     """
     elsewhere = {
         step: _published(pod, step, given.texts, folder)
@@ -94,6 +106,11 @@ def run(runner: Runner, pipeline: Pipeline, pod: Pod, given: PodInput, folder: P
         own.release()
         for step in pod.steps:
             _write(pod, step, own, folder / "out")
+            notebook = own.step_folder(step.name) / Path(step.notebook).name
+            # A page is for reading; a step that ran is not to fail for it.
+            with suppress(OSError, KitError):
+                if notebook.exists():
+                    page(notebook, folder / "out" / "pages" / f"{step.name}.html")
 
 
 def _published(pod: Pod, step: Step, texts: Mapping[str, str], folder: Path) -> dict[str, Value]:
@@ -126,12 +143,13 @@ def _write(pod: Pod, step: Step, execution: Execution, folder: Path) -> None:
     for name, value in outputs.items():
         output = step.output(name)
         exported = pod.exported(output)
+        parameters = folder / "parameters"
+        parameters.mkdir(parents=True, exist_ok=True)
         if travel.is_file(output):
-            travel.written(name, value, folder / "artifacts" / exported)
+            file = travel.written(name, value, folder / "artifacts" / exported)
+            (parameters / f"{exported}{DIGEST}").write_text(values.file_digest(file))
         else:
-            place = folder / "parameters" / exported
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(travel.packed(_plain(output, value)))
+            (parameters / exported).write_text(travel.packed(_plain(output, value)))
 
 
 def _plain(output: Output, value: Value) -> Any:

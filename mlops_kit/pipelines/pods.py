@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from mlops_kit.errors import DefinitionError
 from mlops_kit.pipelines.definition import (
-    NOTEBOOK,
+    EXECUTION,
     Condition,
+    Input,
     Output,
     Pipeline,
     Step,
@@ -27,6 +28,22 @@ class Pod:
         """The outputs of other pods that its steps read, each once."""
         found = (output for step in self.steps for output in step.references)
         return tuple({repr(o): o for o in found if o.step not in self.steps}.values())
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether what it publishes follows from what it reads, so that once is enough.
+
+        A step that reads nothing of another's reads the world, such as a file or a table, and
+        nobody but itself can tell whether that has changed.
+        """
+        alone = EXECUTION not in self.inputs
+        return alone and all(step.cache and step.references for step in self.steps)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the pipeline's inputs that its steps read, each once."""
+        arguments = (argument for step in self.steps for argument in step.parameters.values())
+        return tuple(sorted({each.name for each in arguments if isinstance(each, Input)}))
 
     @property
     def gates(self) -> tuple[Condition, ...]:
@@ -49,8 +66,7 @@ class Pod:
 
     def exported(self, output: Output) -> str:
         """Return what an output is called among the pod's outputs."""
-        name = output.name if output.name != NOTEBOOK else NOTEBOOK
-        return name if len(self.steps) == 1 else f"{output.step.name}-{name}"
+        return output.name if len(self.steps) == 1 else f"{output.step.name}-{output.name}"
 
 
 def plan(pipeline: Pipeline) -> tuple[Pod, ...]:

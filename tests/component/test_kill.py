@@ -205,7 +205,11 @@ def fresh(desk: Desk) -> Iterator[Desk]:
 def stopped_in_the_middle(desk: Desk, kill: Callable[[int], None], **env: str) -> tuple[int, str]:
     """Start the slow pipeline and do that to its driver while a cell runs; return how it ended."""
     seed = str(time.monotonic_ns())
-    with desk.start("run", "slow", "-p", "seed", seed, **env) as process:
+    # Who runs the tests under nohup would have the driver ignore hang-ups too, as it should.
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    process = desk.start("run", "slow", "-p", "seed", seed, **env)
+    signal.signal(signal.SIGHUP, ignored)
+    with process:
         until((desk.project / "here").exists)
         kill(process.pid)
         _, err = process.communicate(timeout=30)

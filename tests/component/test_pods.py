@@ -79,10 +79,34 @@ def test_a_failed_cell_keeps_its_notebook_and_ends_the_workflow(
 ) -> None:
     nodes = small(judge=(JUDGE[0], "x = 1", "x.nothing")).submit("small-3")
     assert phases(nodes) == {"judge": "Failed", "act": "Omitted", "after": "Omitted"}
-    assert nodes["judge"].parameters == {"verdict": "-absent-"}
+    assert nodes["judge"].parameters == {"verdict": "-absent-", "facts-sha-256": "-absent-"}
     assert "facts" not in nodes["judge"].artifacts
     (executed,) = nodes["judge"].artifacts["notebook"].iterdir()
     assert "AttributeError" in executed.read_text()
+    page = (nodes["judge"].artifacts["notebook-page"] / "index.html").read_text()
+    assert "AttributeError" in page
+    assert 'href="#failed"' in page
+
+
+def test_what_follows_from_the_same_values_runs_once(small: Callable[..., Controller]) -> None:
+    cluster = small()
+    assert not any(node.memoized for node in cluster.submit("memo-1", text="pass").values())
+    again = cluster.submit("memo-2", text="pass")
+    # The judge reads nothing of another's: what it reads of the world may have changed.
+    assert {name for name, node in again.items() if node.memoized} == {"act", "after"}
+    assert again["after"].parameters == {"end": "true"}
+    fresh = cluster.submit("memo-3", text="pass", **{"cache-key": "mine"})
+    assert not any(node.memoized for node in fresh.values())
+
+
+def test_other_content_of_a_file_is_not_taken_for_the_same(
+    small: Callable[..., Controller],
+) -> None:
+    said = "publish(verdict='pass', facts={'text': text})"
+    cluster = small(judge=(*JUDGE[:2], said), act=(*ACT[:2], "publish(done=facts['text'])"))
+    one, other = (cluster.submit(f"memo-{text}", text=text) for text in ("one", "other"))
+    assert (one["act"].parameters["done"], other["act"].parameters["done"]) == ("one", "other")
+    assert not other["act"].memoized
 
 
 def test_a_pod_that_starts_again_publishes_nothing_of_before(
@@ -90,14 +114,15 @@ def test_a_pod_that_starts_again_publishes_nothing_of_before(
 ) -> None:
     cluster = small()
     first = cluster.submit("small-5", text="fail")
-    assert first["judge"].parameters == {"verdict": "fail"}
+    assert first["judge"].parameters["verdict"] == "fail"
     pod = cluster.folder / "small-5" / "judge"
     notebook = pod / "code" / "notebooks" / "judge.ipynb"
     notebook.write_text(notebook.read_text().replace("publish(verdict", "publish(other"))
     (template,) = (t for t in cluster.template["spec"]["templates"] if t["name"] == "judge")
     given = {f"workflow.parameters.{key}": "fail" for key in ("text", "revision")}
     again = cluster.run(template, {**given, "workflow.name": "small-5"}, pod)
-    assert (again.phase, again.parameters) == ("Failed", {"verdict": "-absent-"})
+    assert again.phase == "Failed"
+    assert again.parameters == {"verdict": "-absent-", "facts-sha-256": "-absent-"}
 
 
 def test_a_killed_kernel_has_no_exit_code_that_argo_takes_for_a_lost_pod(

@@ -114,6 +114,18 @@ def test_a_workflow_is_submitted_followed_and_read(
     assert "Did you mean 'make'?" in run("logs", f"{name}/maek").stderr
 
 
+def test_a_fresh_one_has_a_cache_of_its_own(run: Run, argo: tuple[ArgoServer, str]) -> None:
+    keys = []
+    for more in ([], ["--fresh"], ["--fresh"]):
+        done = run("submit", "small", "--revision", SHA, "--json", *more)
+        assert done.returncode == 0, done.stderr
+        spec = argo[0].workflows[json.loads(done.stdout)["workflow"]]["spec"]
+        given = {each["name"]: each["value"] for each in spec["arguments"]["parameters"]}
+        keys.append(given.get("cache-key"))
+    assert keys[0] is None
+    assert len(set(keys)) == 3
+
+
 def test_a_failed_step_comes_back_with_what_it_read(run: Run, small: Path) -> None:
     done = run("submit", "small", "--revision", SHA, "--watch", "--json")
     assert done.returncode == 1, done.stderr

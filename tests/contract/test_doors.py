@@ -40,6 +40,7 @@ DOORS = {
     "jupyter_client": ("pipelines/kernels.py",),
     "jupyter_core": ("pipelines/kernels.py",),
     "kubernetes": ("pipelines/argo/cluster.py",),
+    "markdown_it": ("views/notebook_page.py",),
     "matplotlib": ("views/charts.py",),
     "mlflow": ("models/registry.py",),
     "mlserver": ("serving/mlserver_runtime.py",),
@@ -57,6 +58,7 @@ DOORS = {
     "requests": ("pipelines/argo/server.py",),
     "rich": ("views/progress.py",),
     "scipy": ("models/intervals.py", "rollouts/sequential.py", "serving/scoring.py"),
+    "pygments": ("views/notebook_page.py",),
     "sklearn": (
         "models/registry.py",
         "models/training.py",

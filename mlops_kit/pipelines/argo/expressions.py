@@ -46,6 +46,16 @@ def _test(condition: Condition, pods: tuple[Pod, ...]) -> str:
     return f"{reference(pod.name, pod.exported(output))} == '{condition.equals}'"
 
 
+def digest(names: Sequence[str]) -> str:
+    """Return the SHA-256 of values, each named as an expression names it."""
+    return "sprig.sha256sum(toJson([" + ", ".join(names) + "]))"
+
+
+def parameter(scope: str, name: str) -> str:
+    """Return how an expression names a parameter of the workflow, or of a template's inputs."""
+    return f"{scope}.parameters{_part(name)}"
+
+
 def reference(task: str, parameter: str) -> str:
     """Return how an expression names an output; names with a dash need brackets."""
     return f"tasks{_part(task)}.outputs.parameters{_part(parameter)}"

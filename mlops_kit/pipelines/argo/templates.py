@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from hera.workflows import (
     Artifact,
     Container,
     GitArtifact,
+    NoneArchiveStrategy,
     Parameter,
     RetryStrategy,
     Task,
@@ -18,9 +20,10 @@ from hera.workflows import (
     models,
 )
 
+from mlops_kit.errors import DefinitionError
 from mlops_kit.pipelines.argo import expressions
-from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline
-from mlops_kit.pipelines.pod import ABSENT
+from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
+from mlops_kit.pipelines.pod import ABSENT, CACHE, DIGEST
 from mlops_kit.pipelines.pods import Pod, plan, pod_of
 from mlops_kit.pipelines.travel import is_file, packed
 
@@ -57,12 +60,20 @@ def workflow_template(pipeline: Pipeline, place: Place) -> WorkflowTemplate:
 
     Raises DefinitionError for a condition that Argo can't decide safely.
     """
+    if _REVISION in pipeline.inputs:
+        raise DefinitionError(
+            f"The input {_REVISION!r} of {pipeline.name!r} is what Argo is given of the commit; "
+            "choose another name."
+        )
     pods = plan(pipeline)
     inputs = [Parameter(name=n, value=packed(v)) for n, v in pipeline.inputs.items()]
     # Without a default it must be given: a branch's name could be two commits in one workflow.
     given: dict[str, Any] = {"value": place.revision} if place.revision else {}
     revision = Parameter(
         name=_REVISION, description="the full SHA of the commit whose notebooks run", **given
+    )
+    cache = Parameter(
+        name=CACHE, value="shared", description="any other text, and nothing of before is taken"
     )
     with WorkflowTemplate(
         name=pipeline.name,
@@ -72,7 +83,7 @@ def workflow_template(pipeline: Pipeline, place: Place) -> WorkflowTemplate:
         entrypoint=_DAG,
         on_exit=_REPORT,
         service_account_name=place.service_account,
-        arguments=[*inputs, revision],
+        arguments=[*inputs, revision, *([cache] if any(p.is_cached for p in pods) else [])],
         active_deadline_seconds=place.deadline,
         ttl_strategy=models.TTLStrategy(seconds_after_success=_DAY, seconds_after_failure=7 * _DAY),
         pod_gc=models.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
@@ -88,7 +99,7 @@ def workflow_template(pipeline: Pipeline, place: Place) -> WorkflowTemplate:
         pod_spec_patch=_patch(),
         volumes=[models.Volume(name="work", empty_dir=models.EmptyDirVolumeSource())],
     ) as template:
-        containers = {pod.name: _container(pipeline, pod, place) for pod in pods}
+        containers = {pod.name: _container(pipeline, pod, pods, place) for pod in pods}
         _report(place)
         with DAG(name=_DAG):
             for pod in pods:
@@ -115,12 +126,15 @@ def _task(pod: Pod, pods: tuple[Pod, ...], container: Container) -> None:
     for output in pod.reads:
         source = pod_of(pods, output.step)
         exported = f"tasks.{source.name}.outputs.%s.{source.exported(output)}"
-        if is_file(output):
-            from_ = "{{" + exported % "artifacts" + "}}"
-            artifacts.append(Artifact(name=_given(output), from_=from_))
-        else:
-            value = "{{" + exported % "parameters" + "}}"
+        value = "{{" + exported % "parameters" + "}}"
+        if not is_file(output):
             parameters.append(Parameter(name=_given(output), value=value))
+            continue
+        from_ = "{{" + exported % "artifacts" + "}}"
+        artifacts.append(Artifact(name=_given(output), from_=from_))
+        if pod.is_cached:
+            digest = value.replace("}}", DIGEST + "}}")
+            parameters.append(Parameter(name=_given(output) + DIGEST, value=digest))
     Task(
         name=pod.name,
         template=container,
@@ -135,8 +149,9 @@ def _given(output: Output) -> str:
     return f"{output.step.name}-{output.name}"
 
 
-def _container(pipeline: Pipeline, pod: Pod, place: Place) -> Container:
+def _container(pipeline: Pipeline, pod: Pod, pods: tuple[Pod, ...], place: Place) -> Container:
     exports = [step.output(name) for step in pod.steps for name in (*step.outputs, NOTEBOOK)]
+    keyed = {repr(output) for other in pods if other.is_cached for output in other.reads}
     attempts = sum(step.retries + 1 for step in pod.steps)
     seconds = int(sum(step.timeout * (step.retries + 1) for step in pod.steps))
     return Container(
@@ -169,8 +184,12 @@ def _container(pipeline: Pipeline, pod: Pod, place: Place) -> Container:
             backoff=models.Backoff(duration="10s", factor="2", max_duration="5m"),
         ),
         synchronization=_alone(pod),
-        inputs=[_code(place), *(_input(output) for output in pod.reads)],
-        outputs=[_output(pod, output) for output in exports],
+        memoize=_memoize(pipeline, pod, place) if pod.is_cached else None,
+        inputs=[_code(place), *(each for output in pod.reads for each in _input(pod, output))],
+        outputs=[
+            *(each for o in exports for each in _output(pod, o, keyed=repr(o) in keyed)),
+            *(_page(pod, step) for step in pod.steps),
+        ],
     )
 
 
@@ -210,20 +229,55 @@ def _code(place: Place) -> GitArtifact:
     )
 
 
-def _input(output: Output) -> Parameter | Artifact:
+def _input(pod: Pod, output: Output) -> Iterator[Parameter | Artifact]:
     if not is_file(output):
-        return Parameter(name=_given(output))
+        yield Parameter(name=_given(output))
+        return
     path = f"{_IN}/{output.step.name}/{output.name}"
-    return Artifact(name=_given(output), path=path, optional=True)
+    yield Artifact(name=_given(output), path=path, optional=True)
+    if pod.is_cached:
+        yield Parameter(name=_given(output) + DIGEST)
 
 
-def _output(pod: Pod, output: Output) -> Parameter | Artifact:
+def _output(pod: Pod, output: Output, *, keyed: bool) -> Iterator[Parameter | Artifact]:
     name = pod.exported(output)
     if is_file(output):
-        path = f"{_OUT}/artifacts/{name}"
-        return Artifact(name=name, path=path, optional=True)
-    found = models.ValueFrom(path=f"{_OUT}/parameters/{name}", default=ABSENT)
-    return Parameter(name=name, value_from=found)
+        yield Artifact(name=name, path=f"{_OUT}/artifacts/{name}", optional=True)
+        name += DIGEST
+    if keyed or not is_file(output):
+        found = models.ValueFrom(path=f"{_OUT}/parameters/{name}", default=ABSENT)
+        yield Parameter(name=name, value_from=found)
+
+
+def _memoize(pipeline: Pipeline, pod: Pod, place: Place) -> models.Memoize:
+    """Return what lets Argo take an earlier pod's outputs: by image, commit and all that is read.
+
+    A new config map each month, as a full one would fail the step that it is to remember.
+    """
+    own = [_given(o) + (DIGEST if is_file(o) else "") for o in pod.reads]
+    named = [
+        *(("workflow", name) for name in (_REVISION, CACHE, *pod.inputs)),
+        *(("inputs", name) for name in own),
+    ]
+    content = [f"'{place.image}'", *(expressions.parameter(*each) for each in named)]
+    month = "{{workflow.creationTimestamp.Y}}-{{workflow.creationTimestamp.m}}"
+    return models.Memoize(
+        max_age="720h",
+        key=f"{pod.name}-{{{{= {expressions.digest(content)} }}}}",
+        cache=models.Cache(
+            config_map=models.LocalObjectReference(name=f"cache-{pipeline.name}-{pod.name}-{month}")
+        ),
+    )
+
+
+def _page(pod: Pod, step: Step) -> Artifact:
+    """Return an executed notebook's page: a folder that Argo's UI shows, as its name ends so."""
+    return Artifact(
+        name=f"{pod.exported(step.output(NOTEBOOK))}-page",
+        path=f"{_OUT}/pages/{step.name}.html",
+        archive=NoneArchiveStrategy(),
+        optional=True,
+    )
 
 
 def _report(place: Place) -> Container:

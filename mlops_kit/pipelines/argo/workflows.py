@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops_kit.pipelines.definition import Pipeline
-from mlops_kit.pipelines.pod import ABSENT
+from mlops_kit.pipelines.pod import ABSENT, CACHE, DIGEST
 from mlops_kit.pipelines.travel import packed, unpacked
 
 # Argo's words for how a node is, and the kit's.
@@ -66,9 +66,15 @@ class Node:
         return f"{prefix}-{self.id.rpartition('-')[2]}"
 
 
-def submission(pipeline: Pipeline, inputs: Mapping[str, Any], revision: str) -> dict[str, Any]:
-    """Return the Workflow that runs a pipeline's template at a commit with these inputs."""
+def submission(
+    pipeline: Pipeline, inputs: Mapping[str, Any], revision: str, cache: str = ""
+) -> dict[str, Any]:
+    """Return the Workflow that runs a pipeline's template at a commit with these inputs.
+
+    `cache` names a cache of its own, so that nothing of before is taken.
+    """
     values = {**{name: packed(value) for name, value in inputs.items()}, "revision": revision}
+    values |= {CACHE: cache} if cache else {}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
@@ -132,7 +138,7 @@ def outputs(found: Iterable[Node]) -> dict[str, str]:
     values: dict[str, str] = {}
     for node in found:
         for name, value in node.parameters.items():
-            if value != ABSENT:
+            if value != ABSENT and not name.endswith(DIGEST):
                 values[name.rpartition("-")[2]] = unpacked(value)
     return values
 
