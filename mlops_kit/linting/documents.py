@@ -123,7 +123,18 @@ def _documents(file: str, text: str) -> list[Document]:
     for node in yaml.compose_all(text, Loader=loader):
         if node is not None:
             lines: dict[Path, int] = {}
-            found.append(Document(file, _data(node, (), lines, budget), lines))
+            found += _listed(Document(file, _data(node, (), lines, budget), lines))
+    return found
+
+
+def _listed(document: Document) -> list[Document]:
+    """Return the objects of a List, which Argo's own lint skips; any other document as it is."""
+    if document.kind != "List":
+        return [document]
+    found = []
+    for path, item in document.items("items"):
+        inside = {p[2:]: line for p, line in document.lines.items() if p[:2] == path}
+        found.append(Document(document.file, item, inside))
     return found
 
 
@@ -165,6 +176,14 @@ def _texts(data: Any, path: Path) -> Iterator[tuple[Path, str]]:
             yield from _texts(value, (*path, number))
     elif isinstance(data, str):
         yield path, data
+
+
+def inner(text: str) -> dict[str, Any]:
+    """Return the mapping that stands as YAML inside of a value; empty where it is none."""
+    try:
+        return fields(yaml.safe_load(text))
+    except yaml.YAMLError:
+        return {}
 
 
 def fields(value: Any) -> dict[str, Any]:

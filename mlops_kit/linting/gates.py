@@ -27,6 +27,11 @@ _LONGEST_GATE = 5_000
 _TERM = re.compile(r"[\w-]+(?:\.\w+)?")
 _COMPARED = re.compile(r"==\s*['\"]([^'\"]*)['\"]")
 _ASSIGNMENT = re.compile(r"(?<![=!<>])=(?!=)")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
+_CLOSES = {")": "(", "]": "[", "}": "{"}
+_ONE_SIDED = re.compile(
+    r"(&&|\|\||==|!=|[<>+*/,]|\b(in|and|or|not|contains))$|^(&&|\|\||==|!=|\)|,)"
+)
 _RETRY_NUMBER = re.compile(r"(?<!asInt\()lastRetry\.exitCode\s*(==|!=|<|>|in)\s*[-\d\[]")
 
 
@@ -199,17 +204,52 @@ def arguments(documents: list[Document]) -> Iterator[Finding]:
 
 
 def retries(documents: list[Document]) -> Iterator[Finding]:
-    """Find a retry expression that compares the exit code, which is text, with a number."""
+    """Find a retry expression that is none, or compares the exit code, which is text."""
     for document, path, template in all_templates(documents):
-        strategy = template.get("retryStrategy")
-        expression = str(strategy.get("expression", "")) if isinstance(strategy, dict) else ""
-        if _RETRY_NUMBER.search(expression):
+        expression = str(fields(template.get("retryStrategy")).get("expression") or "")
+        place = (*path, "retryStrategy", "expression")
+        if expression and not _is_whole(expression[:_LONGEST_GATE]):
             yield document.finding(
-                (*path, "retryStrategy", "expression"),
+                place,
+                "invalid-retry",
+                "It is no expression, which shows only when the step fails: then with an error.",
+                "Close each bracket and quote, and end with a value.",
+            )
+        elif _RETRY_NUMBER.search(expression):
+            yield document.finding(
+                place,
                 "retry-type",
                 "lastRetry.exitCode is text: compared with a number it is silently false.",
                 "Write asInt(lastRetry.exitCode).",
             )
 
 
-RULES = (whens, bare_depends, references, defaults, arguments, retries)
+def _is_whole(expression: str) -> bool:
+    """Tell whether brackets and quotes close, and no operator lacks a side."""
+    bare = _QUOTED.sub("x", expression).strip()
+    opened: list[str] = []
+    for mark in re.findall(r"[()\[\]{}]", bare):
+        if mark in _CLOSES.values():
+            opened.append(mark)
+        elif not opened or opened.pop() != _CLOSES[mark]:
+            return False
+    return not (opened or set(bare) & set("'\"`") or _ONE_SIDED.search(bare))
+
+
+def labels(documents: list[Document]) -> Iterator[Finding]:
+    """Find a label from a parameter that there isn't: the workflow ends before its first pod."""
+    for document, spec in specs(documents):
+        known = named(document.at(*spec, "arguments", "parameters"))
+        for place, text in document.texts(*spec, "workflowMetadata", "labelsFrom"):
+            for scope, *names in _INPUT.findall(text):
+                name = "".join(names)
+                if scope == "workflow" and known and name not in known:
+                    yield document.finding(
+                        place,
+                        "lost-label",
+                        f"There is no workflow.parameters.{name}: the workflow ends with an error.",
+                        f"It has {sorted(known)}.",
+                    )
+
+
+RULES = (whens, bare_depends, references, defaults, arguments, retries, labels)

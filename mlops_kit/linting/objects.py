@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from fnmatch import fnmatch
 
-from mlops_kit.linting.documents import Document, Finding, Path, fields
+from mlops_kit.linting.documents import Document, Finding, Path, fields, inner
 from mlops_kit.linting.workflows import all_templates
 
 _SECRET_NAME = re.compile(
@@ -14,7 +15,6 @@ _SECRET_NAME = re.compile(
     re.I,
 )
 _PLACEHOLDER = re.compile(r"\s*(<[^>]*>|\$\{?\w+\}?|\{\{.*\}\})?\s*")
-_EMPTY_SECRET = re.compile(r"""^\s*secret:\s*(''|"")?\s*$""", re.MULTILINE)
 _NO_METRIC = re.compile(
     r"\b(argocd_app_sync_duration(?!_seconds_total)|argo_workflow_status|argocd_app_health_status"
     r"|argocd_app_sync_status)\b"
@@ -71,21 +71,30 @@ def secrets(documents: list[Document]) -> Iterator[Finding]:
 
 
 def _secret(document: Document, path: Path, value: str) -> Iterator[Finding]:
-    if document.name == "argo-workflows-webhook-clients" and _EMPTY_SECRET.search(value):
+    text = _decoded(value) if path[0] == "data" else value
+    if document.name == "argo-workflows-webhook-clients" and not inner(text).get("secret"):
         yield document.finding(
             path,
             "empty-webhook-secret",
-            "An empty secret turns the check of signatures off: everybody may start workflows.",
-            "Use a long random one, and keep it out of Git.",
+            "No secret turns the check of signatures off: everybody may start workflows.",
+            "Give the entry a type, and a long random secret from outside of Git.",
         )
-    inner = value.rpartition("secret:")[2].strip().strip("'\"")
-    if not _PLACEHOLDER.fullmatch(value) and not _PLACEHOLDER.fullmatch(inner):
+        return
+    said = text.rpartition("secret:")[2].strip().strip("'\"")
+    if not _PLACEHOLDER.fullmatch(text) and not _PLACEHOLDER.fullmatch(said):
         yield document.finding(
             path,
             "secret-in-the-clear",
             f"Entry {path[-1]!r} of Secret {document.name!r} stands in Git in the clear.",
             "Make it on the cluster, or seal it.",
         )
+
+
+def _decoded(value: str) -> str:
+    try:
+        return b64decode(value, validate=True).decode()
+    except ValueError:
+        return value
 
 
 def projects(documents: list[Document]) -> Iterator[Finding]:

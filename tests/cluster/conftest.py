@@ -40,10 +40,16 @@ use = Step("use", "use.ipynb", {"data": make.output("data"), "divisor": Input("d
 PIPELINE = Pipeline("kit-small", (make, use), {"text": "pass", "seconds": 0, "divisor": 1},
                     on_push=True)
 """
+# One white pixel.
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAA"
+    "DUlEQVR42mP8/5+hHgAHggJ/PchI7wAAAABJRU5ErkJggg=="
+)
 MAKE = (
     "# parameters\ntext: str = ''  # the verdict\nseconds: int = 0  # to wait",
     "import time\nfrom pathlib import Path\nfrom mlops_kit import publish",
     "time.sleep(seconds)\nfile = Path('/tmp/data.txt')\n_ = file.write_text('twelve bytes')",
+    f"from base64 import b64decode\nfrom IPython.display import Image\nImage(b64decode('{PNG}'))",
     "publish(verdict=text, data=file)",
 )
 USE = (

@@ -52,6 +52,40 @@ def test_a_pipeline_passes_and_its_values_arrive(site: Site) -> None:
     assert "argo=true" not in logs
 
 
+def test_what_follows_from_the_same_content_runs_once(site: Site) -> None:
+    words = ("-p", "divisor", "2")
+    assert ended(site, submitted(site, *words))[1]["steps"]["use"] == "succeeded"
+    _, again = ended(site, submitted(site, *words))
+    assert again["steps"] == {"make": "succeeded", "use": "cached"}
+    assert again["length"] == "6"
+    _, fresh = ended(site, submitted(site, "--fresh", *words))
+    assert fresh["steps"]["use"] == "succeeded"
+
+
+@needs_server
+def test_the_server_shows_a_notebook_with_its_pictures(site: Site) -> None:
+    import requests
+
+    name = submitted(site)
+    ended(site, name)
+    where = ("argoproj.io", "v1alpha1", "argowf", "workflows", name)
+    nodes = site.objects.get_namespaced_custom_object(*where)["status"]["nodes"].values()
+    (node,) = [n["id"] for n in nodes if n["type"] == "Pod" and n.get("templateName") == "make"]
+    scheme = "http" if GIVEN.get("ARGO_SECURE") == "false" else "https"
+    root = f"{scheme}://{GIVEN['ARGO_SERVER']}/artifact-files/argowf/workflows/{name}/{node}"
+    session = requests.Session()
+    session.cookies.set("authorization", f"Bearer {GIVEN['ARGO_TOKEN'].removeprefix('Bearer ')}")
+    session.verify = GIVEN.get("ARGO_INSECURE_SKIP_VERIFY") != "true"
+    page = session.get(f"{root}/outputs/notebook-page")
+    assert page.status_code == 200, page.text
+    assert page.url.endswith("/index.html"), "so that pictures beside it are found"
+    assert page.headers["content-type"].startswith("text/html")
+    assert '<img src="figure-1.png"' in page.text
+    picture = session.get(page.url.replace("index.html", "figure-1.png"))
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.content.startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("text", ["fail", "pass == pass || x", "x' == 'x' || 'a' == 'pass"])
 def test_a_gate_that_fails_stops_it(site: Site, text: str) -> None:
     code, found = ended(site, submitted(site, "-p", "text", text))

@@ -103,6 +103,26 @@ WORKFLOW = {
         "",
         "runs-as-root",
     ),
+    "a retry expression with an open bracket": (
+        "[-1, 137, 143]",
+        "[-1, 137, 143",
+        "invalid-retry",
+    ),
+    "a retry expression that ends too early": (
+        "in [-1, 137, 143]",
+        "in",
+        "invalid-retry",
+    ),
+    "a retry expression with an open quote": (
+        '"asInt(lastRetry.exitCode) in [-1, 137, 143]"',
+        '"lastRetry.message contains \'OOM"',
+        "invalid-retry",
+    ),
+    "a label from a parameter that there isn't": (
+        "  volumes:",
+        "  workflowMetadata: {labelsFrom: {rev: {expression: 'workflow.parameters.revison[0:8]'}}}\n  volumes:",
+        "lost-label",
+    ),
     "HEAD of a branch": (
         'revision: "{{workflow.parameters.revision}}"',
         "revision: HEAD",
@@ -294,6 +314,26 @@ OTHERS = {
         'apiVersion: v1\nkind: Secret\nmetadata: {name: argo-workflows-webhook-clients}\nstringData:\n  hook: |\n    type: github\n    secret: ""\n',
         "empty-webhook-secret",
         5,
+    ),
+    "a webhook secret in base64 that is empty": (
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: argo-workflows-webhook-clients}\ndata: {hook: dHlwZTogZ2l0aHViCnNlY3JldDogIiIK}\n",
+        "empty-webhook-secret",
+        4,
+    ),
+    "a webhook entry without a secret": (
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: argo-workflows-webhook-clients}\nstringData:\n  hook: |\n    type: github\n",
+        "empty-webhook-secret",
+        5,
+    ),
+    "a webhook entry that is empty": (
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: argo-workflows-webhook-clients}\nstringData: {hook: ''}\n",
+        "empty-webhook-secret",
+        4,
+    ),
+    "a fault inside of a List": (
+        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Secret\n  metadata: {name: a}\n  stringData: {password: hunter2}\n",
+        "secret-in-the-clear",
+        7,
     ),
     "a secret in the clear": (
         "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: hunter2}\n",
