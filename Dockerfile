@@ -6,6 +6,11 @@
 # 3.11 or newer will do: docker build --build-arg BASE=…
 ARG BASE=python:3.12.14-slim-bookworm@sha256:0f5b26b9518d002b6173fd61daad821fa340635ebfec5bba471013f9ca114579
 FROM ${BASE} AS base
+# Python's own images come without the standard library's bytecode, and the pods' root is read-only.
+RUN python3 -m compileall -q -f --invalidation-mode unchecked-hash -j 0 \
+        -x '/(test|tests|site-packages|dist-packages)/' \
+        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
+    || echo "Some file of the standard library doesn't compile; it works without."
 
 FROM base AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
@@ -19,8 +24,9 @@ COPY workflows workflows
 # of a dependency has to be kept out.
 ARG CONSTRAINTS=/dev/null
 RUN /opt/kit/bin/pip install --constraint "${CONSTRAINTS}" . \
-    # A read-only root can't compile at first use, and a checked .pyc depends on a file's time.
-    && python3 -m compileall -q --invalidation-mode unchecked-hash -j 0 /opt/kit/lib \
+    # A read-only root can't compile at first use, and a .pyc that pip made is stale as soon as a
+    # copy rounds a file's time: -f makes all anew, by content.
+    && python3 -m compileall -q -f --invalidation-mode unchecked-hash -j 0 /opt/kit/lib \
     # What only a developer of the packages runs.
     && find /opt/kit/lib -type d -name tests -path '*-packages/*/tests' -prune -exec rm -rf {} + \
     && rm -rf /opt/kit/lib/python3*/site-packages/pip /opt/kit/bin/pip*

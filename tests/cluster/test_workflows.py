@@ -52,6 +52,28 @@ def test_a_pipeline_passes_and_its_values_arrive(site: Site) -> None:
     assert "argo=true" not in logs
 
 
+def test_the_image_compiles_nothing_at_import(site: Site) -> None:
+    image = GIVEN["KIT_CLUSTER_IMAGE"]
+    counted = (
+        "import subprocess, sys; said = subprocess.run([sys.executable, '-v', '-c',"
+        " 'import mlflow, sklearn.ensemble'], capture_output=True, text=True).stderr;"
+        " print(said.count('\\n# code object from /'))"
+    )
+    main = {"name": "main", "image": image, "command": ["python", "-c", counted]}
+    spec = {"restartPolicy": "Never", "containers": [main]}
+    pod = {"metadata": {"generateName": "kit-imports-"}, "spec": spec}
+    name = site.core.create_namespaced_pod("argowf", pod).metadata.name
+
+    def phase() -> str:
+        return str(site.core.read_namespaced_pod(name, "argowf").status.phase)
+
+    try:
+        until(lambda: phase() in ("Succeeded", "Failed"))
+        assert site.core.read_namespaced_pod_log(name, "argowf").strip() == "0"
+    finally:
+        site.core.delete_namespaced_pod(name, "argowf")
+
+
 def test_what_follows_from_the_same_content_runs_once(site: Site) -> None:
     words = ("-p", "divisor", "2")
     assert ended(site, submitted(site, *words))[1]["steps"]["use"] == "succeeded"

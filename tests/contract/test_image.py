@@ -31,7 +31,8 @@ def test_it_has_neither_jupyterlab_nor_what_developers_need() -> None:
     (install,) = [line for line in INSTRUCTIONS if "pip install" in line]
     assert re.search(r"pip install [^&]* \. ", install), "the kit alone, without an extra"
     assert "[lab]" not in DOCKERFILE
-    assert "--invalidation-mode unchecked-hash" in install
+    # Without -f it would leave what pip compiled, which a copy of the files makes stale.
+    assert "compileall -q -f --invalidation-mode unchecked-hash" in install
 
 
 def test_what_is_copied_is_in_the_build_s_context() -> None:
