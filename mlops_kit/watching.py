@@ -178,22 +178,23 @@ def watch(
 ) -> Watched:
     """Watch a rollout until it has ended, and return what was seen and how it ended.
 
-    `revision` is the commit of the promotion; without it, whichever rollout runs. The platform
-    that serves here is used, or one is started that ends with this call. `customers` send their
-    traffic meanwhile. Raises what the platform and Git raise.
+    `revision` is the commit of the promotion; without it, whichever rollout runs. While one runs,
+    the platform that serves here is used, or one is started that ends with this call, and
+    `customers` send their traffic. Raises what the platform and Git raise.
     """
     show = show or _Teller()
     with ExitStack() as stack:
         looker = stack.enter_context(_looker(workspace, model, environment))
         looker.prepare()
-        status = stack.enter_context(embedded.attended(workspace, model, environment))
         seen = looker.look()
-        if customers is not None and seen.release.champion is not None:
-            known = seen.situation.replay.labelled if seen.situation.replay else 0
-            if known < len(customers.before) // 2:
-                show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
-                customers.send_before(status.url, model, looker.observations)
-            stack.enter_context(customers.traffic(status.url, model, looker.observations))
+        if seen.release.rollout:
+            status = stack.enter_context(embedded.attended(workspace, model, environment))
+            if customers is not None:
+                known = seen.situation.replay.labelled if seen.situation.replay else 0
+                if known < len(customers.before) // 2:
+                    show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
+                    customers.send_before(status.url, model, looker.observations)
+                stack.enter_context(customers.traffic(status.url, model, looker.observations))
         return Watcher(workspace, looker, _named(seen, revision), show).run()
 
 

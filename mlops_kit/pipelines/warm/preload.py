@@ -12,6 +12,7 @@ import io
 import sys
 import sysconfig
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -177,13 +178,20 @@ def preload(modules: Iterable[str]) -> dict[str, str]:
     for module in modules:
         try:
             if is_installed(module):
-                importlib.import_module(module)
+                _import(module)
             else:
                 skipped[module] = "it is local or editable, so it would be stale after an edit"
         # A module may raise anything at import, and a kernel without it still works.
         except BaseException as error:
             skipped[module] = f"{type(error).__name__}: {error}"
     return skipped
+
+
+def _import(module: str) -> None:
+    with warnings.catch_warnings():
+        # Where no widgets are installed, tqdm shows text: nothing to tell every kernel.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        importlib.import_module(module)
 
 
 def threads() -> list[str]:
