@@ -187,7 +187,8 @@ def watch(
         looker = stack.enter_context(_looker(workspace, model, environment))
         looker.prepare()
         seen = looker.look()
-        if seen.release.rollout:
+        # Where none runs, and no completed one's labels are watched, there is nothing to serve for.
+        if seen.release.rollout or seen.situation.completed is not None:
             status = stack.enter_context(embedded.attended(workspace, model, environment))
             if customers is not None:
                 known = seen.situation.replay.labelled if seen.situation.replay else 0

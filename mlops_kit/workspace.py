@@ -188,7 +188,7 @@ class Workspace:
         target = folder or self.settings.state_folder / "steps" / f"{step.name}-{uuid4().hex[:8]}"
         alone = _alone(step.name, (step,))
         execution_folders.forget_outputs(target)
-        with progress.shown(alone) as watch, self.runner(watch, cached=False) as runner:
+        with progress.shown(alone) as watch, self.runner(watch, cached=False, alone=True) as runner:
             outputs = runner.run_step(step, given, target.resolve(), threads=runner.cores)
             execution_folders.save_outputs(target.resolve(), outputs, "")
             return outputs
@@ -214,19 +214,29 @@ class Workspace:
         alone = _alone(name, chosen.steps)
         with (
             progress.shown(alone) as shown,
-            self.runner(pod.both(shown, observer), cached=False) as runner,
+            self.runner(
+                pod.both(shown, observer), cached=False, alone=len(chosen.steps) == 1
+            ) as runner,
         ):
             typed = replace(given, inputs=checked)
             return pod.run(runner, pipeline, chosen, typed, folder, notebook_page.save)
 
     @contextmanager
-    def runner(self, observer: Observer, *, cached: bool = True) -> Iterator[Runner]:
-        """Yield a runner, with the kernels that it needs for as long as it is used."""
+    def runner(
+        self, observer: Observer, *, cached: bool = True, alone: bool = False
+    ) -> Iterator[Runner]:
+        """Yield a runner, with the kernels that it needs for as long as it is used.
+
+        `alone` says that it will run one step: nothing is imported that this doesn't ask for.
+        """
         from mlops_kit.pipelines.warm.handle import Zygote
+        from mlops_kit.pipelines.warm.key import PRELOAD
 
         settings = self.settings
+        idle = settings.keep_warm or None
+        modules = () if alone and idle is None else PRELOAD
         # First of all, so that it imports while this process does.
-        zygote = None if settings.cold else Zygote.start(idle=settings.keep_warm or None)
+        zygote = None if settings.cold else Zygote.start(modules, idle=idle)
         from mlops_kit.pipelines import kernels
         from mlops_kit.pipelines.cache import Cache
         from mlops_kit.pipelines.local import Runner

@@ -61,6 +61,7 @@ def main() -> int:
         "render, 10 steps": lambda: _rendered(scene, 10),
         "render, 200 steps": lambda: _rendered(scene, 200),
         "step, one cell, cold": lambda: _step(scene, dataset, "cell"),
+        "papermill, the same cell": lambda: _papermill(scene, dataset),
         "step, train, cold": lambda: _step(scene, dataset, "train"),
         "train as a plain script, cold": lambda: _script(scene, dataset),
     }
@@ -101,6 +102,12 @@ def _step(scene: Scene, dataset: Path, name: str) -> float:
     return scene.command(
         *STEP, "--pod", str(scene.place / "pod"), "--execution", "one", pipeline, name
     )
+
+
+def _papermill(scene: Scene, dataset: Path) -> float:
+    project = _prepared(scene, dataset)
+    cell = str(project / "notebooks" / "cell.ipynb")
+    return scene.command("papermill", cell, str(scene.place / "executed.ipynb"))
 
 
 def _script(scene: Scene, dataset: Path) -> float:

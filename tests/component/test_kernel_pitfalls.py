@@ -34,6 +34,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def zygote(environ: dict[str, str]) -> Iterator[kernels.Zygote]:
     modules = ["threadpoolctl", "numpy.random", "scipy.linalg", "nbformat", "sklearn.utils"]
     with kernels.Zygote.start(modules, environ=environ) as started:
+        started.wait()
         yield started
 
 
@@ -102,6 +103,19 @@ def test_a_zygote_with_a_connection_refuses_to_fork(
         manager = kernels.manager(zygote=connected, env=env)
         assert run("print(1)", manager, is_warm=False) == 1
         assert manager.cold_reason == "imports opened 2 connections"
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="a core alone imports first")
+def test_a_kernel_that_is_asked_for_early_is_forked_from_what_is_there(
+    environ: dict[str, str],
+) -> None:
+    source = "import gc, sys, json; print(json.dumps(['plotly.io' in sys.modules, gc.isenabled()]))"
+    with kernels.Zygote.start(environ=environ) as started:
+        early = kernels.manager(zygote=started, env=environ)
+        assert run(source, early) == [False, True]
+        assert started.wait()[1] == {}
+        late = kernels.manager(zygote=started, env=environ)
+        assert run(source, late) == [True, True]
 
 
 @pytest.mark.parametrize("threads", [1, 2, None])
@@ -216,7 +230,7 @@ asyncio.run(main())
 def test_the_grammar_that_takes_a_second_is_built_only_when_it_is_used(warm: Any) -> None:
     pytest.importorskip("rfc3987_syntax", reason="comes with JupyterLab")
     source = (
-        "import sys, json, nbformat, jsonschema\n"
+        "import sys, json, nbformat, jsonschema, skops.io\n"
         "before = 'lark' in sys.modules\n"
         "check = jsonschema.FormatChecker().conforms\n"
         "results = [check('http://a/\\u00e9', 'iri'), check('no iri', 'iri')]\n"

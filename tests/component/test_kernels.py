@@ -123,7 +123,9 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def zygote(environ: dict[str, str]) -> kernels.Zygote:
     """This process's own, as a kernel's name finds it; it ends with the process."""
-    return handle.nearest(environ)
+    found = handle.nearest(environ)
+    found.wait()
+    return found
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ class Zygote:
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._deaths = 0
-        self._said = False
+        self._said: set[str] = set()
         self._door: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -175,7 +175,8 @@ class Zygote:
 
     def _say(self, skipped: Mapping[str, str]) -> None:
         with self._lock:
-            news, self._said = {} if self._said else skipped, True
+            news = {name: why for name, why in skipped.items() if name not in self._said}
+            self._said |= news.keys()
         for module, reason in news.items():
             log.info("%s is not preloaded: %s.", module, reason)
 

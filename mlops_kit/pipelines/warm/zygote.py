@@ -22,7 +22,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -42,6 +43,7 @@ else:
 
     child, preload = _beside("child"), _beside("preload")
 
+ENOUGH_CORES = 2
 PATIENCE = 5.0  # seconds for a client to send its whole request
 PR_SET_PDEATHSIG = 1
 
@@ -87,28 +89,29 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def prepare(self) -> None:
-        """Import everything, then put it out of the garbage collector's sight."""
+        """Import what every kernel has; the modules come while it serves."""
         self._shell = preload.ShellToCome()
-        with preload.as_in_a_kernel(self._shell):
-            skipped = preload.preload(preload.KERNEL)
-            self._own_modules = list(sys.modules)
-            skipped |= preload.preload(self._start["modules"])
-        preload.rehearse()
-        self._facts = {"zygote": os.getpid(), "skipped": skipped}
-        self._added = {name: v for name, v in os.environ.items() if name not in BORN_WITH}
-        own = (self._door, self._wake, self._woken, self._selector)
-        self._opened = preload.connections({end.fileno() for end in own})
-        pools: Any = sys.modules.get("threadpoolctl")
-        self._threads = pools.ThreadpoolController() if pools else None
         self._libc = ctypes.CDLL(None)
-        gc.collect()
-        gc.freeze()
+        self._waiting: list[socket.socket] = []
+        self._skipped: dict[str, str] = {}
+        self._import(preload.KERNEL)
+        self._own_modules = list(sys.modules)
+        preload.rehearse()
+        self._left = deque(self._start["modules"])
+        # With one core for both, a kernel would import the same beside this process.
+        while self._left and len(os.sched_getaffinity(0)) < ENOUGH_CORES:
+            self._import((self._left.popleft(),))
+        self._settle()
 
     def serve(self) -> None:
-        """Serve until the owner has gone or, without one, until nobody asked for long enough."""
+        """Serve until the owner has gone or, without one, until nobody asked for long enough.
+
+        Between two requests the modules are imported, one by one: a kernel that is asked for
+        before all are there is forked from what is, and imports what it needs by itself.
+        """
         last = time.monotonic()
         while self._is_wanted(last):
-            for key, _ in self._selector.select(timeout=1.0):
+            for key, _ in self._selector.select(timeout=0.0 if self._left else 1.0):
                 if key.fileobj is self._door:
                     if not self._open():
                         return
@@ -118,6 +121,27 @@ class Server:
                     self._abandon(self._kernels.pop(key.fileobj), key.fileobj)
                 last = time.monotonic()
             self._reap()
+            if self._left:
+                self._import((self._left.popleft(),))
+                self._settle()
+
+    def _import(self, modules: Iterable[str]) -> None:
+        with preload.as_in_a_kernel(self._shell):
+            self._skipped |= preload.preload(modules)
+
+    def _settle(self) -> None:
+        """Take in what imports have changed, and put it out of the garbage collector's sight."""
+        self._facts = {"zygote": os.getpid(), "skipped": self._skipped}
+        self._added = {name: v for name, v in os.environ.items() if name not in BORN_WITH}
+        own: list[Any] = [self._door, self._wake, self._woken, self._selector]
+        own += [*self._kernels, *self._waiting]
+        self._opened = preload.connections({end.fileno() for end in own})
+        gc.freeze()
+        if not self._left:
+            for connection in self._waiting:
+                tell(connection, **self._facts)
+                connection.close()
+            self._waiting.clear()
 
     def close(self) -> None:
         """Kill every kernel that is left."""
@@ -142,10 +166,12 @@ class Server:
         files: list[int] = []
         try:
             request, files = hear(connection)
-            if "argv" not in request:  # only asks whether all is imported
-                tell(connection, **self._facts)
-            if "argv" not in request or not self._fork(connection, request, files):
-                connection.close()
+            if "argv" in request:
+                if not self._fork(connection, request, files):
+                    connection.close()
+            else:  # only asks whether all is imported
+                self._waiting.append(connection)
+                self._settle()
         except (OSError, ValueError) as error:
             tell(connection, refused=f"the zygote could not read the request: {error}")
             connection.close()
@@ -185,10 +211,12 @@ class Server:
         self, connection: socket.socket, request: dict[str, Any], files: list[int]
     ) -> NoReturn:
         self._selector.close()
-        for end in (self._door, self._wake, self._woken, *self._kernels):
+        for end in (self._door, self._wake, self._woken, *self._kernels, *self._waiting):
             end.close()
         child.renew(request, files, self._added)
-        child.raise_threads(self._threads, request["env"])
+        pools: Any = sys.modules.get("threadpoolctl")
+        child.raise_threads(pools.ThreadpoolController() if pools else None, request["env"])
+        gc.enable()
 
         def bound() -> None:
             tell(connection, bound=True)
@@ -242,6 +270,8 @@ def main(argument: str) -> None:
     # This file's folder, which Python puts first for a file that is started by its path.
     del sys.path[0]
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    # Imports make next to no garbage, and looking for it is a tenth of their time.
+    gc.disable()
     preload.lazy_rfc3987()
     server = Server(start)
     server.prepare()
