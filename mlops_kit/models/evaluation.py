@@ -26,7 +26,7 @@ TITLES = {
     "latency_ms": "latency of one row, median in ms",
 }
 # A pass over so many single rows is steady to a few percent.
-LATENCY_ROWS = 60
+LATENCY_ROWS = 30
 _AMOUNTS = (0.0, 10.0, 100.0, 1000.0, float("inf"))
 _HOURS = (0, 6, 12, 18, 24)
 

@@ -93,6 +93,9 @@ def _read(notebook: Path | Mapping[str, Any]) -> dict[str, Any]:
 
 def _validate(raw: Mapping[str, Any]) -> None:
     """Raise ValueError where it breaks the format; unknown fields don't count."""
+    from mlops_kit.pipelines.warm.preload import lazy_rfc3987
+
+    lazy_rfc3987()
     import nbformat
 
     try:
