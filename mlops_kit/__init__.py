@@ -9,7 +9,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mlops_kit import customers, releasing, watching
+    from mlops_kit.comparing import compare
+    from mlops_kit.forms import form
+    from mlops_kit.live import run
     from mlops_kit.models import data, evaluation, training
+    from mlops_kit.panel import PromotionPanel
     from mlops_kit.pipelines.definition import Condition, Input, Pipeline, Step
     from mlops_kit.pipelines.values import publish
     from mlops_kit.views import charts, curves, figures, reports
@@ -20,36 +24,46 @@ _HOME = {
     "Condition": "mlops_kit.pipelines.definition",
     "Input": "mlops_kit.pipelines.definition",
     "Pipeline": "mlops_kit.pipelines.definition",
+    "PromotionPanel": "mlops_kit.panel",
     "Step": "mlops_kit.pipelines.definition",
     "Workspace": "mlops_kit.workspace",
     "charts": "mlops_kit.views",
+    "compare": "mlops_kit.comparing",
     "curves": "mlops_kit.views",
     "customers": "mlops_kit",
     "data": "mlops_kit.models",
     "evaluation": "mlops_kit.models",
     "figures": "mlops_kit.views",
+    "form": "mlops_kit.forms",
     "publish": "mlops_kit.pipelines.values",
     "releasing": "mlops_kit",
     "reports": "mlops_kit.views",
+    "run": "mlops_kit.live",
     "training": "mlops_kit.models",
     "watching": "mlops_kit",
 }
+
+_FUNCTIONS = {"compare", "form", "publish", "run"}
 
 __all__ = [
     "Condition",
     "Input",
     "Pipeline",
+    "PromotionPanel",
     "Step",
     "Workspace",
     "charts",
+    "compare",
     "curves",
     "customers",
     "data",
     "evaluation",
     "figures",
+    "form",
     "publish",
     "releasing",
     "reports",
+    "run",
     "training",
     "watching",
 ]
@@ -59,7 +73,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = _HOME[name]
-    if name[0].isupper() or name == "publish":
+    if name[0].isupper() or name in _FUNCTIONS:
         return getattr(importlib.import_module(home), name)
     return importlib.import_module(f"{home}.{name}")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_kit import embedded
 from mlops_kit.errors import KitError, ObservationsError
-from mlops_kit.releases import acts, ledger, quarantine
+from mlops_kit.releases import acts, decisions, ledger, quarantine
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.replaying import Answers, Replay
@@ -42,6 +42,16 @@ class Seen:
     situation: Situation
 
 
+@dataclass(frozen=True)
+class _Git:
+    """What the repository says at one revision."""
+
+    revision: str
+    release: Release
+    entries: tuple[Entry, ...]
+    hold: decisions.Hold
+
+
 @dataclass
 class Looker:
     """Looks at one environment again and again, and reads only what is new.
@@ -57,7 +67,7 @@ class Looker:
     served: Callable[[], PlatformStatus | None]
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
-    _read: tuple[str, Release, tuple[Entry, ...]] | None = None
+    _read: _Git | None = None
     _predictors: dict[str, Predictor] = field(default_factory=dict)
     _replay: tuple[tuple[str, str], Replay] | None = None
     _answers: tuple[tuple[str, float], Answers] | None = None
@@ -72,14 +82,15 @@ class Looker:
         """
         # What goes wrong here goes wrong again, and is said, at a look.
         with suppress(KitError):
-            _, release, _ = self._git()
+            release = self._git().release
             for side in (release.champion, release.candidate):
                 if side is not None:
                     self._predictor(side)
 
     def look(self) -> Seen:
         """Return what is to be seen now; raises GitOpsError where Git can't be read."""
-        revision, release, entries = self._git()
+        git = self._git()
+        revision, release, entries = git.revision, git.release, git.entries
         platform = self.served()
         now = self.clock()
         jumped = self._has_jumped(now)
@@ -95,6 +106,7 @@ class Looker:
             "applied": platform.since if platform else None,
             "target_ready": platform is not None and bool(platform.champion),
             "can_restore": _can_restore(entries, release),
+            "held_by": git.hold.by(release.rollout),
             "clock_jumped": jumped,
         }
         observed, faults = self._observed(release, passed, now)
@@ -102,12 +114,15 @@ class Looker:
         situation = Situation(**facts, **observed, faults=faults)  # type: ignore[arg-type]
         return Seen(revision, release, entries, platform, situation)
 
-    def _git(self) -> tuple[str, Release, tuple[Entry, ...]]:
+    def _git(self) -> _Git:
         snapshot = self.workspace.repository.snapshot()
-        if self._read is None or self._read[0] != snapshot.revision:
-            found = acts.at(snapshot, self.model, self.environment)
-            entries = acts.entries(snapshot, self.model, self.environment)
-            self._read = (snapshot.revision, found, entries)
+        if self._read is None or self._read.revision != snapshot.revision:
+            self._read = _Git(
+                snapshot.revision,
+                acts.at(snapshot, self.model, self.environment),
+                acts.entries(snapshot, self.model, self.environment),
+                decisions.held(snapshot, self.environment),
+            )
         return self._read
 
     def _has_jumped(self, now: float) -> bool:
@@ -193,6 +208,19 @@ class Looker:
             applier = embedded.applier(self.workspace, self.model, self.environment)
             self._predictors[side.digest] = applier.predictor(side)
         return self._predictors[side.digest]
+
+
+@contextmanager
+def opened(workspace: Workspace, model: str, environment: str) -> Iterator[Looker]:
+    """Yield a looker at one environment, with the store that it reads."""
+    from mlops_kit.serving import platform
+
+    observations = embedded.observations(workspace)
+    folder = embedded.folder(workspace, environment)
+    try:
+        yield Looker(workspace, model, environment, observations, lambda: platform.running(folder))
+    finally:
+        observations.close()
 
 
 def _can_restore(entries: tuple[Entry, ...], release: Release) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit import approving
 from mlops_kit.errors import ProjectError, RegistryError, ReleaseError
 from mlops_kit.models.registry import CHAMPION, ModelVersion
 from mlops_kit.releases import ledger, promotion, release
+from mlops_kit.releases.decisions import Subject
 from mlops_kit.releases.gitops import Proposal
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.snapshot import Snapshot
@@ -31,6 +35,13 @@ class Case:
     evaluation: Mapping[str, Any]
     notebooks: tuple[str, ...]
     execution: str
+
+    @property
+    def subject(self) -> Subject:
+        """What people approve or reject: this version by this evaluation."""
+        text = json.dumps(self.evaluation, sort_keys=True, default=str)
+        told = hashlib.sha256(text.encode()).hexdigest()
+        return Subject(self.version.name, self.version.version, self.version.digest, told)
 
     def report(self, environment: str) -> Report:
         """Return the report that is committed beside the release."""
@@ -173,9 +184,10 @@ def promote(
     Where nothing serves yet, the version that it was judged against becomes the first champion,
     so that the rollout has one to compare with. Run twice, or again after a kill at any moment,
     it makes one release. `force_gate` promotes against the verdict, and the commit says so;
-    `override` says who lets a quarantined version through, and why.
+    `override` says who lets a quarantined or rejected version through, and why.
 
-    Raises ReleaseError for a version without a passing verdict, QuarantineError for one that was
+    Raises ReleaseError for a version without a passing verdict, or that people rejected or too
+    few of them approved, QuarantineError for one that was
     rolled back, SecretFoundError for evidence that holds a secret, and GitOpsError.
     """
     verdict = asked.evaluation["verdict"]
@@ -184,6 +196,8 @@ def promote(
             f"{verdict['sentence']} Only a verdict of pass can be promoted. "
             + " ".join(verdict["reasons"])
         )
+    if not override:
+        approving.check(workspace, asked.subject, environment)
     evidence = reports.evidence(asked.notebooks, asked.report(environment), workspace.project)
     secrets.refuse(evidence)
     settings, model = workspace.settings, asked.version.name

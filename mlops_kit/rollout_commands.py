@@ -13,7 +13,7 @@ import click
 from mlops_kit import workflow_commands
 from mlops_kit.arguments import as_json, environment, model, opened, where
 from mlops_kit.endings import Command, Stopped, answer, code_of
-from mlops_kit.errors import ParameterError
+from mlops_kit.errors import ParameterError, ProjectError
 from mlops_kit.workflow_commands import context
 
 
@@ -230,4 +230,36 @@ def dora(
         click.echo("\n".join(found.lines))
 
 
-COMMANDS = (serve, watch, traffic, plan, dora)
+@click.command(cls=Command)
+@click.option("--port", default=8866, show_default=True, help="Of this machine alone.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.pass_obj
+def panel(project: Path | None, port: int, no_browser: bool) -> None:
+    """Serve the promotion panel as a page, by Voilà, until Ctrl-C.
+
+    Whoever has the address acts under your name: it has a token, and is of this machine alone.
+    """
+    import importlib.util
+    import subprocess
+
+    from mlops_kit.workspace import template
+
+    if importlib.util.find_spec("voila") is None:
+        raise ProjectError(
+            "Voilà is not installed; expected the extra: pip install 'mlops-kit[lab]'."
+        )
+    workspace = opened(project)
+    own = workspace.project / "notebooks" / "panel.ipynb"
+    notebook = own if own.exists() else template() / "notebooks" / "panel.ipynb"
+    culled = ("cull_idle_timeout=600", "cull_interval=60", "cull_connected=True")
+    command = [
+        *(sys.executable, "-m", "voila", str(notebook), f"--port={port}", "--token"),
+        *(f"--MappingKernelManager.{option}" for option in culled),
+        *(["--no-browser"] if no_browser else []),
+    ]
+    # Ctrl-C goes to both, and is how it ends well.
+    with suppress(KeyboardInterrupt, Stopped):
+        sys.exit(subprocess.call(command, cwd=workspace.project))
+
+
+COMMANDS = (serve, watch, traffic, plan, dora, panel)

@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     model: str = "fraud"
     environment: str = "prod"
     approver: str = Field("", description="who promotes; empty: the user of this machine")
+    approvals: int = Field(1, ge=1, description="how many people have to approve a promotion")
     tracking_uri: str = Field("", description="MLflow's; empty: SQLite in the state folder")
     strategy: Literal["direct", "canary"] = Field(
         "canary", description="direct: one commit replaces the champion; canary: by weights"
@@ -162,6 +163,11 @@ class Settings(BaseSettings):
             return getpass.getuser()
         except (KeyError, OSError):  # a container's user may have no name
             return f"user {os.getuid()}"
+
+
+def has_frontend() -> bool:
+    """Tell whether a person looks on: a Jupyter server names its sessions, papermill none."""
+    return "JPY_SESSION_NAME" in os.environ
 
 
 def find_project(start: Path) -> Path:

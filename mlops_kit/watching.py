@@ -7,19 +7,18 @@ happened; two at once don't both act, because each commit is a compare-and-swap.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mlops_kit import embedded, releasing
+from mlops_kit import embedded, looking, releasing
 from mlops_kit.errors import GitOpsError, KitError, LostRaceError, RegistryError, ReleaseError
 from mlops_kit.looking import Looker, Seen
 from mlops_kit.releases import acts, promotion, release
 from mlops_kit.rollouts import course, metric, rollout
 from mlops_kit.rollouts.situation import Decision
-from mlops_kit.serving import platform
 from mlops_kit.views.rollouts import Look, Outcome, Watched
 
 if TYPE_CHECKING:
@@ -184,7 +183,7 @@ def watch(
     """
     show = show or _Teller()
     with ExitStack() as stack:
-        looker = stack.enter_context(_looker(workspace, model, environment))
+        looker = stack.enter_context(looking.opened(workspace, model, environment))
         looker.prepare()
         seen = looker.look()
         # Where none runs, and no completed one's labels are watched, there is nothing to serve for.
@@ -213,20 +212,10 @@ def follow(
     what the platform and Git raise.
     """
     with ExitStack() as stack:
-        looker = stack.enter_context(_looker(workspace, model, environment))
+        looker = stack.enter_context(looking.opened(workspace, model, environment))
         if looker.look().release.candidate is not None:
             stack.enter_context(embedded.attended(workspace, model, environment))
         return Watcher(workspace, looker, show=show).run(looks=looks)
-
-
-@contextmanager
-def _looker(workspace: Workspace, model: str, environment: str) -> Iterator[Looker]:
-    observations = embedded.observations(workspace)
-    folder = embedded.folder(workspace, environment)
-    try:
-        yield Looker(workspace, model, environment, observations, lambda: platform.running(folder))
-    finally:
-        observations.close()
 
 
 class _Teller:

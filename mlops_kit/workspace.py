@@ -148,11 +148,12 @@ class Workspace:
         observer: Observer | None = None,
         cached: bool = True,
         resumed: Execution | None = None,
+        cancelled: threading.Event | None = None,
     ) -> Execution:
         """Run a pipeline here, or go on with an execution, and return how it ended.
 
         `observer` gets each change; by default they are shown as lines or, on a terminal, a tree.
-        Raises what `Runner.run` raises.
+        Once `cancelled` is set it ends as by KeyboardInterrupt. Raises what `Runner.run` raises.
         """
         from mlops_kit.pipelines import checking
         from mlops_kit.views import progress
@@ -163,7 +164,7 @@ class Workspace:
         self._prepare_registry()
         with (
             progress.shown(pipeline, observer) as watch,
-            self.runner(watch, cached=cached) as runner,
+            self.runner(watch, cached=cached, cancelled=cancelled) as runner,
         ):
             if resumed is None:
                 names = [step.name for step in pipeline.ordered]
@@ -178,7 +179,11 @@ class Workspace:
                 execution.release()
 
     def run_step(
-        self, step: Step, given: Mapping[str, Any], folder: Path | None = None
+        self,
+        step: Step,
+        given: Mapping[str, Any],
+        folder: Path | None = None,
+        observer: Observer | None = None,
     ) -> dict[str, Value]:
         """Run one step with its parameters, as a pod does, and return its outputs."""
         from mlops_kit.pipelines import notebooks
@@ -188,7 +193,10 @@ class Workspace:
         target = folder or self.settings.state_folder / "steps" / f"{step.name}-{uuid4().hex[:8]}"
         alone = _alone(step.name, (step,))
         execution_folders.forget_outputs(target)
-        with progress.shown(alone) as watch, self.runner(watch, cached=False, alone=True) as runner:
+        with (
+            progress.shown(alone, observer) as watch,
+            self.runner(watch, cached=False, alone=True) as runner,
+        ):
             outputs = runner.run_step(step, given, target.resolve(), threads=runner.cores)
             execution_folders.save_outputs(target.resolve(), outputs, "")
             return outputs
@@ -223,7 +231,12 @@ class Workspace:
 
     @contextmanager
     def runner(
-        self, observer: Observer, *, cached: bool = True, alone: bool = False
+        self,
+        observer: Observer,
+        *,
+        cached: bool = True,
+        alone: bool = False,
+        cancelled: threading.Event | None = None,
     ) -> Iterator[Runner]:
         """Yield a runner, with the kernels that it needs for as long as it is used.
 
@@ -254,6 +267,7 @@ class Workspace:
                 observer=observer,
                 workers=settings.workers or cores or 1,
                 cores=cores or 1,
+                cancelled=cancelled or threading.Event(),
             )
         finally:
             if zygote is not None:

@@ -37,7 +37,8 @@ KernelFactory = Callable[[int], Any]
 class Runner:
     """Runs steps from a folder of notebooks on kernels that it is given.
 
-    `workers` is how many notebooks run at once. `cache=None` runs every step.
+    `workers` is how many notebooks run at once. `cache=None` runs every step. Once `cancelled` is
+    set, a run ends as by KeyboardInterrupt.
     """
 
     notebooks: Path
@@ -47,6 +48,7 @@ class Runner:
     workers: int = 2
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     clock: Callable[[], float] = time.monotonic
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
     def check(self, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pipeline's inputs, typed by the notebooks that read them; see `check`."""
@@ -259,7 +261,11 @@ class _Run:
         """Wait for a step to end, and take in its outputs or its failure."""
         if not self.running:
             return
-        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        done: set[Future[tuple[str, dict[str, Value]]]] = set()
+        while not done:
+            done, _ = wait(self.running, timeout=0.2, return_when=FIRST_COMPLETED)
+            if self.runner.cancelled.is_set():
+                raise KeyboardInterrupt
         for future in done:
             step = self.running.pop(future)
             error = future.exception()

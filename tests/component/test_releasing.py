@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
-from mlops_kit import Workspace, projects, releasing
+from mlops_kit import PromotionPanel, Workspace, looking, projects, releasing
 from mlops_kit.errors import RegistryError, ReleaseError, SecretFoundError
 from mlops_kit.pipelines.executions import Execution
+from mlops_kit.releases import decisions
+from mlops_kit.releases.gitops import Proposal
+from mlops_kit.rollouts import rollout
 
 # What a few frauds can prove, so that a small run ends with a promotion.
 LOOSE = """
@@ -421,3 +424,136 @@ def test_an_environment_that_is_not_there_is_said_before_anything_is_written(
     with pytest.raises(ReleaseError, match=r"no envs/live/release\.yaml; expected one of"):
         releasing.promote(workspace, candidate, environment="live")
     assert commits(workspace) == before
+
+
+def test_a_promotion_waits_for_a_second_person(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    two = as_person(workspace, "ana", approvals=2)
+    again = case_of_another(two, candidate)
+    with pytest.raises(ReleaseError, match=r"prod asks for 2 people; one more, not ana\."):
+        releasing.promote(two, again, environment="prod")
+    decisions.approve(two.repository, "prod", again.subject, "ana", "recall is up")
+    with pytest.raises(ReleaseError, match=r'Approved by ana at \d\d:\d\d: "recall is up"\. prod'):
+        releasing.promote(two, again, environment="prod")
+    decisions.approve(two.repository, "prod", again.subject, "ben")
+    assert releasing.promote(two, again, environment="prod").changed
+    assert workspace.release("fraud", "prod").champion.version == again.version.version
+
+
+def test_an_approval_counts_no_more_once_the_evaluation_differs(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    two = as_person(workspace, "ana", approvals=2)
+    again = case_of_another(two, candidate)
+    decisions.approve(two.repository, "prod", again.subject, "ben")
+    changed = replace(again, evaluation={**again.evaluation, "note": "other rows"})
+    with pytest.raises(ReleaseError, match="ben's approval no longer counts"):
+        releasing.promote(two, changed, environment="prod")
+    decisions.withdraw(two.repository, "prod", again.subject, "ben")
+    with pytest.raises(ReleaseError, match="one more, not ana"):
+        releasing.promote(two, again, environment="prod")
+
+
+def test_a_rejected_version_is_not_promoted_until_somebody_approves_it(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    again = case_of_another(workspace, candidate)
+    with pytest.raises(ReleaseError, match="reason is empty"):
+        decisions.reject(workspace.repository, "prod", again.subject, "ana", " \n ")
+    decisions.reject(workspace.repository, "prod", again.subject, "ana", "odd\nMlops-Action: x")
+    with pytest.raises(ReleaseError, match='Rejected by ana at .*: "odd Mlops-Action: x"'):
+        releasing.promote(workspace, again, environment="prod")
+    decisions.approve(workspace.repository, "prod", again.subject, "ben")
+    assert releasing.promote(workspace, again, environment="prod").changed
+
+
+def test_a_file_of_decisions_that_nobody_of_the_kit_wrote_is_an_error(workspace: Workspace) -> None:
+    for content in (b"[1]", b"approvals: [7]", b"approvals: [{no: 1}]", b"\xff: ["):
+        proposal = Proposal("x", {"A": "b"}, {"decisions/prod/fraud-9.yaml": content})
+        workspace.repository.commit(lambda _snapshot, made=proposal: made)
+        with pytest.raises(ReleaseError, match=r"decisions/prod/fraud-9\.yaml"):
+            decisions.read(workspace.repository.snapshot(), "prod", "fraud", "9")
+
+
+def test_a_held_rollout_stays_where_it_is_until_it_is_resumed(
+    canary: Workspace, candidate: releasing.Case
+) -> None:
+    again = case_of_another(canary, candidate)
+    releasing.promote(canary, again, environment="prod")
+    running = canary.release("fraud", "prod").rollout
+    decisions.hold(canary.repository, "prod", running, "ben", "a call")
+    with looking.opened(canary, "fraud", "prod") as looker:
+        seen = looker.look()
+        decided = rollout.decide(canary.settings.rollout, seen.situation)
+        assert (decided.act, decided.change) == ("hold", None)
+        assert "Held by ben at " in decided.sentence
+        decisions.resume(canary.repository, "prod", running, "ben")
+        assert looker.look().situation.held_by == ""
+
+
+def test_the_panel_shows_what_git_says_and_its_acts_are_commits(workspace: Workspace) -> None:
+    panel = PromotionPanel(environment="dev", workspace=as_person(workspace, "ana"))
+    assert "passes all" in panel.sentence
+    assert panel.board is not None
+    assert panel.board.chosen == "2"
+    assert panel.board.next == "It takes all traffic at once; there is no release to go back to."
+    panel.act("promote", {"version": "2", "reason": "up"})
+    assert panel.board.is_done, panel.board.notice
+    assert panel.board.headline.startswith("champion v2 since ")
+    newest = releasing.history(workspace, "fraud", "dev").entries[0]
+    assert (newest.action, newest.who, newest.why) == ("promote", "ana", "up")
+    panel.act("rollback", {"reason": ""})
+    assert "expected why it is rolled back" in panel.board.notice
+    panel.act("rollback", {"reason": "customers"})
+    assert panel.board.notice.startswith("Not done: ")
+    panel.act("no such act", {})
+    assert "There is no act 'no such act'" in panel.board.notice
+    panel.act("environment", {"value": "prod"})
+    assert (panel.board.environment, panel.board.notice) == ("prod", "")
+    panel.close()
+
+
+def test_the_panel_does_nothing_on_what_it_does_not_show(workspace: Workspace) -> None:
+    panel = PromotionPanel(environment="dev", workspace=as_person(workspace, "ana"))
+    assert panel.sentence
+    case = releasing.case(workspace, "fraud", "2")
+    releasing.promote(as_person(workspace, "ben"), case, environment="dev")
+    before = workspace.repository.head()
+    panel.act("promote", {"version": "2", "reason": "up"})
+    assert panel.board is not None
+    assert "ben did 'promote v2' at " in panel.board.notice
+    assert "Nothing of yours was written" in panel.board.notice
+    assert workspace.repository.head() == before
+    panel.close()
+
+
+def test_the_panel_says_when_git_is_away_and_offers_nothing(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    panel = PromotionPanel(workspace=workspace)
+    assert panel.sentence
+    away = workspace.settings.state_folder / "gitops.git"
+    away.rename(away.with_name("elsewhere"))
+    panel.act("refresh")
+    assert panel.board is not None
+    assert "Git can't be read" in panel.sentence
+    assert panel.board.offers == ()
+    assert "nothing can be changed from here" in panel.board.next
+    away.with_name("elsewhere").rename(away)
+    panel.act("refresh")
+    assert "Git can't be read" not in panel.sentence
+
+
+def as_person(workspace: Workspace, who: str, **more: Any) -> Workspace:
+    """The same project in another person's hands."""
+    settings = workspace.settings.model_copy(update={"approver": who, **more})
+    return Workspace(settings)
+
+
+def case_of_another(workspace: Workspace, candidate: releasing.Case) -> releasing.Case:
+    """A version that doesn't serve yet, judged as the champion was."""
+    baseline = workspace.model_version("fraud", role="baseline")
+    names = {"candidate": str(baseline), "reference": str(candidate.version)}
+    evaluation = {**candidate.evaluation, "names": names, "digest": baseline.digest}
+    return replace(candidate, version=baseline, evaluation=evaluation, execution="another-one")

@@ -18,7 +18,8 @@ PACKAGE = Path(__file__).parents[2] / "mlops_kit"
 # (numbers, frames, estimators) is open to a room, the rest to one module. What isn't here, as
 # plotly, has no door: its figures are written as JSON.
 DOORS = {
-    "IPython": ("pipelines/values.py", "pipelines/warm/"),
+    "IPython": ("live.py", "pipelines/values.py", "pipelines/warm/"),
+    "anywidget": ("views/widget.py",),
     "alembic": ("rollouts/store.py", "rollouts/migrations/"),
     "click": (
         "__main__.py",
@@ -51,6 +52,7 @@ DOORS = {
     "pandas": ("models/", "serving/loading.py"),
     "pandera": ("models/contract.py",),
     "papermill": ("pipelines/notebooks.py", "pipelines/engine.py"),
+    "pytest": ("testing.py",),
     "prometheus_client": ("serving/metrics.py", "serving/mlserver_runtime.py"),
     "pyarrow": ("models/data.py", "models/snapshots.py"),
     "pydantic": ("settings.py", "pipelines/parameters.py"),

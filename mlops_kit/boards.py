@@ -1,0 +1,289 @@
+"""Read Git, the registry and the store, and say as one board what a person has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit import approving, releasing
+from mlops_kit.approving import Consent
+from mlops_kit.errors import KitError, ReleaseError
+from mlops_kit.models.registry import ModelVersion
+from mlops_kit.releases.ledger import Entry
+from mlops_kit.releases.release import Release
+from mlops_kit.rollouts import course, rollout
+from mlops_kit.rollouts.situation import Decision, span
+from mlops_kit.views import reports
+from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Standing
+
+if TYPE_CHECKING:
+    from mlops_kit.looking import Looker, Seen
+    from mlops_kit.workspace import Workspace
+
+_WORDS: dict[str, Standing] = {"pass": "pass", "fail": "fail", "inconclusive": "inconclusive"}
+_STOP = "Afterwards the champion answers everything again, and the candidate is taken away."
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one environment of one model; `looker` looks at a rollout."""
+
+    workspace: Workspace
+    looker: Looker
+    environments: tuple[str, ...]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.looker.model
+
+    @property
+    def environment(self) -> str:
+        """The environment."""
+        return self.looker.environment
+
+    def read(self, chosen: str = "") -> Board:
+        """Return the board as it is now; `chosen` is the version to judge, else the newest.
+
+        Raises GitOpsError and ReleaseError where Git doesn't say what is released.
+        """
+        seen = self.looker.look()
+        board = Board(
+            model=self.model,
+            environment=self.environment,
+            environments=self.environments,
+            headline=_headline(seen),
+            checked=f"{datetime.now(UTC):%H:%M:%S} UTC",
+            standing="inconclusive",
+            sentence="",
+            serving=serving(seen.release),
+            history=tuple(entry for entry in seen.entries if entry.action != "create"),
+            remarks=self._remarks(),
+        )
+        if seen.release.rollout:
+            return self._rolling(board, seen)
+        return self._waiting(board, seen, chosen)
+
+    def _rolling(self, board: Board, seen: Seen) -> Board:
+        """Return the board while a rollout runs."""
+        situation, release = seen.situation, seen.release
+        policy = self.workspace.settings.rollout
+        decision = rollout.decide(policy, situation)
+        metrics = decision.metrics
+        evidence = Evidence(
+            metrics,
+            policy.alpha_promote,
+            _weights(course.of(seen.entries, release.rollout), situation.now),
+            sum(block.candidate.requests for block in situation.blocks),
+        )
+        version = release.candidate.version if release.candidate else ""
+        return replace(
+            board,
+            standing="running" if decision.verdict == "inconclusive" else decision.verdict,
+            sentence=_of_rollout(seen, decision),
+            next=decision.next,
+            evidence=evidence,
+            chosen=version,
+            offers=_rollout_offers(seen, version),
+        )
+
+    def _waiting(self, board: Board, seen: Seen, chosen: str) -> Board:
+        """Return the board while nothing is rolled out: what may be promoted, and why not."""
+        champion = seen.release.champion
+        versions = self._versions()
+        found = [v for v in versions if champion is None or v.version != champion.version]
+        fresh = [v for v in found if v.tags.get("role") != "baseline"]
+        board = replace(board, candidates=tuple(map(_candidate, fresh)))
+        # What was just taken back is no candidate until somebody asks for it.
+        floor = max(_number(champion.version if champion else ""), _number(_gone(seen.entries)))
+        newer = [v for v in fresh if _number(v.version) > floor]
+        wanted = next((v for v in fresh if v.version == chosen), next(iter(newer), None))
+        if wanted is None:
+            return self._resting(board, seen)
+        try:
+            case = releasing.case(self.workspace, self.model, wanted.version)
+        except ReleaseError as error:
+            resting = self._resting(board, seen)
+            return replace(resting, remarks=(*resting.remarks, str(error)))
+        consent = approving.consent(self.workspace, case.subject, self.environment)
+        change = releasing.proposed(self.workspace, case, self.environment)
+        verdict = case.evaluation["verdict"]
+        said = f"{verdict['sentence']} {_reason(verdict) or reports.headline(case.evaluation)}"
+        return replace(
+            board,
+            standing=_WORDS.get(verdict["status"], "inconclusive"),
+            sentence=said.strip(),
+            next=consent.sentence or self._after(seen, wanted.version),
+            chosen=wanted.version,
+            evaluation=case.evaluation,
+            change=tuple(change.lines),
+            offers=self._offers(seen, wanted.version, verdict, consent),
+        )
+
+    def _resting(self, board: Board, seen: Seen) -> Board:
+        """Return the board where there is nothing to decide on."""
+        champion = seen.release.champion
+        if champion is None:
+            said = f"No version of {self.model} serves {self.environment}."
+            after = "Train and judge one: mlops-kit run fraud-training."
+            return replace(board, standing="inconclusive", sentence=said, next=after)
+        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        last = seen.entries[0] if _gone(seen.entries) else None
+        said = _ended(last, self.model) if last else decision.sentence
+        standing: Standing = "fail" if last else _WORDS.get(decision.verdict, "inconclusive")
+        offers = (_rollback_offer(seen),)
+        return replace(board, standing=standing, sentence=said, next=decision.next, offers=offers)
+
+    def _after(self, seen: Seen, version: str) -> str:
+        if seen.release.champion is None:
+            return "It takes all traffic at once; there is no release to go back to."
+        if self.workspace.settings.strategy == "canary":
+            return "Promoting starts a replay; no user is exposed."
+        return f"Promoting gives v{version} all traffic at once."
+
+    def _offers(
+        self, seen: Seen, version: str, verdict: Any, consent: Consent
+    ) -> tuple[Offer, ...]:
+        """Return what a person may do about a version that nothing serves yet."""
+        says = f"{self.environment} gets v{version}. {self._after(seen, version)}"
+        promote = Offer(
+            "promote", f"Promote v{version} to {self.environment}", says, "", "required", True
+        )
+        if verdict["status"] != "pass":
+            promote = replace(promote, why_not=f"{verdict['sentence']} {_reason(verdict)}".strip())
+        elif consent.rejection is not None:
+            promote = replace(promote, why_not=f"Rejected by {consent.rejection.sentence}.")
+        elif consent.missing:
+            promote = replace(promote, why_not=consent.sentence)
+        reject = Offer(
+            "reject",
+            f"Reject v{version}",
+            f"Nobody can promote v{version} any more, until somebody approves it again.",
+            "" if consent.rejection is None else "It is rejected already.",
+            "required",
+        )
+        offers = [promote, reject]
+        if verdict["status"] == "pass" and (consent.needed > 1 or consent.rejection):
+            if consent.is_mine:
+                told = f"Afterwards {consent.who}'s approval of v{version} doesn't count."
+                offers.append(Offer("withdraw", "Withdraw my approval", told, "", ""))
+            else:
+                told = f"{consent.who} approves v{version}, as it is judged now."
+                offers.append(Offer("approve", f"Approve v{version}", told, "", "required", True))
+        if seen.release.champion is not None:
+            offers.append(_rollback_offer(seen))
+        return tuple(offers)
+
+    def _versions(self) -> Sequence[ModelVersion]:
+        return self.workspace.registry.versions(self.model)
+
+    def _remarks(self) -> tuple[str, ...]:
+        """Return what differs between Git and the registry; a registry that is away is said."""
+        try:
+            status = releasing.status(self.workspace, self.model, self.environment)
+        except KitError as error:
+            return (f"The registry can't be asked: {error}",)
+        return (status.sentence,) if status.differs and not status.release.rollout else ()
+
+
+def serving(found: Release) -> tuple[str, str]:
+    """Return the versions of champion and candidate; empty where there is none."""
+    champion, candidate = found.champion, found.candidate
+    return champion.version if champion else "", candidate.version if candidate else ""
+
+
+def _headline(seen: Seen) -> str:
+    champion = seen.release.champion
+    if champion is None:
+        return "no champion"
+    crown = next((entry for entry in seen.entries if entry.crowns), None)
+    since = f" since {crown.when.astimezone(UTC):%Y-%m-%d %H:%M}" if crown else ""
+    share = 100 - seen.release.weight
+    return f"champion v{champion.version}{since}, serves {share} %"
+
+
+def _candidate(version: ModelVersion) -> Candidate:
+    verdict = version.tags.get("verdict", "")
+    defect = version.tags.get("defect", "none")
+    said = "not judged yet" if not verdict else ""
+    return Candidate(
+        version.version,
+        verdict or "waiting",
+        "; ".join(filter(None, [said, f"defect: {defect}" if defect != "none" else ""])),
+    )
+
+
+def _of_rollout(seen: Seen, decision: Decision) -> str:
+    release = seen.release
+    assert release.candidate is not None
+    version = f"v{release.candidate.version}"
+    if seen.situation.held_by and decision.act == "hold":
+        return f"Held at {release.weight} % by {seen.situation.held_by}."
+    if release.weight:
+        return f"{version} answers {release.weight} % of requests. {decision.sentence}"
+    return f"{version} is replayed; no user is exposed. {decision.sentence}"
+
+
+def _rollout_offers(seen: Seen, version: str) -> tuple[Offer, ...]:
+    release = seen.release
+    is_champion = release.champion is not None and release.champion.is_same(release.candidate)
+    held = bool(seen.situation.held_by)
+    hold = Offer(
+        "hold", f"Hold v{version}", f"Its share stays at {release.weight} % until it is resumed."
+    )
+    resume = Offer("resume", f"Resume v{version}", "The rollout decides again.", "", "")
+    abort = Offer("abort", f"Abort v{version}", _STOP)
+    complete = Offer(
+        "complete",
+        f"Complete v{version}",
+        f"v{version} becomes champion now, whatever is still to be proved.",
+        "" if release.weight else "It has no traffic yet, so nothing is known of it.",
+        "required",
+    )
+    if is_champion:
+        gone = f"v{version} is champion already."
+        abort, complete = replace(abort, why_not=gone), replace(complete, why_not=gone)
+    return (resume if held else hold, abort, complete, _rollback_offer(seen))
+
+
+def _rollback_offer(seen: Seen) -> Offer:
+    says = "The last good version answers everything, and this one is quarantined."
+    why = "" if seen.situation.can_restore else "There is no good release before this one."
+    return Offer("rollback", "Roll back", says, why, "required")
+
+
+def _weights(entries: Sequence[Entry], now: float) -> tuple[tuple[float, float], ...]:
+    """Return the share of the candidate by seconds since its promotion, up to now."""
+    if not entries:
+        return ()
+    start = entries[-1].when.timestamp()
+    path = [(entry.when.timestamp() - start, float(entry.weight or 0)) for entry in entries[::-1]]
+    return (*path, (max(now - start, path[-1][0]), path[-1][1]))
+
+
+def _gone(entries: Sequence[Entry]) -> str:
+    """Return the version that the newest act took back; empty where it did something else."""
+    if not entries or entries[0].action not in ("rollback", "abort"):
+        return ""
+    return entries[0].origin if entries[0].action == "rollback" else entries[0].version
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() else 0
+
+
+def _ended(entry: Entry, model: str) -> str:
+    did = "was rolled back" if entry.action == "rollback" else "was aborted"
+    gone = _gone((entry,))
+    why = f": {entry.why}" if entry.why else "."
+    moment = f"{entry.when.astimezone(UTC):%H:%M} UTC"
+    ago = span((datetime.now(UTC) - entry.when).total_seconds())
+    serves = f"v{entry.champion} answers everything." if entry.champion else ""
+    return f"{model} v{gone} {did} at {moment}, {ago} ago, by {entry.who}{why} {serves}".strip()
+
+
+def _reason(verdict: Any) -> str:
+    """Return the first reason of a verdict that isn't a pass."""
+    return "" if verdict["status"] == "pass" else next(iter(verdict["reasons"]), "")

@@ -1,0 +1,214 @@
+"""Run a pipeline from a notebook cell, which returns at once with a view that follows it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.errors import KitError, ProjectError
+from mlops_kit.pipelines.executions import RUNNING
+from mlops_kit.pipelines.progress import Progress
+from mlops_kit.settings import has_frontend
+from mlops_kit.views import steps
+from mlops_kit.views.steps import PipelineView, StepView
+from mlops_kit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlops_kit.pipelines.definition import Pipeline
+    from mlops_kit.pipelines.executions import Execution
+    from mlops_kit.views.widget import View
+
+# A page that changes more often than this says no more to a person.
+_EVERY = 0.5
+
+
+class Live:
+    """A pipeline that runs in the background, and shows itself as the last value of a cell.
+
+    `wait` returns its execution, `cancel` ends it; when it is over, the view becomes a table that
+    needs no kernel.
+    """
+
+    def __init__(self, pipeline: Pipeline, work: Callable[[Live], Execution]) -> None:
+        """Use `run`; `work` runs the pipeline, and gets this as its observer."""
+        found = (
+            StepView(step.name, "waiting", tuple(each.name for each in step.needs))
+            for step in pipeline.ordered
+        )
+        self.view = PipelineView(pipeline.name, "It starts.", "running", tuple(found))
+        self.cancelled = threading.Event()
+        self._execution: Execution | None = None
+        self._error: BaseException | None = None
+        self._began: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._page: View | None = None
+        self._handle: Any = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=[work], name="mlops-kit run")
+        self._thread.start()
+        threading.Thread(target=self._refresh, daemon=True, name="mlops-kit view").start()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take in what a step does."""
+        with self._lock:
+            if progress.told:
+                self.view = replace(self.view, told=progress.told)
+                return
+            began = self._began.setdefault(progress.step, time.monotonic())
+            changed = replace(
+                self._step(progress.step),
+                state=progress.state,
+                cell=progress.cell,
+                index=progress.index,
+                count=progress.count,
+                seconds=time.monotonic() - began if progress.state != "skipped" else None,
+                reason=progress.detail,
+            )
+            every = (changed if s.name == progress.step else s for s in self.view.steps)
+            said = f"{progress.step} {progress.state}."
+            self.view = replace(self.view, steps=tuple(every), sentence=said, told=())
+
+    def wait(self, seconds: float | None = None) -> Execution:
+        """Return the execution once it is over; raises what the run raised, or TimeoutError."""
+        if not self._over.wait(seconds):
+            raise TimeoutError(f"{self.view.title} still runs after {seconds:g} s")
+        if self._error is not None:
+            raise self._error
+        assert self._execution is not None
+        return self._execution
+
+    def cancel(self) -> None:
+        """End it: running cells are killed, and what had ended is kept for a resume."""
+        self.cancelled.set()
+
+    def act(self, name: str, given: Mapping[str, str]) -> None:
+        """Do what a person did on the page."""
+        if name == "cancel":
+            self.cancel()
+            with self._lock:
+                self.view = replace(self.view, sentence="It is being cancelled.")
+        elif name == "choose":
+            with self._lock:
+                self.view = replace(self.view, chosen=given.get("step", ""))
+        self._show()
+
+    def _work(self, work: Callable[[Live], Execution]) -> None:
+        state, said = "succeeded", "It has run to its end."
+        try:
+            self._execution = work(self)
+        except KeyboardInterrupt:
+            state, said = "stopped", "It was cancelled."
+            self._error = ProjectError(f"{self.view.title} was cancelled.")
+        except KitError as error:
+            state, said = "failed", "It failed."
+            self._error = error
+        except BaseException as error:
+            state, said = "failed", f"It failed: {type(error).__name__}: {error}"
+            self._error = error
+        finally:
+            with self._lock:
+                self.view = replace(self.view, state=state, sentence=said, told=())
+            self._over.set()
+
+    def found(self, execution: Execution) -> None:
+        """Take in what an execution's folder says: errors, notebooks, the way to reproduce."""
+        with self._lock:
+            told = []
+            for step in self.view.steps:
+                state = execution.state.steps.get(step.name)
+                paths = sorted(execution.step_folder(step.name).glob("*.ipynb"))
+                error = state.error if state else None
+                told.append(
+                    replace(
+                        step,
+                        error=error,
+                        notebook=str(paths[0]) if paths else "",
+                        reproduce=f"mlops-kit debug {execution.name}/{step.name}" if error else "",
+                    )
+                )
+            self.view = replace(self.view, steps=tuple(told))
+
+    def _step(self, name: str) -> StepView:
+        return next((s for s in self.view.steps if s.name == name), StepView(name, "waiting"))
+
+    def _refresh(self) -> None:
+        shown = None
+        while not self._over.wait(_EVERY):
+            self._tick()
+            if self.view != shown:
+                shown = self.view
+                self._show()
+        self._show()
+        if self._handle is not None:
+            self._freeze()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            every = (
+                replace(s, seconds=now - self._began[s.name])
+                if s.state == RUNNING and s.name in self._began
+                else s
+                for s in self.view.steps
+            )
+            self.view = replace(self.view, steps=tuple(every))
+
+    def _show(self) -> None:
+        if self._page is not None:
+            self._page.show(steps.page(self.view))
+
+    def _freeze(self) -> None:
+        """Add a table that is still there when the kernel isn't."""
+        from IPython.display import Markdown
+
+        self._handle.update(Markdown(steps.as_markdown(self.view)))
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import Markdown, display
+
+        if has_frontend():
+            from mlops_kit.views.widget import View
+
+            self._page = self._page or View(steps.page(self.view), self.act)
+            display(self._page)
+            text = Markdown("")
+            self._handle = display(text, display_id=True)
+            if self._over.is_set():
+                self._freeze()
+            return
+        self._over.wait()
+        display(Markdown(steps.as_markdown(self.view)))
+        if self._error is not None:
+            raise self._error
+
+
+def run(
+    pipeline: str, *, workspace: Workspace | None = None, fresh: bool = False, **inputs: Any
+) -> Live:
+    """Run a pipeline with its inputs, and return at once with its view.
+
+    Under papermill, where nobody looks, showing it waits for its end. Raises ProjectError and
+    ParameterError before anything starts.
+    """
+    from mlops_kit.pipelines import checking
+
+    place = workspace or Workspace.open()
+    chosen = place.pipeline(pipeline)
+    checking.check(place.project / "notebooks", chosen, inputs)
+
+    def work(live: Live) -> Execution:
+        before = {each.name for each in place.executions.all()}
+        try:
+            return place.run(
+                chosen, inputs, observer=live, cached=not fresh, cancelled=live.cancelled
+            )
+        finally:
+            new = [e for e in place.executions.all() if e.name not in before]
+            own = [e for e in new if e.state.pipeline == chosen.name]
+            if own:
+                live.found(own[-1])
+
+    return Live(chosen, work)

@@ -1,0 +1,70 @@
+"""What each threshold would mean on the holdout: what is caught, what is flagged, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mlops_kit.models.intervals import Array, Judged
+
+POINTS = 100
+_BINS = 10
+
+
+def curves(labels: Array, judged: Mapping[str, Judged], costs: Array) -> dict[str, Any]:
+    """Return counts and costs of each model by threshold, as plain data of some 10 kB.
+
+    `costs` is what a missed fraud (first row) and a false alarm (second row) costs, by row.
+    """
+    thresholds = np.logspace(-4, 0, POINTS)
+    return {
+        "thresholds": _plain(thresholds),
+        "models": {
+            role: {**_by_threshold(labels, each.scores, costs, thresholds), **_told(labels, each)}
+            for role, each in judged.items()
+        },
+    }
+
+
+def _by_threshold(labels: Array, scores: Array, costs: Array, thresholds: Array) -> dict[str, Any]:
+    order = np.argsort(-scores)
+    # How many rows, in falling order of their score, reach each threshold.
+    flagged = np.searchsorted(-scores[order], -thresholds, side="right")
+    frauds = labels[order] == 1
+
+    def summed(values: Array) -> Array:
+        return np.concatenate([[0.0], np.cumsum(values)])[flagged]
+
+    caught = summed(frauds.astype(float))
+    missed_cost = costs[0][labels == 1].sum() - summed(np.where(frauds, costs[0][order], 0.0))
+    alarm_cost = summed(np.where(frauds, 0.0, costs[1][order]))
+    return {
+        "caught": [int(value) for value in caught],
+        "alarms": [int(value) for value in flagged - caught],
+        "cost": _plain(1000 * (missed_cost + alarm_cost) / max(len(labels), 1)),
+    }
+
+
+def _told(labels: Array, judged: Judged) -> dict[str, Any]:
+    """Return how often scores came true, in bins of about equally many frauds, and the totals."""
+    order = np.argsort(judged.scores)
+    found = np.cumsum(labels[order])
+    total = int(found[-1]) if len(found) else 0
+    edges = np.searchsorted(found, np.linspace(0, total, _BINS + 1)[1:-1])
+    parts = [part for part in np.split(order, np.unique(edges)) if len(part)]
+    flagged = judged.decisions
+    return {
+        "calibration": [
+            _plain([judged.scores[part].mean(), labels[part].mean()]) for part in parts
+        ],
+        "frauds": total,
+        "rows": len(labels),
+        "threshold": float(judged.scores[flagged].min()) if flagged.any() else 1.0,
+    }
+
+
+def _plain(values: Any) -> list[float]:
+    """Return numbers in four significant digits, which no picture can tell from more."""
+    return [float(f"{value:.4g}") for value in values]

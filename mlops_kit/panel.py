@@ -1,0 +1,305 @@
+"""The promotion panel: shows a board, and does what a person asks for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from mlops_kit import boards, looking, releasing
+from mlops_kit.errors import KitError, LostRaceError, ReleaseError
+from mlops_kit.releases import decisions, promotion, release
+from mlops_kit.rollouts import rollout
+from mlops_kit.views import page
+from mlops_kit.views.board import Board, Unfolded
+from mlops_kit.views.markup import Html
+from mlops_kit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlops_kit.views.widget import View
+
+# Between two looks of an open page, in seconds.
+EVERY = 3.0
+
+
+class PromotionPanel:
+    """What serves, what could, and what a person may do about it, for one model.
+
+    A view of Git, the registry and the store: it keeps nothing, and two of them show the same.
+    As the last value of a cell it shows itself; `board` is what it shows, `act` what its buttons
+    do. What goes wrong is shown as a sentence.
+    """
+
+    def __init__(
+        self,
+        model: str = "",
+        environment: str = "",
+        *,
+        workspace: Workspace | None = None,
+        every: float = EVERY,
+    ) -> None:
+        """By default the model and the environment of the settings; `every` is in seconds."""
+        self.workspace = workspace or Workspace.open()
+        self.model = model or self.workspace.settings.model
+        self.environment = environment or self.workspace.settings.environment
+        self.unfolded = Unfolded()
+        self.board: Board | None = None
+        self._chosen = ""
+        self._every = every
+        self._lock = threading.RLock()
+        self._stack = ExitStack()
+        self._reader: boards.Reader | None = None
+        self._view: View | None = None
+        self._hidden = threading.Event()
+        self._closed = threading.Event()
+
+    @property
+    def sentence(self) -> str:
+        """The state in one sentence, as it was last read."""
+        if self.board is None:
+            self.refresh()
+        assert self.board is not None
+        return self.board.sentence
+
+    def refresh(self, notice: str = "", *, is_done: bool = False) -> Html:
+        """Read everything anew, show it, and return it."""
+        with self._lock:
+            try:
+                board = self._read().read(self._chosen)
+            except KitError as error:
+                board = self._away(error)
+            if notice:
+                board = replace(board, notice=notice, is_done=is_done)
+            elif self.board is not None and self.board.environment == board.environment:
+                board = replace(board, notice=self.board.notice, is_done=self.board.is_done)
+            self.board = board
+            markup = page.page(board, self.unfolded)
+            if self._view is not None:
+                self._view.show(markup)
+            return markup
+
+    def act(self, name: str, given: Mapping[str, str] | None = None) -> None:
+        """Do what a button does; whatever goes wrong becomes the page's notice."""
+        asked = given or {}
+        if name in ("shown", "hidden"):
+            (self._hidden.clear if name == "shown" else self._hidden.set)()
+            return
+        with self._lock:
+            try:
+                done = self._do(name, asked)
+            except KitError as error:
+                self.refresh(f"Not done: {error}")
+            except Exception as error:
+                # In a callback nothing else would ever show it.
+                self.refresh(f"Not done, by a fault of the panel: {type(error).__name__}: {error}")
+            else:
+                if self.board is not None and not done:
+                    self.board = replace(self.board, notice="")
+                self.refresh(done, is_done=True)
+
+    def close(self) -> None:
+        """Stop looking, and close what was opened."""
+        self._closed.set()
+        with self._lock:
+            self._stack.close()
+            self._reader = None
+
+    def _do(self, name: str, given: Mapping[str, str]) -> str:
+        """Do an act, and return the sentence that says it is done; empty for a mere look."""
+        if name in _LOOKS:
+            _LOOKS[name](self, given)
+            return ""
+        if name not in _ACTS:
+            raise ReleaseError(f"There is no act {name!r}; expected one of {sorted(_ACTS)}.")
+        return _ACTS[name](self, given.get("version", ""), given.get("reason", ""))
+
+    def _look_at(self, given: Mapping[str, str]) -> None:
+        if (place := given.get("value", "")) not in self._environments():
+            raise ReleaseError(f"There is no environment {place!r}; {self._environments()}.")
+        self._stack.close()
+        self.environment, self._chosen, self._reader, self.board = place, "", None, None
+
+    def _choose(self, given: Mapping[str, str]) -> None:
+        self._chosen = given.get("version", "")
+
+    def _unfold(self, given: Mapping[str, str]) -> None:
+        what = given.get("what", "")
+        if what in ("history", "candidates"):
+            more = getattr(self.unfolded, what) + page.MORE
+            self.unfolded = replace(self.unfolded, **{what: more})
+
+    def _search(self, given: Mapping[str, str]) -> None:
+        self.unfolded = replace(self.unfolded, search=given.get("text", "").strip())
+
+    def _promote(self, version: str, reason: str) -> str:
+        case = releasing.case(self.workspace, self.model, version)
+        self._expect_unchanged()
+        done = releasing.promote(self.workspace, case, environment=self.environment, reason=reason)
+        self._chosen = ""
+        what = f"{self.model} v{version} is promoted to {self.environment}"
+        return f"{what} by commit {done.revision[:10]}." if done.changed else f"{what} already."
+
+    def _approve(self, version: str, reason: str) -> str:
+        return self._decided(decisions.approve, "approved", version, reason)
+
+    def _reject(self, version: str, reason: str) -> str:
+        return self._decided(decisions.reject, "rejected", version, reason)
+
+    def _withdraw(self, version: str, _reason: str) -> str:
+        subject = releasing.case(self.workspace, self.model, version).subject
+        made = decisions.withdraw(self._git, self.environment, subject, self._who)
+        return f"{self._who} withdrew the approval of v{version} by commit {made[:10]}."
+
+    def _decided(self, decide: Callable[..., str], did: str, version: str, reason: str) -> str:
+        subject = releasing.case(self.workspace, self.model, version).subject
+        made = decide(self._git, self.environment, subject, self._who, reason)
+        return f"{self._who} {did} v{version} by commit {made[:10]}."
+
+    def _hold(self, _version: str, reason: str) -> str:
+        name = self._running().rollout
+        made = decisions.hold(self._git, self.environment, name, self._who, reason)
+        return f"The rollout is held by commit {made[:10]}."
+
+    def _resume(self, _version: str, _reason: str) -> str:
+        made = decisions.resume(self._git, self.environment, self._running().rollout, self._who)
+        return f"The rollout goes on by commit {made[:10]}."
+
+    def _abort(self, version: str, reason: str) -> str:
+        done = self._advanced(release.Abort(), reason)
+        return f"v{version} is aborted by commit {done[:10]}."
+
+    def _complete(self, version: str, reason: str) -> str:
+        if not reason.strip():
+            raise ReleaseError("The reason is empty; expected why nothing more is to be proved.")
+        done = self._advanced(release.Complete(), reason)
+        return f"v{version} is champion by commit {done[:10]}."
+
+    def _rollback(self, _version: str, reason: str) -> str:
+        if not reason.strip():
+            raise ReleaseError("The reason is empty; expected why it is rolled back.")
+        done = releasing.rollback(self.workspace, self.model, self.environment, reason=reason)
+        champion = done.release.champion
+        serves = f"v{champion.version} serves again" if champion else "nothing serves"
+        return f"Rolled back by commit {done.revision[:10]}: {serves}."
+
+    def _advanced(self, change: promotion.Step, reason: str) -> str:
+        """Commit a step of the rollout that the page shows; raises LostRaceError for another."""
+        reader = self._read()
+        seen = reader.looker.look()
+        self._expect_unchanged(seen.release)
+        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        done = promotion.advance(
+            self._git,
+            change,
+            model=self.model,
+            environment=self.environment,
+            expected=seen.release,
+            verdict=decision.verdict,
+            reason=reason,
+            approved_by=self._who,
+        )
+        releasing.follow(self.workspace, done.release)
+        return done.revision
+
+    def _expect_unchanged(self, now: release.Release | None = None) -> None:
+        """Raise LostRaceError where the page shows another state than Git has by now."""
+        found = now or self.workspace.release(self.model, self.environment)
+        if self.board is not None and boards.serving(found) != self.board.serving:
+            newest = releasing.history(self.workspace, self.model, self.environment).entries
+            raise _lost(newest[0] if newest else None, found)
+
+    def _running(self) -> release.Release:
+        found = self.workspace.release(self.model, self.environment)
+        if not found.rollout:
+            raise ReleaseError(f"No rollout runs in {self.environment} any more.")
+        return found
+
+    @property
+    def _git(self) -> Any:
+        return self.workspace.repository
+
+    @property
+    def _who(self) -> str:
+        return self.workspace.settings.approved_by
+
+    def _environments(self) -> tuple[str, ...]:
+        paths = self.workspace.repository.list("envs")
+        return tuple(sorted({p.split("/")[1] for p in paths if p.endswith("/release.yaml")}))
+
+    def _read(self) -> boards.Reader:
+        if self._reader is None:
+            self._stack = ExitStack()
+            opened = looking.opened(self.workspace, self.model, self.environment)
+            looker = self._stack.enter_context(opened)
+            self._reader = boards.Reader(self.workspace, looker, self._environments())
+        return self._reader
+
+    def _away(self, error: KitError) -> Board:
+        """Return the last board as what it is: old, and nothing to act on."""
+        said = f"Git can't be read: {error}"
+        if self.board is not None and self.board.history:
+            old = f"This is the state of {self.board.checked}; nothing can be changed from here."
+            return replace(
+                self.board, standing="inconclusive", sentence=said, next=old, offers=(), change=()
+            )
+        return Board(
+            model=self.model,
+            environment=self.environment,
+            environments=(self.environment,),
+            headline="",
+            checked=f"{datetime.now(UTC):%H:%M:%S} UTC",
+            standing="inconclusive",
+            sentence=said,
+            next="Traffic is not affected. Refresh when Git answers again.",
+        )
+
+    def _poll(self) -> None:
+        while not self._closed.wait(self._every):
+            if not self._hidden.is_set():
+                self.refresh()
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Show the page; where nothing can show it, its sentence."""
+        from mlops_kit.views.widget import View
+
+        if self._view is None:
+            self._view = View(self.refresh(), self.act)
+            threading.Thread(target=self._poll, daemon=True, name="mlops-kit panel").start()
+        bundle = self._view._repr_mimebundle_(**options)
+        assert self.board is not None
+        text = {"text/plain": f"{self.board.sentence} {self.board.next}".strip()}
+        if isinstance(bundle, tuple):
+            return {**bundle[0], **text}, bundle[1]
+        return {**cast(dict[str, Any], bundle or {}), **text}
+
+
+def _lost(entry: Any, found: release.Release) -> LostRaceError:
+    who = f"{entry.who} did '{entry.action} v{entry.version}' at " if entry else ""
+    moment = f"{entry.when.astimezone(UTC):%H:%M:%S} UTC" if entry else "Git changed"
+    return LostRaceError(
+        f"{who}{moment} while you decided. Nothing of yours was written; "
+        f"{found.environment} is shown as it is now."
+    )
+
+
+_LOOKS: dict[str, Callable[[PromotionPanel, Mapping[str, str]], None]] = {
+    "refresh": lambda _panel, _given: None,
+    "environment": PromotionPanel._look_at,
+    "choose": PromotionPanel._choose,
+    "more": PromotionPanel._unfold,
+    "search": PromotionPanel._search,
+}
+_ACTS: dict[str, Callable[[PromotionPanel, str, str], str]] = {
+    "promote": PromotionPanel._promote,
+    "approve": PromotionPanel._approve,
+    "reject": PromotionPanel._reject,
+    "withdraw": PromotionPanel._withdraw,
+    "hold": PromotionPanel._hold,
+    "resume": PromotionPanel._resume,
+    "abort": PromotionPanel._abort,
+    "complete": PromotionPanel._complete,
+    "rollback": PromotionPanel._rollback,
+}

@@ -1,0 +1,277 @@
+"""The promotion panel as HTML: pure functions of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC
+
+from mlops_kit.releases.ledger import Entry
+from mlops_kit.rollouts.metric import Metric, percent, times
+from mlops_kit.views import comparison, shapes
+from mlops_kit.views.board import Board, Evidence, Offer, Unfolded
+from mlops_kit.views.markup import Html, control, folded, joined, tag
+from mlops_kit.views.markup import table as html_table
+
+MORE = 50
+
+
+def page(board: Board, unfolded: Unfolded | None = None) -> Html:
+    """Return the whole panel."""
+    asked = unfolded or Unfolded()
+    running = board.evidence is not None
+    return joined(
+        [
+            _bar(board),
+            _notice(board),
+            _sentence(board),
+            _acts(board),
+            None if running else _candidates(board, asked),
+            _rollout(board.evidence) if board.evidence is not None else None,
+            None if running else comparison.evaluation(board.evaluation),
+            _change(board),
+            _history(board, asked),
+        ]
+    )
+
+
+def _bar(board: Board) -> Html:
+    options = (
+        tag("option", name, value=name, selected=name == board.environment)
+        for name in board.environments
+    )
+    chosen = control("select", *options, data_act="environment", data_key="environment")
+    return tag(
+        "div",
+        tag("label", f"{board.model} in ", chosen),
+        tag("span", board.headline),
+        tag(
+            "span",
+            tag("span", f"checked {board.checked} "),
+            control("button", "Refresh", data_act="refresh", type="button"),
+        ),
+        class_="bar",
+    )
+
+
+def _notice(board: Board) -> Html | None:
+    if not board.notice:
+        return None
+    kind = "notice done" if board.is_done else "notice"
+    return tag("div", board.notice, class_=kind, role="alert", data_key="notice")
+
+
+def _sentence(board: Board) -> Html:
+    heading = tag("h2", shapes.word(board.standing), " ", board.sentence)
+    following = tag("p", tag("strong", "Next: "), board.next) if board.next else None
+    remarks = [tag("p", remark) for remark in board.remarks]
+    return tag("div", heading, following, *remarks, role="status", data_key="sentence")
+
+
+def _acts(board: Board) -> Html:
+    able = [offer for offer in board.offers if not offer.why_not]
+    unable = [offer for offer in board.offers if offer.why_not]
+    buttons = (
+        control("button", f"{offer.label}…", data_opens=offer.act, type="button") for offer in able
+    )
+    return tag(
+        "section",
+        tag("div", *buttons, class_="acts"),
+        *(tag("p", tag("strong", f"{offer.label}: "), offer.why_not) for offer in unable),
+        *(_dialog(board, offer) for offer in able),
+        aria_label="Acts",
+        data_key="acts",
+    )
+
+
+def _dialog(board: Board, offer: Offer) -> Html:
+    """Return the question before an act: what will be true afterwards, and the reason."""
+    name = f"reason-{offer.act}"
+    needed = offer.reason == "required"
+    is_quick = not needed
+    why = (
+        tag(
+            "label",
+            "Reason" if needed else "Reason (optional)",
+            control(
+                "input",
+                type="text",
+                name="reason",
+                id=name,
+                required=needed,
+                maxlength=500,
+                autocomplete="off",
+                data_first=needed,
+            ),
+        )
+        if offer.reason
+        else None
+    )
+    form = tag(
+        "form",
+        tag("p", offer.says),
+        why,
+        tag(
+            "div",
+            control("button", "Cancel", type="button", data_closes="", data_first=is_quick),
+            control("button", offer.label, type="submit"),
+            class_="acts",
+        ),
+        data_act=offer.act,
+        data_version=board.chosen,
+    )
+    return tag(
+        "dialog",
+        tag("h3", offer.label, id=f"title-{offer.act}"),
+        _diff(board.change) if offer.shows_change else None,
+        form,
+        data_key=offer.act,
+        aria_labelledby=f"title-{offer.act}",
+    )
+
+
+def _candidates(board: Board, asked: Unfolded) -> Html:
+    shown = board.candidates[: asked.candidates]
+    rows = []
+    for each in shown:
+        is_chosen = each.version == board.chosen
+        look = (
+            "shown here"
+            if is_chosen
+            else control(
+                "button",
+                "Look",
+                data_act="choose",
+                data_version=each.version,
+                aria_label=f"Look at v{each.version}",
+                type="button",
+            )
+        )
+        rows.append((f"v{each.version}", shapes.word(each.verdict), each.said, look))
+    total = len(board.candidates)
+    return tag(
+        "section",
+        tag(
+            "div",
+            html_table("Candidates", ("version", "verdict", "what was said", "look"), rows),
+            class_="wide",
+        ),
+        _more("candidates", total, len(shown)),
+        data_key="candidates",
+    )
+
+
+def _rollout(evidence: Evidence) -> Html:
+    rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
+    header = (
+        "metric",
+        "bound",
+        "now, valid at any look",
+        "in a picture",
+        "evidence / needs",
+        "verdict",
+    )
+    weights = shapes.Chart(
+        "The candidate's share over time",
+        f"{evidence.weights[-1][1]:g} % now." if evidence.weights else "No traffic yet.",
+        (shapes.Line("weight", evidence.weights),),
+        "seconds since the promotion",
+        "percent",
+        steps=True,
+    )
+    return tag(
+        "section",
+        tag("div", html_table("What the rollout has shown", header, rows), class_="wide")
+        if rows
+        else tag("p", "Nothing has been seen of it yet."),
+        tag("p", f"The candidate has answered {evidence.requests:,} requests."),
+        folded("Weight over time", shapes.chart(weights), key="weights"),
+        data_key="rollout",
+    )
+
+
+def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
+    low, high = metric.interval(alpha)
+    share = metric.events / metric.n
+    sign = "at most" if metric.side == "<" else "at least"
+    edge = 1.0 if metric.side == ">" else max(2 * metric.bound, high, share)
+    proved = metric.is_proved(alpha)
+    verdict = shapes.word("proved" if proved else "not yet") if metric.needed else "watched"
+    return (
+        metric.name,
+        f"{sign} {percent(metric.bound)}",
+        f"{percent(share)} ({percent(low)} to {percent(high)}), n = {metric.n:,}",
+        shapes.interval(low, high, share, metric.bound, edge),
+        f"{times(metric.log_for)} / {1 / alpha:,.0f}x",
+        verdict,
+    )
+
+
+def _change(board: Board) -> Html | None:
+    if not board.change:
+        return None
+    changed = sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in board.change)
+    return tag(
+        "section",
+        tag("h3", f"The commit: release.yaml, {changed} lines changed"),
+        _diff(board.change),
+        data_key="change",
+    )
+
+
+def _diff(lines: Sequence[str]) -> Html:
+    kinds = {"+": "ins", "-": "del"}
+    marked = (tag(kinds.get(line[:1], "span"), line) for line in lines)
+    return control(
+        "pre", *marked, tabindex=0, aria_label="The change of release.yaml", role="group"
+    )
+
+
+def _history(board: Board, asked: Unfolded) -> Html:
+    found = [entry for entry in board.history if _has(entry, asked.search)]
+    rows = [_entry(entry) for entry in found[: asked.history]]
+    header = ("when, UTC", "act", "version", "weight", "verdict", "who", "why", "commit")
+    search = tag(
+        "form",
+        tag(
+            "label",
+            "Search the history",
+            control("input", type="text", name="text", value=asked.search, maxlength=100),
+        ),
+        control("button", "Search", type="submit"),
+        data_act="search",
+    )
+    return tag(
+        "section",
+        tag("div", html_table("History", header, rows), class_="wide"),
+        _more("history", len(found), len(rows)),
+        folded("Search", search, key="search"),
+        data_key="history",
+    )
+
+
+def _entry(entry: Entry) -> tuple[object, ...]:
+    return (
+        f"{entry.when.astimezone(UTC):%Y-%m-%d %H:%M}",
+        entry.action or entry.subject,
+        f"v{entry.version}" if entry.version else "–",
+        f"{entry.weight} %" if entry.weight is not None else "–",
+        shapes.word(entry.verdict) if entry.verdict else "–",
+        entry.who,
+        entry.why,
+        tag("code", entry.revision[:10], title=entry.evidence or None),
+    )
+
+
+def _has(entry: Entry, text: str) -> bool:
+    told = (entry.action, entry.version, entry.who, entry.why, entry.revision, entry.verdict)
+    return text.lower() in " ".join(told).lower()
+
+
+def _more(what: str, total: int, shown: int) -> Html | None:
+    if total <= shown:
+        return None
+    return tag(
+        "p",
+        f"{shown:,} of {total:,} {what}. ",
+        control("button", f"Show more {what}", data_act="more", data_what=what, type="button"),
+    )

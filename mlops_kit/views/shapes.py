@@ -1,0 +1,190 @@
+"""Small pictures as SVG in a page: they take its colours, and say in words what they show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mlops_kit.views.markup import Html, joined, tag
+
+Point = tuple[float, float]
+_WIDTH, _HEIGHT = 400.0, 240.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 388.0, 10.0, 200.0
+
+# Word, shape and colour say one thing, so that no reader needs all three.
+_MARKS: dict[str, tuple[str, Html]] = {
+    "pass": ("--pass", tag("path", d="M8 0a8 8 0 1 0 .1 0zM4 8l3 3 5-6", stroke="#fff")),
+    "fail": ("--fail", tag("path", d="M0 0h16v16H0zM4 4l8 8M12 4l-8 8", stroke="#fff")),
+    "inconclusive": ("--inconclusive", tag("path", d="M8 1l7 7-7 7-7-7z", fill="none")),
+    "running": ("--running", tag("path", d="M2 1l13 7-13 7z")),
+    "waiting": ("--line", tag("circle", cx=8, cy=8, r=6, fill="none")),
+}
+_SAME = {
+    "succeeded": "pass",
+    "cached": "pass",
+    "failed": "fail",
+    "skipped": "waiting",
+    "stopped": "inconclusive",
+    "proved": "pass",
+    "not yet": "inconclusive",
+}
+
+
+def word(state: str, said: str = "") -> Html:
+    """Return a state as a word, with its shape in its colour."""
+    colour, shape = _MARKS[_SAME.get(state, state if state in _MARKS else "waiting")]
+    picture = tag(
+        "svg",
+        shape,
+        viewBox="0 0 16 16",
+        aria_hidden="true",
+        style=f"fill:var({colour});stroke:var({colour});stroke-width:2",
+    )
+    return tag("span", picture, said or state.upper(), class_="word")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From numbers to a place on the paper, linear or by powers of ten."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    is_log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Return the place, at the nearer edge for what lies outside."""
+        low, high, at = self._of(self.low), self._of(self.high), self._of(value)
+        share = (at - low) / (high - low) if high > low else 0.5
+        return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 2)
+
+    def _of(self, value: float) -> float:
+        return math.log10(max(value, 1e-12)) if self.is_log else value
+
+    @property
+    def ticks(self) -> list[float]:
+        """Powers of ten, or five round steps."""
+        if self.is_log:
+            first, last = math.ceil(self._of(self.low)), math.floor(self._of(self.high))
+            return [10.0**power for power in range(first, last + 1)][:: max(1, (last - first) // 4)]
+        return [self.low + (self.high - self.low) * i / 4 for i in range(5)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line with its name; the champion's is dashed."""
+
+    name: str
+    points: tuple[Point, ...]
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines on two axes; `says` is what a reader without the picture has to know."""
+
+    title: str
+    says: str
+    lines: tuple[Line, ...]
+    x_label: str
+    y_label: str
+    log_x: bool = False
+    log_y: bool = False
+    unit: bool = False  # both axes go from 0 to 1
+    steps: bool = False
+
+    @property
+    def scales(self) -> tuple[Scale, Scale]:
+        """The scales of x and y."""
+        points = [point for line in self.lines for point in line.points] or [(0.0, 0.0)]
+        xs, ys = zip(*points, strict=True)
+        (low_x, high_x), (low_y, high_y) = (min(xs), max(xs)), (min(ys), max(ys))
+        if self.unit:
+            low_x, high_x, low_y, high_y = 0.0, 1.0, 0.0, 1.0
+        elif not self.log_y:
+            low_y = min(0.0, low_y)
+        return (
+            Scale(low_x, high_x, _LEFT, _RIGHT, self.log_x),
+            Scale(low_y, high_y, _BOTTOM, _TOP, self.log_y),
+        )
+
+
+def chart(value: Chart, marks: Callable[[Scale, Scale], Sequence[Html]] | None = None) -> Html:
+    """Return the chart as a figure with its title; `marks` are drawn over the lines."""
+    x, y = value.scales
+    frame = tag("path", d=f"M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}", stroke="currentColor", fill="none")
+    drawn = tag(
+        "svg",
+        frame,
+        *_axes(value, x, y),
+        *(_line(line, x, y, value.steps, place) for place, line in enumerate(value.lines)),
+        *(marks(x, y) if marks else ()),
+        viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
+        role="img",
+        aria_label=f"{value.title}. {value.says}",
+    )
+    return tag("figure", tag("figcaption", value.title), drawn, style="margin:0")
+
+
+def interval(low: float, high: float, estimate: float, bound: float, edge: float) -> Html:
+    """Return an interval against its bound, from 0 to `edge`; the numbers stand beside it."""
+    x = Scale(0.0, edge, 4.0, 196.0)
+    parts = [
+        tag("line", x1=4, x2=196, y1=12, y2=12, stroke="var(--line)"),
+        tag("line", x1=x(low), x2=x(high), y1=12, y2=12, stroke="currentColor", stroke_width=5),
+        tag("circle", cx=x(estimate), cy=12, r=5, fill="var(--running)", stroke="var(--ground)"),
+        tag("line", x1=x(bound), x2=x(bound), y1=1, y2=23, stroke="var(--fail)", stroke_width=2),
+    ]
+    return tag("svg", *parts, viewBox="0 0 200 24", width=200, height=24, aria_hidden="true")
+
+
+def _axes(value: Chart, x: Scale, y: Scale) -> list[Html]:
+    parts = []
+    for at in x.ticks:
+        parts.append(tag("text", f"{at:g}", x=x(at), y=_BOTTOM + 14, text_anchor="middle"))
+    for at in y.ticks:
+        parts.append(tag("text", f"{at:.3g}", x=_LEFT - 6, y=y(at) + 4, text_anchor="end"))
+        parts.append(
+            tag("line", x1=_LEFT, x2=_RIGHT, y1=y(at), y2=y(at), stroke="var(--line)", opacity=0.3)
+        )
+    middle = (_LEFT + _RIGHT) / 2
+    parts.append(tag("text", value.x_label, x=middle, y=_HEIGHT - 8, text_anchor="middle"))
+    turned = f"rotate(-90 12 {(_TOP + _BOTTOM) / 2:g})"
+    return [
+        *parts,
+        tag(
+            "text",
+            value.y_label,
+            x=12,
+            y=(_TOP + _BOTTOM) / 2,
+            text_anchor="middle",
+            transform=turned,
+        ),
+    ]
+
+
+def _line(line: Line, x: Scale, y: Scale, steps: bool, place: int) -> Html:
+    places = [(x(a), y(b)) for a, b in line.points]
+    if steps:
+        places = [
+            p for i, at in enumerate(places) for p in ((at[0], places[i - 1][1]), at)[i == 0 :]
+        ]
+    path = " ".join(f"{a:g},{b:g}" for a, b in places)
+    drawn = tag(
+        "polyline",
+        points=path,
+        fill="none",
+        stroke="currentColor",
+        stroke_width=2,
+        stroke_dasharray="6 4" if line.dashed else None,
+    )
+    if not places:
+        return joined([drawn])
+    # At its own end, so that no legend is needed; apart from its neighbour's.
+    at = places[-1] if place % 2 == 0 else places[len(places) // 2]
+    label = tag(
+        "text", line.name, x=min(at[0], _RIGHT - 4), y=max(_TOP + 10, at[1] - 6), text_anchor="end"
+    )
+    return joined([drawn, label])

@@ -1,0 +1,100 @@
+// Shows markup, keeps what a person has opened or typed, and names what they do.
+const KEPT = new Set(["open", "aria-busy"]);
+
+function sync(from, to) {
+  for (const { name } of [...from.attributes])
+    if (!to.hasAttribute(name) && !KEPT.has(name)) from.removeAttribute(name);
+  for (const { name, value } of to.attributes)
+    if (from.getAttribute(name) !== value && !KEPT.has(name)) from.setAttribute(name, value);
+}
+
+const isSame = (one, other) =>
+  one && other && one.nodeType === other.nodeType && one.nodeName === other.nodeName &&
+  (one.dataset?.key ?? "") === (other.dataset?.key ?? "");
+
+// Change only what differs, so that focus, text and open parts stay.
+function morph(from, to) {
+  let old = from.firstChild;
+  for (const child of [...to.childNodes]) {
+    let found = old;
+    while (found && !isSame(found, child)) found = found.nextSibling;
+    if (!found) { from.insertBefore(child, old); continue; }
+    while (old !== found) { const next = old.nextSibling; old.remove(); old = next; }
+    old = found.nextSibling;
+    if (found.nodeType !== Node.ELEMENT_NODE) {
+      if (found.data !== child.data) found.data = child.data;
+    } else if (!found.isEqualNode(child)) {
+      sync(found, child);
+      morph(found, child);
+    }
+  }
+  while (old) { const next = old.nextSibling; old.remove(); old = next; }
+}
+
+function follow(root, slider) {
+  const at = Number(slider.value);
+  for (const each of root.querySelectorAll(`[data-follows="${slider.id}"]`)) {
+    const value = JSON.parse(each.dataset.values)[at];
+    if (each.dataset.sets === "text") each.textContent = value;
+    else for (const name of each.dataset.sets.split(" ")) each.setAttribute(name, value);
+  }
+}
+
+function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "mlops-kit";
+  root.lang = "en";
+  el.append(root);
+  const draw = () => {
+    const template = document.createElement("template");
+    template.innerHTML = model.get("markup");
+    morph(root, template.content);
+    for (const slider of root.querySelectorAll("input[type=range]")) follow(root, slider);
+  };
+  const say = (act, given) => model.send({ act, ...given });
+  root.addEventListener("click", (event) => {
+    const found = event.target.closest("[data-act],[data-opens],[data-closes]");
+    if (!found || found.tagName === "FORM" || found.getAttribute("aria-busy") === "true") return;
+    if (found.dataset.opens) {
+      const dialog = root.querySelector(`dialog[data-key="${found.dataset.opens}"]`);
+      dialog.showModal();
+      dialog.querySelector("[data-first]")?.focus();
+    } else if (found.dataset.closes !== undefined) found.closest("dialog").close();
+    else {
+      found.setAttribute("aria-busy", "true");
+      say(found.dataset.act, { given: { ...found.dataset } });
+    }
+  });
+  // A notebook takes Enter from a text field, also where its shortcuts are suppressed.
+  root.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.target.type !== "text") return;
+    event.preventDefault();
+    event.stopPropagation();
+    event.target.form?.requestSubmit();
+  });
+  root.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const form = event.target;
+    const given = Object.fromEntries(new FormData(form));
+    say(form.dataset.act, { given: { ...form.dataset, ...given } });
+    form.closest("dialog")?.close();
+  });
+  root.addEventListener("change", (event) => {
+    const found = event.target.closest("select[data-act]");
+    if (found) say(found.dataset.act, { given: { ...found.dataset, value: found.value } });
+  });
+  root.addEventListener("input", (event) => {
+    if (event.target.type === "range") follow(root, event.target);
+  });
+  // A hidden page needs nothing new.
+  const seen = () => say(document.hidden ? "hidden" : "shown", {});
+  document.addEventListener("visibilitychange", seen);
+  model.on("change:markup", draw);
+  draw();
+  return () => {
+    model.off("change:markup", draw);
+    document.removeEventListener("visibilitychange", seen);
+  };
+}
+
+export default { render };

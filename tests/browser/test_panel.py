@@ -1,0 +1,268 @@
+"""The promotion panel in a real JupyterLab: each act ends as a commit, or says why it did not."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mlops_kit import Workspace, looking, releasing
+from mlops_kit.releases import promotion, release
+from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE
+from tests.conftest import write_notebook
+
+pytestmark = pytest.mark.browser
+
+# What a few frauds can prove, so that small data end with a pass.
+LOOSE = """
+[gates]
+recall = 0.2
+precision = 0.2
+average_precision = 0.3
+calibration_error = 0.1
+latency_ms = 1000.0
+slice_recall = 0.0
+recall_difference = -0.9
+precision_difference = -0.9
+average_precision_difference = -0.9
+cost_difference = 10000.0
+minimum_frauds = 5
+resamples = 100
+"""
+JUDGING = """
+from pathlib import Path
+import runpy
+from mlops_kit import Pipeline
+found = runpy.run_path(str(Path(__file__).with_name("fraud_training.py")))["PIPELINE"]
+PIPELINE = Pipeline("fraud-judging", steps=found.steps[:4], inputs=found.inputs)
+"""
+CELL = "from mlops_kit import PromotionPanel\nPromotionPanel(every=3600)"
+
+
+def git(lab: Any, *arguments: str) -> str:
+    repository = lab.project / ".mlops-kit" / "gitops.git"
+    command = ["git", f"--git-dir={repository}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def newest(lab: Any) -> str:
+    """The message of the newest commit."""
+    return git(lab, "show", "-s", "--format=%B", "main")
+
+
+@pytest.fixture(scope="module")
+def judged(lab: Any) -> Workspace:
+    """v2 serves; v4 and v6 wait, both with a verdict of pass."""
+    settings = lab.project / "mlops-kit.toml"
+    text = settings.read_text().partition("[gates]")[0]
+    (lab.project / "workflows" / "judging.py").write_text(JUDGING)
+    settings.write_text('strategy = "direct"\napprover = "ana"\n' + text + LOOSE)
+    workspace = Workspace.open(lab.project)
+    given = {"rows": 16_000, "traffic": "live"}
+    workspace.run(workspace.pipeline("fraud-training"), given, observer=lambda _: None)
+    for seed in (8, 9):
+        more = {**given, "seed": seed}
+        workspace.run(workspace.pipeline("fraud-judging"), more, observer=lambda _: None)
+    settings.write_text('strategy = "canary"\napprover = "ana"\n' + text + LOOSE)
+    write_notebook(lab.project / "panel-here.ipynb", CELL)
+    return Workspace.open(lab.project)
+
+
+@pytest.fixture(scope="module")
+def panel(judged: Workspace, lab: Any) -> Any:
+    notebook = lab.open("panel-here.ipynb")
+    notebook.run()
+    notebook.page.locator(".mlops-kit h2").wait_for(timeout=60_000)
+    return notebook
+
+
+def sentence(panel: Any, words: str) -> str:
+    """Wait until the panel's sentence has these words, and return it."""
+    return awaited(panel, panel.page.locator(".mlops-kit h2", has_text=re.compile(words)))
+
+
+def awaited(panel: Any, found: Any) -> str:
+    """Wait for what an act leads to; say what the panel shows where it doesn't come."""
+    from playwright.sync_api import Error
+
+    try:
+        found.wait_for(timeout=30_000)
+    except Error:
+        pytest.fail(panel.page.locator(".mlops-kit").inner_text()[:1500])
+    return str(found.inner_text())
+
+
+def do(panel: Any, button: str, reason: str | None = None) -> None:
+    """Press a button, give the reason in its dialog, and confirm."""
+    panel.page.get_by_role("button", name=f"{button}…").click()
+    dialog = panel.page.get_by_role("dialog", name=button)
+    if reason is not None:
+        dialog.get_by_role("textbox").fill(reason)
+    dialog.get_by_role("button", name=button).click()
+
+
+def notice(panel: Any, words: str) -> str:
+    return awaited(panel, panel.page.get_by_role("alert").filter(has_text=re.compile(words)))
+
+
+def test_it_shows_the_candidate_its_verdict_and_the_commit(panel: Any) -> None:
+    said = sentence(panel, "passes all")
+    assert "fraud v6 passes all" in said
+    assert "PASS" in said
+    text = panel.page.locator(".mlops-kit").inner_text()
+    assert "champion v2 since" in text
+    assert "Promoting starts a replay; no user is exposed." in text
+    assert "+    version: '6'" in text
+    picture(panel, "panel-waiting")
+
+
+def test_nothing_is_found_that_keeps_people_out(panel: Any) -> None:
+    for summary in panel.page.locator(".mlops-kit summary").all():
+        summary.click()
+    assert axe(panel) == []
+    panel.page.get_by_role("button", name="Promote v6 to prod…").click()
+    assert axe(panel) == []
+    panel.page.keyboard.press("Escape")
+
+
+def test_the_slider_moves_the_curve_and_the_counts(panel: Any) -> None:
+    slider = panel.page.get_by_role("slider")
+    line = panel.page.locator("line[data-follows=threshold]")
+    cell = panel.page.locator("tr", has_text="fraud v6").locator("span[data-follows]").first
+    before = line.get_attribute("x1"), cell.inner_text()
+    slider.focus()
+    for _ in range(60):
+        panel.page.keyboard.press("ArrowLeft")
+    assert (line.get_attribute("x1"), cell.inner_text()) != before
+    assert float(str(line.get_attribute("x1"))) < float(str(before[0]))
+
+
+def test_no_key_reaches_the_notebook(panel: Any) -> None:
+    cells = panel.page.locator(".jp-Notebook .jp-Cell").count()
+    for control in panel.page.locator(
+        ".mlops-kit button:visible, .mlops-kit summary:visible, .mlops-kit select:visible,"
+        " .mlops-kit input:visible"
+    ).all():
+        control.focus()
+        panel.page.keyboard.press("b")
+    assert panel.page.locator(".jp-Notebook .jp-Cell").count() == cells
+
+
+def test_a_rejection_needs_a_reason_and_is_a_commit(panel: Any, lab: Any) -> None:
+    do(panel, "Reject v6", "its slices are odd <b>&</b>")
+    said = notice(panel, "rejected v6")
+    assert "Mlops-Action: reject" in newest(lab)
+    assert git(lab, "rev-parse", "--short=10", "main").strip() in said
+    text = panel.page.locator(".mlops-kit").inner_text()
+    assert "Rejected by ana at" in text
+    assert "its slices are odd <b>&</b>" in text
+    assert panel.page.get_by_role("button", name="Promote v6 to prod…").count() == 0
+
+
+def test_it_promotes_by_keyboard_alone(panel: Any, lab: Any) -> None:
+    panel.page.get_by_role("button", name="Look at v4").focus()
+    panel.page.keyboard.press("Enter")
+    sentence(panel, "fraud v4 passes")
+    panel.page.get_by_role("button", name="Promote v4 to prod…").focus()
+    panel.page.keyboard.press("Enter")
+    panel.page.keyboard.type("recall is up")
+    panel.page.keyboard.press("Enter")
+    notice(panel, "v4 is promoted to prod by commit")
+    assert "Mlops-Action: promote" in newest(lab)
+    assert "Mlops-Reason: recall is up" in newest(lab)
+    assert "Mlops-Approved-By: ana" in newest(lab)
+
+
+def test_while_a_rollout_runs_it_can_be_held_and_resumed(panel: Any, lab: Any) -> None:
+    sentence(panel, "v4 is replayed; no user is exposed")
+    do(panel, "Hold v4", "checking a call")
+    assert "Held at 0 % by ana" in sentence(panel, "Held at")
+    assert "Mlops-Action: hold" in newest(lab)
+    assert axe(panel) == []
+    picture(panel, "panel-rollout")
+    do(panel, "Resume v4")
+    sentence(panel, "v4 is replayed")
+    assert "Mlops-Action: resume" in newest(lab)
+
+
+def test_whoever_was_second_is_told_so(panel: Any, lab: Any, judged: Workspace) -> None:
+    panel.page.get_by_role("button", name="Abort v4…").click()
+    with looking.opened(judged, "fraud", "prod") as looker:
+        seen = looker.look()
+    promotion.advance(
+        judged.repository,
+        release.Abort(),
+        model="fraud",
+        environment="prod",
+        expected=seen.release,
+        verdict="inconclusive",
+        reason="ben was first",
+        approved_by="ben",
+    )
+    before = git(lab, "rev-parse", "main")
+    panel.page.get_by_role("dialog").get_by_role("button", name="Abort v4").click()
+    said = notice(panel, "while you decided")
+    assert "ben did 'abort v4'" in said
+    assert "Nothing of yours was written" in said
+    assert git(lab, "rev-parse", "main") == before
+
+
+def test_a_rejected_one_can_be_approved_again_promoted_and_aborted(panel: Any, lab: Any) -> None:
+    sentence(panel, "fraud v6 passes")
+    do(panel, "Approve v6", "looked again")
+    notice(panel, "approved v6")
+    do(panel, "Promote v6 to prod", "cost is down")
+    notice(panel, "v6 is promoted")
+    sentence(panel, "v6 is replayed")
+    do(panel, "Abort v6")
+    notice(panel, "v6 is aborted by commit")
+    sentence(panel, "fraud v6 was aborted at .* by ana")
+    assert "Mlops-Action: abort" in newest(lab)
+    assert "absent: true" in git(lab, "show", "main:envs/prod/release.yaml")
+
+
+def test_it_rolls_back(panel: Any, lab: Any, judged: Workspace) -> None:
+    direct = Workspace(judged.settings.model_copy(update={"strategy": "direct"}))
+    case = replace(releasing.case(direct, "fraud", "6"), execution="once-more")
+    releasing.promote(direct, case, environment="prod", override="ben: for the test")
+    panel.page.get_by_role("button", name="Refresh").click()
+    panel.page.locator(".mlops-kit .bar", has_text="champion v6").wait_for(timeout=30_000)
+    do(panel, "Roll back", "customers complain")
+    notice(panel, "v2 serves again")
+    assert "fraud v6 was rolled back at" in sentence(panel, "was rolled back")
+    assert "Mlops-Action: rollback" in newest(lab)
+    picture(panel, "panel-rolled-back")
+
+
+def test_nothing_was_complained_of(panel: Any, lab: Any) -> None:
+    assert panel.errors == []
+    assert lab.complaints == []
+
+
+def picture(panel: Any, name: str) -> None:
+    """Keep a picture of the whole panel, light and dark, for a person to look at."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page = panel.page
+    page.set_viewport_size({"width": WIDE, "height": 2400})
+    for theme in ("light", "dark"):
+        # JupyterLab's own colours, as its themes set them.
+        dark = {"--jp-layout-color1": "#111", "--jp-ui-font-color1": "#eee"}
+        page.locator(".mlops-kit").evaluate(
+            "(el, own) => { for (const [k, v] of Object.entries(own)) el.style.setProperty(k, v) }",
+            dark if theme == "dark" else dict.fromkeys(dark, ""),
+        )
+        page.locator(".mlops-kit").screenshot(path=SCREENSHOTS / f"{name}-{theme}.png")
+    page.locator(".mlops-kit").evaluate("el => el.removeAttribute('style')")
+    page.set_viewport_size({"width": WIDE, "height": HIGH})
+
+
+def axe(panel: Any) -> list[str]:
+    """What axe finds in the panel, as sentences."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(panel.page, context=".mlops-kit").response["violations"]
+    return [f"{each['id']}: {json.dumps(each['nodes'][0]['html'])[:200]}" for each in found]

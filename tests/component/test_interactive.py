@@ -1,0 +1,158 @@
+"""What a data scientist does from a cell: run a pipeline, fill in a form, compare, test."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+
+from mlops_kit import Workspace, compare, form, run
+from mlops_kit.errors import CellError, NotebookError, ParameterError, ProjectError
+from mlops_kit.testing import NotebookRunner
+from mlops_kit.views import fields, steps
+from tests.conftest import write_notebook
+
+PIPELINE = """
+from mlops_kit import Input, Pipeline, Step
+first = Step("first", "first.ipynb", {"count": Input("count")}, {"said": str})
+second = Step("second", "second.ipynb", {"text": first.output("said")}, {"length": int})
+PIPELINE = Pipeline("two", (first, second), inputs={"count": 2})
+"""
+FIRST = (
+    "# parameters\ncount: int = 1  # how often\nslow: float = 0.0  # seconds",
+    "import time\nfrom mlops_kit import publish\ntime.sleep(slow)",
+    "publish(said='<b>' * count)",
+)
+SECOND = (
+    "# parameters\ntext: str = ''  # to measure",
+    "from mlops_kit import publish\npublish(length=len(text))",
+)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A project with one pipeline of two notebooks."""
+    write_notebook(tmp_path / "notebooks" / "first.ipynb", *FIRST)
+    write_notebook(tmp_path / "notebooks" / "second.ipynb", *SECOND)
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows" / "two.py").write_text(PIPELINE)
+    (tmp_path / "mlops-kit.toml").write_text("")
+    return Workspace.open(tmp_path)
+
+
+def test_a_run_returns_at_once_and_its_view_ends_as_a_table(workspace: Workspace) -> None:
+    live = run("two", workspace=workspace, count=3)
+    assert not live.view.is_over, "it returns before the pipeline has run"
+    execution = live.wait(60)
+    assert execution.value("second", "length") == 9
+    assert [step.state for step in live.view.steps] == ["succeeded", "succeeded"]
+    assert live.view.steps[1].after == ("first",)
+    assert "| second | succeeded |" in steps.as_markdown(live.view)
+    live.act("choose", {"step": "first"})
+    assert "first.ipynb" in steps.page(live.view)
+
+
+def test_a_failed_step_shows_its_cell_and_how_to_come_back(workspace: Workspace) -> None:
+    broken = "raise ValueError('<img src=x>')"
+    write_notebook(workspace.project / "notebooks" / "second.ipynb", SECOND[0], broken)
+    live = run("two", workspace=workspace)
+    with pytest.raises(CellError):
+        live.wait(60)
+    live.act("choose", {"step": "second"})
+    shown = steps.page(live.view)
+    assert "cell-1, line 1" in shown
+    assert "ValueError: &lt;img src=x&gt;" in shown
+    assert "mlops-kit debug two-" in shown
+    assert live.view.sentence == "It failed."
+
+
+def test_a_cancelled_run_ends_and_can_be_resumed(workspace: Workspace) -> None:
+    slow = FIRST[0].replace("0.0", "60.0")
+    write_notebook(workspace.project / "notebooks" / "first.ipynb", slow, *FIRST[1:])
+    live = run("two", workspace=workspace)
+    while not live.view.steps[0].cell:
+        time.sleep(0.05)
+    began = time.monotonic()
+    live.act("cancel", {})
+    with pytest.raises(ProjectError, match="was cancelled"):
+        live.wait(30)
+    assert time.monotonic() - began < 20
+    assert live.view.state == "stopped"
+    assert workspace.executions.last_unfinished("two").seen_state == "interrupted"
+
+
+def test_a_wrong_input_is_answered_before_anything_starts(workspace: Workspace) -> None:
+    with pytest.raises(ParameterError, match="count"):
+        run("two", workspace=workspace, count="many")
+    with pytest.raises(ProjectError, match="tow"):
+        run("tow", workspace=workspace)
+    assert list(workspace.executions.all()) == []
+
+
+def test_a_form_runs_a_notebook_with_what_was_entered(workspace: Workspace) -> None:
+    filled = form("first", workspace=workspace)
+    assert 'type="number"' in filled.page()
+    assert "how often" in filled.page()
+    filled.act("run", {"count": "4", "slow": "0"})
+    assert filled.wait(60) == {"said": "<b>" * 4}
+    assert filled.state == "succeeded"
+    assert "&lt;b&gt;&lt;b&gt;" in filled.page()
+
+
+def test_a_form_says_what_is_wrong_and_runs_nothing(workspace: Workspace) -> None:
+    filled = form("first", workspace=workspace)
+    filled.act("run", {"count": "<many>", "slow": "0"})
+    assert "parameter 'count' is '<many>'; expected int (how often)" in filled.fault
+    assert "&lt;many&gt;" in filled.page()
+    assert filled.state == ""
+    with pytest.raises(NotebookError, match="frist"):
+        form("frist", workspace=workspace)
+
+
+def test_a_box_that_is_not_ticked_is_false(tmp_path: Path) -> None:
+    from mlops_kit.pipelines import notebooks
+
+    path = tmp_path / "a.ipynb"
+    source = "# parameters\nfrom typing import Literal\nready: bool = True  # so?\n"
+    write_notebook(path, f"{source}kind: Literal['a', 'b'] = 'b'  # which\nmore: dict = {{}}  # x")
+    found = notebooks.signature(path)
+    assert fields.entered(found, {"kind": "a", "more": "{x: 1}"})["ready"] is False
+    shown = fields.form("a", found, {})
+    assert '<option value="b" selected>' in shown
+    assert '<input type="checkbox" value="true" checked' in shown
+    assert "<textarea" in shown
+
+
+def test_two_executions_are_compared_by_value_and_by_cell(workspace: Workspace) -> None:
+    one = run("two", workspace=workspace).wait(60)
+    changed = SECOND[1].replace("len(text))", "2 * len(text))  # ````` and <b>")
+    write_notebook(workspace.project / "notebooks" / "second.ipynb", SECOND[0], changed)
+    two = run("two", workspace=workspace, count=3).wait(60)
+    found = compare(one.name, two, workspace=workspace)
+    differing = {each.name: (each.before, each.after) for each in found.differences}
+    assert differing["count"] == ("2", "3")
+    assert differing["second.length"] == ("6", "18")
+    (cell,) = found.cells
+    assert (cell.step, cell.cell) == ("second", "cell-1")
+    text = found._repr_markdown_()
+    assert "3 values differ, and 1 code cells." in text
+    assert "``````diff" in text, "a fence longer than any in the code"
+    with pytest.raises(ProjectError):
+        compare("no-such", two, workspace=workspace)
+
+
+def test_the_kit_for_tests_runs_a_notebook_and_checks_the_next(
+    run_notebook: NotebookRunner, workspace: Workspace
+) -> None:
+    mine = dataclasses.replace(run_notebook, project=workspace.project)
+    said = mine("first", count=3)
+    assert said["said"] == "<b><b><b>"
+    assert mine.accepts("second", text=said["said"]) == {"text": "<b><b><b>"}
+    with pytest.raises(ParameterError, match="text"):
+        mine.accepts("second", text=7)
+    with pytest.raises(KeyError, match=r"published \['said'\]"):
+        said["sad"]
+    with pytest.raises(ParameterError):
+        mine("first", cuont=3)
