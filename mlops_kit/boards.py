@@ -11,6 +11,7 @@ from mlops_kit import approving, releasing
 from mlops_kit.approving import Consent
 from mlops_kit.errors import KitError, ReleaseError
 from mlops_kit.models.registry import ModelVersion
+from mlops_kit.releases import quarantine
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release
 from mlops_kit.rollouts import course, rollout
@@ -95,7 +96,8 @@ class Reader:
         versions = self._versions()
         found = [v for v in versions if champion is None or v.version != champion.version]
         fresh = [v for v in found if v.tags.get("role") != "baseline"]
-        board = replace(board, candidates=tuple(map(_candidate, fresh)))
+        bad = quarantine.quarantined(seen.entries)
+        board = replace(board, candidates=tuple(_candidate(v, v.digest in bad) for v in fresh))
         # What was just taken back is no candidate until somebody asks for it.
         floor = max(_number(champion.version if champion else ""), _number(_gone(seen.entries)))
         newer = [v for v in fresh if _number(v.version) > floor]
@@ -204,15 +206,15 @@ def _headline(seen: Seen) -> str:
     return f"champion v{champion.version}{since}, serves {share} %"
 
 
-def _candidate(version: ModelVersion) -> Candidate:
+def _candidate(version: ModelVersion, is_quarantined: bool) -> Candidate:
     verdict = version.tags.get("verdict", "")
     defect = version.tags.get("defect", "none")
-    said = "not judged yet" if not verdict else ""
-    return Candidate(
-        version.version,
-        verdict or "waiting",
-        "; ".join(filter(None, [said, f"defect: {defect}" if defect != "none" else ""])),
-    )
+    said = [
+        "not judged yet" if not verdict else "",
+        "taken back, quarantined" if is_quarantined else "",
+        f"defect: {defect}" if defect != "none" else "",
+    ]
+    return Candidate(version.version, verdict or "waiting", "; ".join(filter(None, said)))
 
 
 def _of_rollout(seen: Seen, decision: Decision) -> str:
@@ -277,7 +279,7 @@ def _number(version: str) -> int:
 def _ended(entry: Entry, model: str) -> str:
     did = "was rolled back" if entry.action == "rollback" else "was aborted"
     gone = _gone((entry,))
-    why = f": {entry.why}" if entry.why else "."
+    why = f": {entry.why.rstrip('.')}." if entry.why else "."
     moment = f"{entry.when.astimezone(UTC):%H:%M} UTC"
     ago = span((datetime.now(UTC) - entry.when).total_seconds())
     serves = f"v{entry.champion} answers everything." if entry.champion else ""

@@ -240,6 +240,7 @@ def panel(project: Path | None, port: int, no_browser: bool) -> None:
     Whoever has the address acts under your name: it has a token, and is of this machine alone.
     """
     import importlib.util
+    import shutil
     import subprocess
 
     from mlops_kit.workspace import template
@@ -249,8 +250,12 @@ def panel(project: Path | None, port: int, no_browser: bool) -> None:
             "Voilà is not installed; expected the extra: pip install 'mlops-kit[lab]'."
         )
     workspace = opened(project)
-    own = workspace.project / "notebooks" / "panel.ipynb"
-    notebook = own if own.exists() else template() / "notebooks" / "panel.ipynb"
+    notebook = workspace.project / "notebooks" / "panel.ipynb"
+    if not notebook.exists():
+        # Its kernel starts where it lies, and looks for the project from there.
+        state = workspace.settings.state_folder
+        state.mkdir(parents=True, exist_ok=True)
+        notebook = Path(shutil.copy(template() / "notebooks" / "panel.ipynb", state))
     culled = ("cull_idle_timeout=600", "cull_interval=60", "cull_connected=True")
     command = [
         *(sys.executable, "-m", "voila", str(notebook), f"--port={port}", "--token"),

@@ -81,4 +81,6 @@ def _field(parameter: Parameter, value: Any) -> Html:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Mapping) and "file" in value and "sha256" in value:
+        return str(value["file"])  # as a published file is stored
     return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -251,10 +251,10 @@ def _history(board: Board, asked: Unfolded) -> Html:
 
 def _entry(entry: Entry) -> tuple[object, ...]:
     return (
-        f"{entry.when.astimezone(UTC):%Y-%m-%d %H:%M}",
+        tag("span", f"{entry.when.astimezone(UTC):%Y-%m-%d %H:%M}", class_="whole"),
         entry.action or entry.subject,
         f"v{entry.version}" if entry.version else "–",
-        f"{entry.weight} %" if entry.weight is not None else "–",
+        "all" if entry.crowns else f"{entry.weight or 0} %",
         shapes.word(entry.verdict) if entry.verdict else "–",
         entry.who,
         entry.why,

@@ -31,11 +31,17 @@ class View(anywidget.AnyWidget):
         """Show `markup`; `acts` gets the name of an act, and text by name."""
         super().__init__(markup=str(markup))
         if acts is not None:
-            self.on_msg(lambda _view, content, _buffers: _tell(acts, content))
+            self.on_msg(lambda _view, content, _buffers: self._do(acts, content))
 
     def show(self, markup: Html) -> None:
         """Show other markup; only what differs is changed in the page."""
         self.markup = str(markup)
+
+    def _do(self, acts: Acts, content: Any) -> None:
+        try:
+            _tell(acts, content)
+        finally:
+            self.send({"done": True})
 
 
 def _tell(acts: Acts, content: Any) -> None:

@@ -150,7 +150,7 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     home = tmp_path_factory.mktemp("lab")
     project = home / "fraud"
     projects.create(project)
-    port, token = _free_port(), secrets.token_hex(16)
+    port, token = free_port(), secrets.token_hex(16)
     with (home / "jupyter.log").open("w+") as log:
         server = subprocess.Popen(
             _command(port, token),
@@ -199,7 +199,8 @@ def _environment(home: Path) -> dict[str, str]:
     return os.environ | {name: str(home / folder) for name, folder in folders.items()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that is free now."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

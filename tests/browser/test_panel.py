@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from mlops_kit import Workspace, looking, releasing
 from mlops_kit.releases import promotion, release
-from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE
+from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port
 from tests.conftest import write_notebook
 
 pytestmark = pytest.mark.browser
@@ -233,9 +234,63 @@ def test_it_rolls_back(panel: Any, lab: Any, judged: Workspace) -> None:
     panel.page.locator(".mlops-kit .bar", has_text="champion v6").wait_for(timeout=30_000)
     do(panel, "Roll back", "customers complain")
     notice(panel, "v2 serves again")
+    refresh = panel.page.get_by_role("button", name="Refresh")
+    panel.page.wait_for_function("() => !document.querySelector('.mlops-kit [aria-busy]')")
+    assert refresh.get_attribute("aria-busy") is None, "it can be pressed again"
     assert "fraud v6 was rolled back at" in sentence(panel, "was rolled back")
     assert "Mlops-Action: rollback" in newest(lab)
     picture(panel, "panel-rolled-back")
+
+
+def test_a_pipeline_shows_itself_while_it_runs_and_leaves_a_table(judged: Any, lab: Any) -> None:
+    cell = 'from mlops_kit import run\nlive = run("fraud-judging", rows=16_000)\nlive'
+    write_notebook(lab.project / "live.ipynb", cell)
+    notebook = lab.open("live.ipynb")
+    notebook.run()
+    page = notebook.page
+    step = page.get_by_role("button", name=re.compile("^evaluate: "))
+    step.wait_for(timeout=30_000)
+    page.locator(".mlops-kit [role=status]", has_text="run to its end").wait_for(timeout=120_000)
+    step.click()
+    page.locator(".mlops-kit code", has_text="evaluate.ipynb").wait_for(timeout=30_000)
+    assert axe(notebook) == []
+    page.locator("table", has_text="train-candidate").last.wait_for(timeout=30_000)
+    picture(notebook, "pipeline")
+    assert notebook.errors == []
+
+
+def test_a_form_runs_a_notebook_from_its_own_parameters(judged: Any, lab: Any) -> None:
+    write_notebook(lab.project / "form.ipynb", 'from mlops_kit import form\nform("validate_data")')
+    notebook = lab.open("form.ipynb")
+    notebook.run()
+    page = notebook.page
+    page.get_by_label("rows (int)").fill("2000")
+    assert axe(notebook) == []
+    page.get_by_role("button", name="Run validate_data").click()
+    page.locator(".mlops-kit td", has_text="parquet").wait_for(timeout=90_000)
+    picture(notebook, "form")
+
+
+def test_the_same_page_is_served_without_a_notebook(judged: Any, lab: Any) -> None:
+    port = str(free_port())
+    command = [sys.executable, "-m", "mlops_kit", "panel", "--no-browser", "--port", port]
+    served = subprocess.Popen(
+        command, cwd=lab.project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert served.stdout is not None
+        found = (re.search(r"http://\S+token=\w+", line) for line in served.stdout)
+        address = next(match.group() for match in found if match)
+        page = lab.browser.new_page(viewport={"width": WIDE, "height": HIGH})
+        page.goto(address)
+        page.locator(".mlops-kit h2").wait_for(timeout=90_000)
+        assert "champion v2" in page.locator(".mlops-kit .bar").inner_text()
+        page.screenshot(path=SCREENSHOTS / "panel-page.png")
+        page.goto(address.partition("?")[0])
+        assert "Log" in page.title() or page.locator(".mlops-kit").count() == 0
+    finally:
+        served.terminate()
+        served.wait(timeout=20)
 
 
 def test_nothing_was_complained_of(panel: Any, lab: Any) -> None:

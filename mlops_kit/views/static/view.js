@@ -89,10 +89,16 @@ function render({ model, el }) {
   // A hidden page needs nothing new.
   const seen = () => say(document.hidden ? "hidden" : "shown", {});
   document.addEventListener("visibilitychange", seen);
+  // Whatever an act came to, its button can be pressed again.
+  const rest = () => {
+    for (const each of root.querySelectorAll("[aria-busy]")) each.removeAttribute("aria-busy");
+  };
   model.on("change:markup", draw);
+  model.on("msg:custom", rest);
   draw();
   return () => {
     model.off("change:markup", draw);
+    model.off("msg:custom", rest);
     document.removeEventListener("visibilitychange", seen);
   };
 }
