@@ -83,7 +83,7 @@ DOORS = {
     ),
     "starlette": ("serving/server.py",),
     "threadpoolctl": ("models/evaluation.py",),
-    "traitlets": ("pipelines/kernels.py", "pipelines/warm/"),
+    "traitlets": ("pipelines/kernels.py", "pipelines/warm/", "views/widget.py"),
     "urllib3": ("pipelines/argo/cluster.py",),  # what kubernetes raises
     "uvicorn": ("serving/server.py",),
     "yaml": (
@@ -91,6 +91,7 @@ DOORS = {
         "linting/documents.py",
         "pipelines/argo/rendering.py",
         "pipelines/parameters.py",
+        "releases/decisions.py",
         "releases/files.py",
         "serving/loading.py",
     ),
@@ -108,8 +109,8 @@ AT_IMPORT = {
     "jupyter_core": "the same",
     "traitlets": "the same",
 }
-# Modules that are loaded only by the library itself, in a process of their own, or by the few
-# commands that render, lint or ask a cluster.
+# Modules that are loaded only by the library itself, in a process of their own, by the few
+# commands that render, lint or ask a cluster, or by a notebook that shows a page.
 OWN_PROCESS = (
     "linting/documents.py",
     "pipelines/argo/cluster.py",
@@ -120,6 +121,8 @@ OWN_PROCESS = (
     "pipelines/warm/",
     "rollouts/migrations/",
     "serving/mlserver_runtime.py",
+    "testing.py",
+    "views/widget.py",
 )
 
 # Who may ask the environment, and why.

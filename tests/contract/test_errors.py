@@ -26,12 +26,18 @@ INNER = {
 # Exceptions that Python or a library gives a meaning of their own, by module.
 BUILTINS = {
     "__init__.py": {"AttributeError": "the protocol of a module's __getattr__"},
+    "forms.py": {"TimeoutError": "as waiting for a thread says it, to who gave the seconds"},
+    "live.py": {
+        "TimeoutError": "as waiting for a thread says it, to who gave the seconds",
+        "self._error": "what the run itself raised",
+    },
     "models/gates.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
     "linting/documents.py": {"ValueError": "caught in the same module: it is a finding"},
     "pipelines/kernels.py": {
         "FileNotFoundError": "as a cold kernel's Popen, for a folder that isn't there",
         "RuntimeError": "as jupyter_client's wait_for_ready, whose callers expect it",
     },
+    "pipelines/local.py": {"KeyboardInterrupt": "a cancelled run ends as Ctrl-C ends it"},
     "pipelines/parameters.py": {"ValueError": "inside the reader of annotations, caught there"},
     "pipelines/values.py": {"ValueError": "a cached file that changed, so that the step runs"},
     "pipelines/warm/place.py": {"PermissionError": "caught by its callers, which go on cold"},
@@ -54,6 +60,7 @@ BUILTINS = {
         "MLServerError": "MLServer's protocol: REST and gRPC answer with its status",
     },
     "serving/options.py": {"ValueError": "pydantic's protocol, as of the rollout's policy"},
+    "testing.py": {"KeyError": "the protocol of a mapping"},
     "serving/predictor.py": {"ValueError": "as a model raises: the service counts and answers it"},
     "serving/scoring.py": {"ValueError": "caught in the same module, as of leaves"},
     "views/charts.py": {"NotImplementedError": "a base class's method"},
