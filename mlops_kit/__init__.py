@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mlops_kit import customers, releasing, watching
     from mlops_kit.comparing import compare
     from mlops_kit.forms import form
-    from mlops_kit.live import run
+    from mlops_kit.live import follow, run
     from mlops_kit.models import data, evaluation, training
     from mlops_kit.panel import PromotionPanel
     from mlops_kit.pipelines.definition import Condition, Input, Pipeline, Step
@@ -34,6 +34,7 @@ _HOME = {
     "data": "mlops_kit.models",
     "evaluation": "mlops_kit.models",
     "figures": "mlops_kit.views",
+    "follow": "mlops_kit.live",
     "form": "mlops_kit.forms",
     "publish": "mlops_kit.pipelines.values",
     "releasing": "mlops_kit",
@@ -43,7 +44,7 @@ _HOME = {
     "watching": "mlops_kit",
 }
 
-_FUNCTIONS = {"compare", "form", "publish", "run"}
+_FUNCTIONS = {"compare", "follow", "form", "publish", "run"}
 
 __all__ = [
     "Condition",
@@ -59,6 +60,7 @@ __all__ = [
     "data",
     "evaluation",
     "figures",
+    "follow",
     "form",
     "publish",
     "releasing",

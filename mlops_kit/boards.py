@@ -15,7 +15,7 @@ from mlops_kit.releases import quarantine
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release
 from mlops_kit.rollouts import course, rollout
-from mlops_kit.rollouts.situation import Decision, span
+from mlops_kit.rollouts.situation import Decision
 from mlops_kit.views import reports
 from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Standing
 
@@ -281,9 +281,8 @@ def _ended(entry: Entry, model: str) -> str:
     gone = _gone((entry,))
     why = f": {entry.why.rstrip('.')}." if entry.why else "."
     moment = f"{entry.when.astimezone(UTC):%H:%M} UTC"
-    ago = span((datetime.now(UTC) - entry.when).total_seconds())
     serves = f"v{entry.champion} answers everything." if entry.champion else ""
-    return f"{model} v{gone} {did} at {moment}, {ago} ago, by {entry.who}{why} {serves}".strip()
+    return f"{model} v{gone} {did} at {moment} by {entry.who}{why} {serves}".strip()
 
 
 def _reason(verdict: Any) -> str:

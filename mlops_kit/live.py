@@ -1,4 +1,4 @@
-"""Run a pipeline from a notebook cell, which returns at once with a view that follows it."""
+"""Run a pipeline from a notebook cell, or follow a workflow, by a view that returns at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mlops_kit.errors import KitError, ProjectError
+from mlops_kit.errors import ClusterError, KitError, ProjectError
 from mlops_kit.pipelines.executions import RUNNING
 from mlops_kit.pipelines.progress import Progress
 from mlops_kit.settings import has_frontend
@@ -19,28 +19,28 @@ from mlops_kit.workspace import Workspace
 if TYPE_CHECKING:
     from mlops_kit.pipelines.definition import Pipeline
     from mlops_kit.pipelines.executions import Execution
+    from mlops_kit.submitting import Ending
     from mlops_kit.views.widget import View
 
 # A page that changes more often than this says no more to a person.
 _EVERY = 0.5
 
 
-class Live:
+T = TypeVar("T")
+
+
+class Live(Generic[T]):
     """A pipeline that runs in the background, and shows itself as the last value of a cell.
 
-    `wait` returns its execution, `cancel` ends it; when it is over, the view becomes a table that
-    needs no kernel.
+    `wait` returns how it ended, `cancel` ends it; when it is over, a table is left that needs no
+    kernel.
     """
 
-    def __init__(self, pipeline: Pipeline, work: Callable[[Live], Execution]) -> None:
-        """Use `run`; `work` runs the pipeline, and gets this as its observer."""
-        found = (
-            StepView(step.name, "waiting", tuple(each.name for each in step.needs))
-            for step in pipeline.ordered
-        )
-        self.view = PipelineView(pipeline.name, "It starts.", "running", tuple(found))
+    def __init__(self, view: PipelineView, work: Callable[[Live[T]], T]) -> None:
+        """Use `run` or `follow`; `work` gets this as its observer."""
+        self.view = view
         self.cancelled = threading.Event()
-        self._execution: Execution | None = None
+        self._result: T | None = None
         self._error: BaseException | None = None
         self._began: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -67,18 +67,20 @@ class Live:
                 seconds=time.monotonic() - began if progress.state != "skipped" else None,
                 reason=progress.detail,
             )
-            every = (changed if s.name == progress.step else s for s in self.view.steps)
+            every = [changed if s.name == progress.step else s for s in self.view.steps]
+            if changed.name not in {step.name for step in self.view.steps}:
+                every.append(changed)
             said = f"{progress.step} {progress.state}."
             self.view = replace(self.view, steps=tuple(every), sentence=said, told=())
 
-    def wait(self, seconds: float | None = None) -> Execution:
-        """Return the execution once it is over; raises what the run raised, or TimeoutError."""
+    def wait(self, seconds: float | None = None) -> T:
+        """Return how it ended once it is over; raises what the run raised, or TimeoutError."""
         if not self._over.wait(seconds):
             raise TimeoutError(f"{self.view.title} still runs after {seconds:g} s")
         if self._error is not None:
             raise self._error
-        assert self._execution is not None
-        return self._execution
+        assert self._result is not None
+        return self._result
 
     def cancel(self) -> None:
         """End it: running cells are killed, and what had ended is kept for a resume."""
@@ -95,10 +97,10 @@ class Live:
                 self.view = replace(self.view, chosen=given.get("step", ""))
         self._show()
 
-    def _work(self, work: Callable[[Live], Execution]) -> None:
+    def _work(self, work: Callable[[Live[T]], T]) -> None:
         state, said = "succeeded", "It has run to its end."
         try:
-            self._execution = work(self)
+            self._result = work(self)
         except KeyboardInterrupt:
             state, said = "stopped", "It was cancelled."
             self._error = ProjectError(f"{self.view.title} was cancelled.")
@@ -187,7 +189,7 @@ class Live:
 
 def run(
     pipeline: str, *, workspace: Workspace | None = None, fresh: bool = False, **inputs: Any
-) -> Live:
+) -> Live[Execution]:
     """Run a pipeline with its inputs, and return at once with its view.
 
     Under papermill, where nobody looks, showing it waits for its end. Raises ProjectError and
@@ -199,7 +201,7 @@ def run(
     chosen = place.pipeline(pipeline)
     checking.check(place.project / "notebooks", chosen, inputs)
 
-    def work(live: Live) -> Execution:
+    def work(live: Live[Execution]) -> Execution:
         before = {each.name for each in place.executions.all()}
         try:
             return place.run(
@@ -211,4 +213,36 @@ def run(
             if own:
                 live.found(own[-1])
 
-    return Live(chosen, work)
+    return Live(_view(chosen.name, chosen), work)
+
+
+def follow(workflow: str, *, context: str = "", workspace: Workspace | None = None) -> Live[Ending]:
+    """Follow a workflow on a cluster in the same view, by a context or by Argo's server.
+
+    Nothing is changed there. Raises ClusterError for a workflow that isn't there.
+    """
+    from mlops_kit import submitting
+
+    place = workspace or Workspace.open()
+    where = submitting.cluster(place, context)
+    spec = where.workflow(workflow).get("spec", {})
+    name = spec.get("workflowTemplateRef", {}).get("name", "")
+    known = place.pipelines().get(name)
+    # In one pod there are no steps to be seen from outside.
+    shown = known if known is not None and known.pods == "step" else None
+
+    def work(live: Live[Ending]) -> Ending:
+        ending = submitting.follow(where, workflow, live)
+        if ending.phase != "Succeeded":
+            raise ClusterError(f"{workflow} ended as {ending.phase}. {ending.message}".strip())
+        return ending
+
+    return Live(replace(_view(workflow, shown), can_cancel=False), work)
+
+
+def _view(title: str, pipeline: Pipeline | None) -> PipelineView:
+    found = (
+        StepView(step.name, "waiting", tuple(each.name for each in step.needs))
+        for step in (pipeline.ordered if pipeline else ())
+    )
+    return PipelineView(title, "It starts.", "running", tuple(found))

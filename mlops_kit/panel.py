@@ -65,21 +65,35 @@ class PromotionPanel:
         return self.board.sentence
 
     def refresh(self, notice: str = "", *, is_done: bool = False) -> Html:
-        """Read everything anew, show it, and return it."""
+        """Read everything anew, show it, and return it; the notice of before stays without one."""
         with self._lock:
-            try:
-                board = self._read().read(self._chosen)
-            except KitError as error:
-                board = self._away(error)
-            if notice:
-                board = replace(board, notice=notice, is_done=is_done)
-            elif self.board is not None and self.board.environment == board.environment:
-                board = replace(board, notice=self.board.notice, is_done=self.board.is_done)
-            self.board = board
-            markup = page.page(board, self.unfolded)
-            if self._view is not None:
-                self._view.show(markup)
-            return markup
+            return self._shown(self._looked(notice, is_done))
+
+    def look(self) -> None:
+        """Read everything anew, and show it only where more than the clock has changed."""
+        with self._lock:
+            board, shown = self._looked("", False), self.board
+            # What is sent for nothing keeps a kernel that nobody looks at from being culled.
+            if shown is None or replace(board, checked=shown.checked) != shown:
+                self._shown(board)
+
+    def _looked(self, notice: str, is_done: bool) -> Board:
+        try:
+            board = self._read().read(self._chosen)
+        except KitError as error:
+            board = self._away(error)
+        if notice:
+            return replace(board, notice=notice, is_done=is_done)
+        if self.board is not None and self.board.environment == board.environment:
+            return replace(board, notice=self.board.notice, is_done=self.board.is_done)
+        return board
+
+    def _shown(self, board: Board) -> Html:
+        self.board = board
+        markup = page.page(board, self.unfolded)
+        if self._view is not None:
+            self._view.show(markup)
+        return markup
 
     def act(self, name: str, given: Mapping[str, str] | None = None) -> None:
         """Do what a button does; whatever goes wrong becomes the page's notice."""
@@ -259,7 +273,7 @@ class PromotionPanel:
     def _poll(self) -> None:
         while not self._closed.wait(self._every):
             if not self._hidden.is_set():
-                self.refresh()
+                self.look()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """Show the page; where nothing can show it, its sentence."""

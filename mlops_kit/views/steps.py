@@ -43,6 +43,8 @@ class PipelineView:
     steps: tuple[StepView, ...]
     chosen: str = ""
     told: tuple[str, ...] = ()
+    # Whether a person may end it here; a workflow on a cluster is only looked at.
+    can_cancel: bool = True
 
     @property
     def is_over(self) -> bool:
@@ -60,7 +62,7 @@ def page(view: PipelineView) -> Html:
                 "div",
                 tag("strong", view.title),
                 tag("span", shapes.word(view.state), " ", view.sentence, role="status"),
-                None if view.is_over else cancel,
+                cancel if view.can_cancel and not view.is_over else None,
                 class_="bar",
             ),
             _graph(view),

@@ -104,6 +104,16 @@ def test_a_training_runs_by_hand_with_its_defaults(tour: Any, lab: Any) -> None:
     assert lab.complaints == []
 
 
+def test_mlflow_is_one_click_away(tour: Any, lab: Any) -> None:
+    page = lab.browser.new_page()
+    page.goto(f"{lab.address}/lab?reset&token={lab.token}")
+    with page.context.expect_page(timeout=60_000) as opened:
+        page.locator(".jp-LauncherCard", has_text="MLflow").click(timeout=60_000)
+    opened.value.get_by_text("Experiments").first.wait_for(timeout=90_000)
+    opened.value.goto(f"{lab.address}/mlflow/#/experiments")
+    opened.value.get_by_text("fraud", exact=True).first.wait_for(timeout=60_000)
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_an_executed_notebook_is_readable_without_a_kernel(
     tour: Any, lab: Any, step: str, tmp_path: Path

@@ -221,7 +221,7 @@ def test_a_rejected_one_can_be_approved_again_promoted_and_aborted(panel: Any, l
     sentence(panel, "v6 is replayed")
     do(panel, "Abort v6")
     notice(panel, "v6 is aborted by commit")
-    sentence(panel, "fraud v6 was aborted at .* by ana")
+    sentence(panel, "fraud v6 was aborted at .* UTC by ana")
     assert "Mlops-Action: abort" in newest(lab)
     assert "absent: true" in git(lab, "show", "main:envs/prod/release.yaml")
 

@@ -557,3 +557,17 @@ def case_of_another(workspace: Workspace, candidate: releasing.Case) -> releasin
     names = {"candidate": str(baseline), "reference": str(candidate.version)}
     evaluation = {**candidate.evaluation, "names": names, "digest": baseline.digest}
     return replace(candidate, version=baseline, evaluation=evaluation, execution="another-one")
+
+
+def test_a_panel_that_nobody_disturbs_sends_nothing(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    panel = PromotionPanel(workspace=workspace)
+    panel.refresh()
+    before = panel.board
+    panel.look()
+    assert panel.board is before
+    releasing.promote(workspace, case_of_another(workspace, candidate), environment="prod")
+    panel.look()
+    assert panel.board is not before
+    panel.close()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlops_kit import Workspace, submitting
+from mlops_kit import Workspace, follow, submitting
 from mlops_kit.errors import ClusterError
+from mlops_kit.views import steps
 from tests.argo_server import TOKEN, ArgoServer, kubeconfig, serving
 from tests.conftest import write_notebook
 from tests.controller import Controller
@@ -124,6 +125,27 @@ def test_a_fresh_one_has_a_cache_of_its_own(run: Run, argo: tuple[ArgoServer, st
         keys.append(given.get("cache-key"))
     assert keys[0] is None
     assert len(set(keys)) == 3
+
+
+def test_the_view_of_a_notebook_follows_a_workflow(
+    argo: tuple[ArgoServer, str], small: Path
+) -> None:
+    environment = {"ARGO_SERVER": argo[1], "ARGO_TOKEN": TOKEN, "ARGO_SECURE": "false"}
+    with (small / "mlops-kit.toml").open("a") as file:
+        file.write(f'\n[argo]\ncontexts = ["{argo[1]}"]\n')
+    os.environ.update(environment)
+    workspace = Workspace.open(small)
+    where = submitting.cluster(workspace)
+    name = submitting.submit(workspace, where, workspace.pipeline("small"), {}, SHA)
+    live = follow(name, workspace=workspace)
+    with pytest.raises(ClusterError, match="ended as Failed"):
+        live.wait(120)
+    assert {step.name: step.state for step in live.view.steps} == {
+        "make": "succeeded",
+        "use": "failed",
+    }
+    assert live.view.steps[1].after == ("make",)
+    assert "Cancel" not in steps.page(live.view)
 
 
 def test_a_failed_step_comes_back_with_what_it_read(run: Run, small: Path) -> None:
