@@ -276,9 +276,11 @@ class PromotionPanel:
                 self.look()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Show the page; where nothing can show it, its sentence."""
-        from mlops_kit.views.widget import View
-
+        """Show the page; where nothing can show it, as in a step's image, its sentence."""
+        try:
+            from mlops_kit.views.widget import View
+        except ImportError:
+            return {"text/plain": f"{self.sentence} For the page: pip install 'mlops-kit[lab]'."}
         if self._view is None:
             self._view = View(self.refresh(), self.act)
             threading.Thread(target=self._poll, daemon=True, name="mlops-kit panel").start()
