@@ -11,7 +11,7 @@ from mlops_kit import approving, releasing
 from mlops_kit.approving import Consent
 from mlops_kit.errors import KitError, ReleaseError
 from mlops_kit.models.registry import ModelVersion
-from mlops_kit.releases import quarantine
+from mlops_kit.releases import acts, quarantine
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release
 from mlops_kit.rollouts import course, rollout
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mlops_kit.looking import Looker, Seen
     from mlops_kit.workspace import Workspace
 
-_WORDS: dict[str, Standing] = {"pass": "pass", "fail": "fail", "inconclusive": "inconclusive"}
 _STOP = "Afterwards the champion answers everything again, and the candidate is taken away."
 
 
@@ -61,7 +60,7 @@ class Reader:
             sentence="",
             serving=serving(seen.release),
             history=tuple(entry for entry in seen.entries if entry.action != "create"),
-            remarks=self._remarks(),
+            remarks=self._remarks(seen),
         )
         if seen.release.rollout:
             return self._rolling(board, seen)
@@ -79,7 +78,7 @@ class Reader:
             _weights(course.of(seen.entries, release.rollout), situation.now),
             sum(block.candidate.requests for block in situation.blocks),
         )
-        version = release.candidate.version if release.candidate else ""
+        version = acts.version(release.candidate)
         return replace(
             board,
             standing="running" if decision.verdict == "inconclusive" else decision.verdict,
@@ -93,13 +92,13 @@ class Reader:
     def _waiting(self, board: Board, seen: Seen, chosen: str) -> Board:
         """Return the board while nothing is rolled out: what may be promoted, and why not."""
         champion = seen.release.champion
-        versions = self._versions()
+        versions = self.workspace.registry.versions(self.model)
         found = [v for v in versions if champion is None or v.version != champion.version]
         fresh = [v for v in found if v.tags.get("role") != "baseline"]
         bad = quarantine.quarantined(seen.entries)
         board = replace(board, candidates=tuple(_candidate(v, v.digest in bad) for v in fresh))
         # What was just taken back is no candidate until somebody asks for it.
-        floor = max(_number(champion.version if champion else ""), _number(_gone(seen.entries)))
+        floor = max(_number(acts.version(champion)), _number(_gone(seen.entries)))
         newer = [v for v in fresh if _number(v.version) > floor]
         wanted = next((v for v in fresh if v.version == chosen), next(iter(newer), None))
         if wanted is None:
@@ -110,12 +109,12 @@ class Reader:
             resting = self._resting(board, seen)
             return replace(resting, remarks=(*resting.remarks, str(error)))
         consent = approving.consent(self.workspace, case.subject, self.environment)
-        change = releasing.proposed(self.workspace, case, self.environment)
+        change = releasing.proposed(self.workspace, case, self.environment, seen.release)
         verdict = case.evaluation["verdict"]
         said = f"{verdict['sentence']} {_reason(verdict) or reports.headline(case.evaluation)}"
         return replace(
             board,
-            standing=_WORDS.get(verdict["status"], "inconclusive"),
+            standing=verdict["status"],
             sentence=said.strip(),
             next=consent.sentence or self._after(seen, wanted.version),
             chosen=wanted.version,
@@ -134,7 +133,7 @@ class Reader:
         decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
         last = seen.entries[0] if _gone(seen.entries) else None
         said = _ended(last, self.model) if last else decision.sentence
-        standing: Standing = "fail" if last else _WORDS.get(decision.verdict, "inconclusive")
+        standing: Standing = "fail" if last else decision.verdict
         offers = (_rollback_offer(seen),)
         return replace(board, standing=standing, sentence=said, next=decision.next, offers=offers)
 
@@ -178,22 +177,18 @@ class Reader:
             offers.append(_rollback_offer(seen))
         return tuple(offers)
 
-    def _versions(self) -> Sequence[ModelVersion]:
-        return self.workspace.registry.versions(self.model)
-
-    def _remarks(self) -> tuple[str, ...]:
+    def _remarks(self, seen: Seen) -> tuple[str, ...]:
         """Return what differs between Git and the registry; a registry that is away is said."""
         try:
-            status = releasing.status(self.workspace, self.model, self.environment)
+            status = releasing.status_of(self.workspace, self.model, seen.release, seen.revision)
         except KitError as error:
             return (f"The registry can't be asked: {error}",)
-        return (status.sentence,) if status.differs and not status.release.rollout else ()
+        return (status.sentence,) if status.differs and not seen.release.rollout else ()
 
 
 def serving(found: Release) -> tuple[str, str]:
     """Return the versions of champion and candidate; empty where there is none."""
-    champion, candidate = found.champion, found.candidate
-    return champion.version if champion else "", candidate.version if candidate else ""
+    return acts.version(found.champion), acts.version(found.candidate)
 
 
 def _headline(seen: Seen) -> str:

@@ -30,7 +30,7 @@ class Form:
 
     def __init__(self, workspace: Workspace, notebook: str) -> None:
         """Use `form`; raises NotebookError."""
-        name = notebook if notebook.endswith(".ipynb") else f"{notebook}.ipynb"
+        name = notebooks.file_name(notebook)
         self.workspace = workspace
         self.step = Step(Path(name).stem.replace("_", "-"), name)
         self.parameters = notebooks.signature(workspace.project / "notebooks" / name)

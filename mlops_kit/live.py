@@ -202,16 +202,19 @@ def run(
     checking.check(place.project / "notebooks", chosen, inputs)
 
     def work(live: Live[Execution]) -> Execution:
-        before = {each.name for each in place.executions.all()}
+        own: list[Execution] = []
         try:
             return place.run(
-                chosen, inputs, observer=live, cached=not fresh, cancelled=live.cancelled
+                chosen,
+                inputs,
+                observer=live,
+                cached=not fresh,
+                began=own.append,
+                cancelled=live.cancelled,
             )
         finally:
-            new = [e for e in place.executions.all() if e.name not in before]
-            own = [e for e in new if e.state.pipeline == chosen.name]
-            if own:
-                live.found(own[-1])
+            for execution in own:
+                live.found(execution)
 
     return Live(_view(chosen.name, chosen), work)
 

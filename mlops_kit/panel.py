@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mlops_kit import boards, looking, releasing
 from mlops_kit.errors import KitError, LostRaceError, ReleaseError
-from mlops_kit.releases import decisions, promotion, release
+from mlops_kit.releases import decisions, files, promotion, release
 from mlops_kit.rollouts import rollout
 from mlops_kit.views import page
 from mlops_kit.views.board import Board, Unfolded
@@ -240,8 +240,7 @@ class PromotionPanel:
         return self.workspace.settings.approved_by
 
     def _environments(self) -> tuple[str, ...]:
-        paths = self.workspace.repository.list("envs")
-        return tuple(sorted({p.split("/")[1] for p in paths if p.endswith("/release.yaml")}))
+        return files.environments(self.workspace.repository.list("envs"))
 
     def _read(self) -> boards.Reader:
         if self._reader is None:

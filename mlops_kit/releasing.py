@@ -187,8 +187,8 @@ def promote(
     `override` says who lets a quarantined or rejected version through, and why.
 
     Raises ReleaseError for a version without a passing verdict, or that people rejected or too
-    few of them approved, QuarantineError for one that was
-    rolled back, SecretFoundError for evidence that holds a secret, and GitOpsError.
+    few of them approved, QuarantineError for one that was rolled back, SecretFoundError for
+    evidence that holds a secret, and GitOpsError.
     """
     verdict = asked.evaluation["verdict"]
     if verdict["status"] != "pass" and not force_gate:
@@ -251,9 +251,11 @@ def rollback(
     return restored
 
 
-def proposed(workspace: Workspace, asked: Case, environment: str) -> Change:
-    """Return how release.yaml will change, without changing it."""
-    now = workspace.release(asked.version.name, environment)
+def proposed(
+    workspace: Workspace, asked: Case, environment: str, now: Release | None = None
+) -> Change:
+    """Return how release.yaml will change, without changing it; `now` is it, else Git's head."""
+    now = now or workspace.release(asked.version.name, environment)
     served = _served(asked.version)
     if served.is_same(now.champion) or served.is_same(now.candidate):
         after = now
@@ -293,8 +295,13 @@ def keep_record(workspace: Workspace, execution: Execution) -> None:
 def status(workspace: Workspace, model: str, environment: str) -> Status:
     """Return what Git says, and what the registry says of it."""
     now = workspace.release(model, environment)
-    alias = workspace.registry.by_alias(model, _alias(workspace, environment))
-    return Status(now, workspace.repository.head(), alias.version if alias else "")
+    return status_of(workspace, model, now, workspace.repository.head())
+
+
+def status_of(workspace: Workspace, model: str, now: Release, revision: str) -> Status:
+    """Return the status of a release that was read at `revision`."""
+    alias = workspace.registry.by_alias(model, _alias(workspace, now.environment))
+    return Status(now, revision, alias.version if alias else "")
 
 
 def repair(workspace: Workspace, model: str, environment: str) -> Status:

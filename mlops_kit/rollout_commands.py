@@ -1,4 +1,4 @@
-"""The commands around a rollout: serve, watch, traffic, plan and dora."""
+"""The commands around a rollout: serve, watch, traffic, plan, dora and panel."""
 
 from __future__ import annotations
 

@@ -78,8 +78,9 @@ class NotebookRunner:
         return notebooks.typed(self._source(notebook), parameters)
 
     def _source(self, notebook: str) -> Path:
-        name = notebook if notebook.endswith(".ipynb") else f"{notebook}.ipynb"
-        return self.project / "notebooks" / name
+        from mlops_kit.pipelines import notebooks
+
+        return self.project / "notebooks" / notebooks.file_name(notebook)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

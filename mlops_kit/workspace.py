@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -148,12 +148,14 @@ class Workspace:
         observer: Observer | None = None,
         cached: bool = True,
         resumed: Execution | None = None,
+        began: Callable[[Execution], object] = lambda _execution: None,
         cancelled: threading.Event | None = None,
     ) -> Execution:
         """Run a pipeline here, or go on with an execution, and return how it ended.
 
         `observer` gets each change; by default they are shown as lines or, on a terminal, a tree.
-        Once `cancelled` is set it ends as by KeyboardInterrupt. Raises what `Runner.run` raises.
+        `began` gets the execution before its first step. Once `cancelled` is set it ends as by
+        KeyboardInterrupt. Raises what `Runner.run` raises.
         """
         from mlops_kit.pipelines import checking
         from mlops_kit.views import progress
@@ -174,6 +176,7 @@ class Workspace:
                 execution.acquire()
                 execution.set_inputs(checked)
             try:
+                began(execution)
                 return runner.run(pipeline, execution)
             finally:
                 execution.release()

@@ -21,14 +21,17 @@ def curves(labels: Array, judged: Mapping[str, Judged], costs: Array) -> dict[st
     thresholds = np.logspace(-4, 0, POINTS)
     return {
         "thresholds": _plain(thresholds),
-        "models": {
-            role: {**_by_threshold(labels, each.scores, costs, thresholds), **_told(labels, each)}
-            for role, each in judged.items()
-        },
+        "models": {role: _of(labels, each, costs, thresholds) for role, each in judged.items()},
     }
 
 
-def _by_threshold(labels: Array, scores: Array, costs: Array, thresholds: Array) -> dict[str, Any]:
+def by_threshold(
+    labels: Array, scores: Array, costs: Array, thresholds: Array
+) -> tuple[Array, Array, Array]:
+    """Return the frauds caught, the false alarms and the cost per 1,000 rows, by threshold.
+
+    A score that reaches the threshold is flagged; `costs` are as for `curves`.
+    """
     order = np.argsort(-scores)
     # How many rows, in falling order of their score, reach each threshold.
     flagged = np.searchsorted(-scores[order], -thresholds, side="right")
@@ -40,26 +43,30 @@ def _by_threshold(labels: Array, scores: Array, costs: Array, thresholds: Array)
     caught = summed(frauds.astype(float))
     missed_cost = costs[0][labels == 1].sum() - summed(np.where(frauds, costs[0][order], 0.0))
     alarm_cost = summed(np.where(frauds, 0.0, costs[1][order]))
-    return {
-        "caught": [int(value) for value in caught],
-        "alarms": [int(value) for value in flagged - caught],
-        "cost": _plain(1000 * (missed_cost + alarm_cost) / max(len(labels), 1)),
-    }
+    return caught, flagged - caught, 1000 * (missed_cost + alarm_cost) / max(len(labels), 1)
 
 
-def _told(labels: Array, judged: Judged) -> dict[str, Any]:
-    """Return how often scores came true, in bins of about equally many frauds, and the totals."""
-    order = np.argsort(judged.scores)
+def reliability(labels: Array, scores: Array) -> tuple[list[float], list[float]]:
+    """Return mean score and share of frauds in bins with about equally many frauds."""
+    order = np.argsort(scores)
     found = np.cumsum(labels[order])
-    total = int(found[-1]) if len(found) else 0
-    edges = np.searchsorted(found, np.linspace(0, total, _BINS + 1)[1:-1])
+    edges = np.searchsorted(found, np.linspace(0, found[-1], _BINS + 1)[1:-1])
     parts = [part for part in np.split(order, np.unique(edges)) if len(part)]
+    said = [float(scores[part].mean()) for part in parts]
+    return said, [float(labels[part].mean()) for part in parts]
+
+
+def _of(labels: Array, judged: Judged, costs: Array, thresholds: Array) -> dict[str, Any]:
+    caught, alarms, cost = by_threshold(labels, judged.scores, costs, thresholds)
     flagged = judged.decisions
     return {
+        "caught": [int(value) for value in caught],
+        "alarms": [int(value) for value in alarms],
+        "cost": _plain(cost),
         "calibration": [
-            _plain([judged.scores[part].mean(), labels[part].mean()]) for part in parts
+            _plain(pair) for pair in zip(*reliability(labels, judged.scores), strict=True)
         ],
-        "frauds": total,
+        "frauds": int(labels.sum()),
         "rows": len(labels),
         "threshold": float(judged.scores[flagged].min()) if flagged.any() else 1.0,
     }

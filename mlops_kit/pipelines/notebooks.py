@@ -43,6 +43,11 @@ class Job:
         return self.folder / self.notebook.name
 
 
+def file_name(notebook: str) -> str:
+    """Return a notebook's file name, which people may give without its ending."""
+    return notebook if notebook.endswith(".ipynb") else f"{notebook}.ipynb"
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """Return the cells of a notebook.
 

@@ -124,7 +124,7 @@ def _trailers(act: Act, before: Release, after: Release) -> dict[str, str]:
         "evidence": act.about.evidence,
         **act.said,
     }
-    return {name: fields.get(key, "") for key, name in ledger.TRAILERS.items()}
+    return ledger.trailers(fields)
 
 
 def _named(found: Release, model: str, environment: str) -> Release:
@@ -139,7 +139,7 @@ def _named(found: Release, model: str, environment: str) -> Release:
 
 
 def _no_environment(environment: str, paths: Sequence[str]) -> ReleaseError:
-    known = sorted({path.split("/")[1] for path in paths if path.endswith("/release.yaml")})
+    known = [*files.environments(paths)]
     return ReleaseError(
         f"The GitOps repository has no envs/{environment}/release.yaml; expected one of {known}."
     )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlops_kit.errors import ReleaseError
-from mlops_kit.releases import ledger, release
+from mlops_kit.releases import files, ledger
 from mlops_kit.releases.gitops import GitOpsRepository, Proposal
 from mlops_kit.releases.snapshot import Snapshot
 
@@ -51,7 +51,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What was decided on one version; `hold` is of the environment's rollout."""
+    """What was decided on one version."""
 
     approvals: tuple[Said, ...] = ()
     rejection: Said | None = None
@@ -169,16 +169,9 @@ def _decide(
             return None
         path = _path(environment, f"{subject.model}-{subject.version}")
         what = f"{action.capitalize()} {subject.model} {subject.version} for {environment}"
-        trailers = {
-            "Mlops-Action": action,
-            "Mlops-Model": subject.model,
-            "Mlops-Environment": environment,
-            "Mlops-Version": subject.version,
-            "Mlops-Digest": subject.digest,
-            "Mlops-Approved-By": said.who,
-            "Mlops-Reason": said.why,
-        }
-        return Proposal(what, trailers, {path: _written(asdict(after))})
+        about = {"model": subject.model, "version": subject.version, "digest": subject.digest}
+        trailers = _trailers(action, environment, said, **about)
+        return Proposal(what, trailers, {path: files.written(asdict(after))})
 
     return repository.commit(propose)
 
@@ -189,16 +182,16 @@ def _keep(
     def propose(snapshot: Snapshot) -> Proposal | None:
         if held(snapshot, environment).rollout == value.rollout:
             return None
-        trailers = {
-            "Mlops-Action": action,
-            "Mlops-Environment": environment,
-            "Mlops-Approved-By": value.said.who,
-            "Mlops-Reason": value.said.why,
-        }
         path = _path(environment, "hold")
-        return Proposal(subject, trailers, {path: _written(asdict(value))})
+        trailers = _trailers(action, environment, value.said)
+        return Proposal(subject, trailers, {path: files.written(asdict(value))})
 
     return repository.commit(propose)
+
+
+def _trailers(action: str, environment: str, said: Said, **about: str) -> dict[str, str]:
+    told = {"action": action, "environment": environment, "who": said.who, "why": said.why}
+    return ledger.trailers(told | about)
 
 
 def _spoken(subject: Subject, who: str, why: str) -> Said:
@@ -213,32 +206,13 @@ def _said(found: Mapping[str, Any]) -> Said:
 
 
 def _path(environment: str, name: str) -> str:
-    if not release.is_environment(environment):
-        raise ReleaseError(f"The environment is {environment!r}; expected a name such as 'dev'.")
     if not name or "/" in name or name.startswith("."):
         raise ReleaseError(f"{name!r} can't name a file; expected a model's name and version.")
-    return f"decisions/{environment}/{name}.yaml"
+    return f"decisions/{files.checked_environment(environment)}/{name}.yaml"
 
 
 def _mapping(content: bytes | None, path: str) -> Mapping[str, Any]:
-    import yaml
-
-    if content is None:
-        return {}
-    try:
-        found = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ReleaseError(f"{path} can't be read as YAML. {_LOOK}") from error
+    found = {} if content is None else files.parsed(content, path)
     if not isinstance(found, dict):
         raise ReleaseError(f"{path} holds {found!r:.80}; expected a mapping. {_LOOK}")
     return found
-
-
-def _written(value: Mapping[str, Any]) -> bytes:
-    import json
-
-    import yaml
-
-    plain = json.loads(json.dumps(value))
-    text = str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100_000))
-    return f"# Written by mlops-kit; people don't edit this file.\n{text}".encode()

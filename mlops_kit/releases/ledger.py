@@ -169,6 +169,11 @@ def one_line(text: str) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
+def trailers(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return an entry's fields by the names that they have as trailers, in the ledger's order."""
+    return {name: fields.get(key, "") for key, name in TRAILERS.items()}
+
+
 def message(subject: str, body: str, trailers: Mapping[str, str]) -> str:
     """Return a commit message that ends with the trailers; an empty one is left out.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit.models import operating
 from mlops_kit.models.contract import FEATURES
 from mlops_kit.models.evaluation import REFERENCE, Evaluation
 from mlops_kit.models.training import Threshold
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 # More points than a chart can show say nothing more.
 _POINTS = 400
-_BINS = 10
 
 
 def amounts(frame: pd.DataFrame) -> Bars:
@@ -72,13 +72,10 @@ def cost_by_threshold(evaluation: Evaluation) -> Lines:
     import numpy as np
 
     thresholds = np.logspace(-4, 0, 120)
-    frauds = evaluation.labels == 1
     series = []
     for role, judged in evaluation.judged.items():
-        flagged = judged.scores[:, None] >= thresholds
-        missed = evaluation.costs[0][frauds] @ ~flagged[frauds]
-        alarms = evaluation.costs[1][~frauds] @ flagged[~frauds]
-        total = 1000 * (missed + alarms) / evaluation.rows
+        found = evaluation.labels, judged.scores, evaluation.costs
+        *_, total = operating.by_threshold(*found, thresholds)
         name, dashed = evaluation.names[role], role == REFERENCE
         series.append(Series(name, thresholds.tolist(), total.tolist(), dashed=dashed))
     label = "cost per 1,000 transactions"
@@ -95,16 +92,7 @@ def _calibration(series: tuple[Series, ...]) -> Lines:
 
 
 def _reliability(name: str, labels: Any, scored: Any, dashed: bool) -> Series:
-    """Return mean score and share of frauds in bins with about equally many frauds."""
-    import numpy as np
-
-    order = np.argsort(scored)
-    found = np.cumsum(labels[order])
-    edges = np.searchsorted(found, np.linspace(0, found[-1], _BINS + 1)[1:-1])
-    parts = [part for part in np.split(order, np.unique(edges)) if len(part)]
-    said = [float(scored[part].mean()) for part in parts]
-    true = [float(labels[part].mean()) for part in parts]
-    return Series(name, said, true, dashed=dashed)
+    return Series(name, *operating.reliability(labels, scored), dashed=dashed)
 
 
 def _corners(recall: Any) -> Any:

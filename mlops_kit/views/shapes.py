@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -149,28 +150,21 @@ def _axes(value: Chart, x: Scale, y: Scale) -> list[Html]:
         parts.append(
             tag("line", x1=_LEFT, x2=_RIGHT, y1=y(at), y2=y(at), stroke="var(--line)", opacity=0.3)
         )
-    middle = (_LEFT + _RIGHT) / 2
-    parts.append(tag("text", value.x_label, x=middle, y=_HEIGHT - 8, text_anchor="middle"))
-    turned = f"rotate(-90 12 {(_TOP + _BOTTOM) / 2:g})"
-    return [
-        *parts,
-        tag(
-            "text",
-            value.y_label,
-            x=12,
-            y=(_TOP + _BOTTOM) / 2,
-            text_anchor="middle",
-            transform=turned,
-        ),
-    ]
+    across, along = (_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2
+    for label, at_x, at_y, turn in (
+        (value.x_label, across, _HEIGHT - 8, None),
+        (value.y_label, 12, along, f"rotate(-90 12 {along:g})"),
+    ):
+        parts.append(tag("text", label, x=at_x, y=at_y, text_anchor="middle", transform=turn))
+    return parts
 
 
 def _line(line: Line, x: Scale, y: Scale, steps: bool, place: int) -> Html:
     places = [(x(a), y(b)) for a, b in line.points]
     if steps:
-        places = [
-            p for i, at in enumerate(places) for p in ((at[0], places[i - 1][1]), at)[i == 0 :]
-        ]
+        corners = [(after[0], before[1]) for before, after in itertools.pairwise(places)]
+        turns = zip(corners, places[1:], strict=True)
+        places = [*places[:1], *itertools.chain.from_iterable(turns)]
     path = " ".join(f"{a:g},{b:g}" for a, b in places)
     drawn = tag(
         "polyline",

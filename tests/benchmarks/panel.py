@@ -9,8 +9,7 @@ plotly's FigureWidgets with the same six curves, in one run.
 from __future__ import annotations
 
 import argparse
-import secrets
-import subprocess
+import os
 import sys
 import tempfile
 import time
@@ -63,25 +62,16 @@ def main() -> int:
     write_notebook(project / "panel.ipynb", WARM, PANEL, update)
     write_notebook(project / "form.ipynb", WARM, FORM)
     write_notebook(project / "stock.ipynb", WARM, STOCK)
-    port, token = lab.free_port(), secrets.token_hex(8)
-    environ = lab._environment(place) | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    log = (place / "jupyter.log").open("w")
-    server = subprocess.Popen(
-        lab._command(port, token), cwd=project, env=environ, stdout=log, stderr=log
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        lab._wait(f"{address}/api?token={token}", server, Path(log.name))
-        with sync_playwright() as playwright:
-            flags = [*lab.QUIET, "--js-flags=--expose-gc", "--enable-precise-memory-info"]
-            browser = playwright.chromium.launch(executable_path=lab.CHROMIUM, args=flags)
-            found = {
-                "the panel": _panel(browser, address, token, options.updates),
-                "a form": _shown(browser, address, token, "form", ".mlops-kit form"),
-                "six FigureWidgets": _shown(browser, address, token, "stock", ".main-svg", 6 * 3),
-            }
-    finally:
-        lab._stop(server)
+    # The notebooks take the scene from here.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    with lab.serving(project, place) as (address, token), sync_playwright() as playwright:
+        flags = [*lab.QUIET, "--js-flags=--expose-gc", "--enable-precise-memory-info"]
+        browser = playwright.chromium.launch(executable_path=lab.CHROMIUM, args=flags)
+        found = {
+            "the panel": _panel(browser, address, token, options.updates),
+            "a form": _shown(browser, address, token, "form", ".mlops-kit form"),
+            "six FigureWidgets": _shown(browser, address, token, "stock", ".main-svg", 6 * 3),
+        }
     print(
         table.facts()
         + "\n\n| | cell to paint, s | MB over the socket | more |\n|---|---:|---:|---|"
@@ -113,27 +103,26 @@ def _run(page: Any, cell: int) -> None:
     page.wait_for_function(RAN, arg=cell, timeout=240_000)
 
 
-def _shown(
-    browser: Any, address: str, token: str, name: str, what: str, count: int = 1
-) -> tuple[float, int, str]:
-    """Return seconds from the cell's start until it is painted, and the bytes of it."""
-    page, received = _open(browser, address, token, name)
+def _painted(page: Any, received: list[int], what: str, count: int = 1) -> tuple[float, int]:
+    """Return seconds from the second cell's start until it is painted, and the bytes of it."""
     received.clear()
     began = time.perf_counter()
     page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
     page.locator(what).nth(count - 1).wait_for(timeout=120_000)
-    return time.perf_counter() - began, sum(received), ""
+    return time.perf_counter() - began, sum(received)
+
+
+def _shown(
+    browser: Any, address: str, token: str, name: str, what: str, count: int = 1
+) -> tuple[float, int, str]:
+    page, received = _open(browser, address, token, name)
+    return *_painted(page, received, what, count), ""
 
 
 def _panel(browser: Any, address: str, token: str, updates: int) -> tuple[float, int, str]:
     page, received = _open(browser, address, token, "panel")
-    received.clear()
-    began = time.perf_counter()
-    page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
-    page.locator(".mlops-kit h2").wait_for(timeout=60_000)
-    seconds, size = time.perf_counter() - began, sum(received)
+    seconds, size = _painted(page, received, ".mlops-kit h2")
     page.locator(".mlops-kit summary", has_text="Curves").click()
     slider = page.get_by_role("slider")
     slider.focus()

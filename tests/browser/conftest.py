@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,6 +151,13 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     home = tmp_path_factory.mktemp("lab")
     project = home / "fraud"
     projects.create(project)
+    with serving(project, home) as (address, token):
+        yield Lab(project, address, token, browser)
+
+
+@contextmanager
+def serving(project: Path, home: Path) -> Iterator[tuple[str, str]]:
+    """Serve a project by JupyterLab, with settings in `home`; yield its address and its token."""
     port, token = free_port(), secrets.token_hex(16)
     with (home / "jupyter.log").open("w+") as log:
         server = subprocess.Popen(
@@ -163,7 +171,7 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         try:
             address = f"http://127.0.0.1:{port}"
             _wait(f"{address}/api?token={token}", server, Path(log.name))
-            yield Lab(project, address, token, browser)
+            yield address, token
         finally:
             _stop(server)
 

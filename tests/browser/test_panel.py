@@ -14,26 +14,10 @@ import pytest
 from mlops_kit import Workspace, looking, releasing
 from mlops_kit.releases import promotion, release
 from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port
-from tests.conftest import write_notebook
+from tests.conftest import LOOSE, write_notebook
 
 pytestmark = pytest.mark.browser
 
-# What a few frauds can prove, so that small data end with a pass.
-LOOSE = """
-[gates]
-recall = 0.2
-precision = 0.2
-average_precision = 0.3
-calibration_error = 0.1
-latency_ms = 1000.0
-slice_recall = 0.0
-recall_difference = -0.9
-precision_difference = -0.9
-average_precision_difference = -0.9
-cost_difference = 10000.0
-minimum_frauds = 5
-resamples = 100
-"""
 JUDGING = """
 from pathlib import Path
 import runpy

@@ -19,23 +19,8 @@ from mlops_kit.pipelines.executions import Execution
 from mlops_kit.releases import decisions
 from mlops_kit.releases.gitops import Proposal
 from mlops_kit.rollouts import rollout
+from tests.conftest import LOOSE
 
-# What a few frauds can prove, so that a small run ends with a promotion.
-LOOSE = """
-[gates]
-recall = 0.2
-precision = 0.2
-average_precision = 0.3
-calibration_error = 0.1
-latency_ms = 1000.0
-slice_recall = 0.0
-recall_difference = -0.9
-precision_difference = -0.9
-average_precision_difference = -0.9
-cost_difference = 10000.0
-minimum_frauds = 5
-resamples = 100
-"""
 NOTEBOOKS = {"validate-data", "train-baseline", "train-candidate", "evaluate"}
 
 

@@ -91,7 +91,6 @@ DOORS = {
         "linting/documents.py",
         "pipelines/argo/rendering.py",
         "pipelines/parameters.py",
-        "releases/decisions.py",
         "releases/files.py",
         "serving/loading.py",
     ),
