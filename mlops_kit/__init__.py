@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from mlops_kit import customers, releasing, watching
     from mlops_kit.comparing import compare
     from mlops_kit.forms import form
-    from mlops_kit.live import follow, run
     from mlops_kit.models import data, evaluation, training
+    from mlops_kit.monitoring import watch
     from mlops_kit.panel import PromotionPanel
     from mlops_kit.pipelines.definition import Condition, Input, Pipeline, Step
     from mlops_kit.pipelines.values import publish
+    from mlops_kit.running import follow, run
     from mlops_kit.views import charts, curves, figures, reports
     from mlops_kit.workspace import Workspace
 
@@ -34,17 +35,18 @@ _HOME = {
     "data": "mlops_kit.models",
     "evaluation": "mlops_kit.models",
     "figures": "mlops_kit.views",
-    "follow": "mlops_kit.live",
+    "follow": "mlops_kit.running",
     "form": "mlops_kit.forms",
     "publish": "mlops_kit.pipelines.values",
     "releasing": "mlops_kit",
     "reports": "mlops_kit.views",
-    "run": "mlops_kit.live",
+    "run": "mlops_kit.running",
     "training": "mlops_kit.models",
+    "watch": "mlops_kit.monitoring",
     "watching": "mlops_kit",
 }
 
-_FUNCTIONS = {"compare", "follow", "form", "publish", "run"}
+_FUNCTIONS = {"compare", "follow", "form", "publish", "run", "watch"}
 
 __all__ = [
     "Condition",
@@ -67,6 +69,7 @@ __all__ = [
     "reports",
     "run",
     "training",
+    "watch",
     "watching",
 ]
 

@@ -14,8 +14,10 @@ from mlops_kit.models.registry import ModelVersion
 from mlops_kit.releases import acts, quarantine
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release
-from mlops_kit.rollouts import course, rollout
+from mlops_kit.rollouts import course, rollout, trails
+from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.situation import Decision
+from mlops_kit.rollouts.trails import Trail
 from mlops_kit.views import reports
 from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Standing
 
@@ -71,20 +73,13 @@ class Reader:
         situation, release = seen.situation, seen.release
         policy = self.workspace.settings.rollout
         decision = rollout.decide(policy, situation)
-        metrics = decision.metrics
-        evidence = Evidence(
-            metrics,
-            policy.alpha_promote,
-            _weights(course.of(seen.entries, release.rollout), situation.now),
-            sum(block.candidate.requests for block in situation.blocks),
-        )
         version = acts.version(release.candidate)
         return replace(
             board,
             standing="running" if decision.verdict == "inconclusive" else decision.verdict,
             sentence=_of_rollout(seen, decision),
             next=decision.next,
-            evidence=evidence,
+            evidence=evidence(policy, seen, decision),
             chosen=version,
             offers=_rollout_offers(seen, version),
         )
@@ -184,6 +179,26 @@ class Reader:
         except KitError as error:
             return (f"The registry can't be asked: {error}",)
         return (status.sentence,) if status.differs and not seen.release.rollout else ()
+
+
+def evidence(
+    policy: Policy, seen: Seen, decision: Decision, past: tuple[Trail, ...] | None = None
+) -> Evidence:
+    """Return what a rollout has shown; `past` is its evidence over time, else by the counters."""
+    situation = seen.situation
+    if past is None:
+        blocks, bursts = situation.blocks, situation.bursts
+        past = trails.of_canary(policy, blocks, bursts, since=situation.started)
+    return Evidence(
+        decision.metrics,
+        policy.alpha_promote,
+        _weights(course.of(seen.entries, seen.release.rollout), situation.now),
+        sum(block.candidate.requests for block in situation.blocks),
+        decision.harm,
+        policy.alpha_rollback,
+        situation.started,
+        past,
+    )
 
 
 def serving(found: Release) -> tuple[str, str]:

@@ -166,8 +166,9 @@ class Settings(BaseSettings):
 
 
 def has_frontend() -> bool:
-    """Tell whether a person looks on: a Jupyter server names its sessions, papermill none."""
-    return "JPY_SESSION_NAME" in os.environ
+    """Tell whether a person looks on: Jupyter and Voilà say so to their kernels, papermill not."""
+    is_page = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
+    return is_page or "JPY_SESSION_NAME" in os.environ
 
 
 def find_project(start: Path) -> Path:

@@ -6,6 +6,7 @@ happened; two at once don't both act, because each commit is a compare-and-swap.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from mlops_kit.looking import Looker, Seen
 from mlops_kit.releases import acts, promotion, release
 from mlops_kit.rollouts import course, metric, rollout
 from mlops_kit.rollouts.situation import Decision
+from mlops_kit.settings import has_frontend
 from mlops_kit.views.rollouts import Look, Outcome, Watched
 
 if TYPE_CHECKING:
@@ -32,11 +34,12 @@ _SOON = 0.1
 _MOST_LOOKS = 5_000
 
 Show = Callable[[Sequence[str]], None]
+Observe = Callable[[Seen, Look], None]
 
 
 @dataclass(frozen=True)
 class Watcher:
-    """One look after another at one rollout; `show` gets the lines of each.
+    """One look after another at one rollout; `show` gets the lines of each, `observe` all of it.
 
     `name` is the rollout's, empty for whichever runs.
     """
@@ -45,6 +48,7 @@ class Watcher:
     looker: Looker
     name: str = ""
     show: Show = lambda _lines: None
+    observe: Observe = lambda _seen, _look: None
     sleep: Callable[[float], object] = time.sleep
 
     def run(self, *, looks: int | None = None) -> Watched:
@@ -63,6 +67,7 @@ class Watcher:
                 look, ended = self._decide(seen, name)
                 path = [*_thinned(path), look]
                 self.show(look.lines)
+                self.observe(seen, look)
                 if ended or (looks is not None and len(path) >= looks):
                     return self._watched(name, path)
                 away, wait = 0.0, _SOON if look.committed else policy.interval
@@ -173,15 +178,24 @@ def watch(
     *,
     revision: str = "",
     customers: Customers | None = None,
-    show: Show | None = None,
+    observe: Observe = lambda _seen, _look: None,
+    cancelled: threading.Event | None = None,
 ) -> Watched:
     """Watch a rollout until it has ended, and return what was seen and how it ended.
 
     `revision` is the commit of the promotion; without it, whichever rollout runs. While one runs,
     the platform that serves here is used, or one is started that ends with this call, and
-    `customers` send their traffic. Raises what the platform and Git raise.
+    `customers` send their traffic. `observe` gets each look. Raises what the platform and Git
+    raise, and KeyboardInterrupt once it is `cancelled`: the rollout stays as it is.
     """
-    show = show or _Teller()
+    stop = cancelled or threading.Event()
+    # A person sees more in the view than in lines.
+    show: Show = (lambda _lines: None) if has_frontend() else _Teller()
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise KeyboardInterrupt
+
     with ExitStack() as stack:
         looker = stack.enter_context(looking.opened(workspace, model, environment))
         looker.prepare()
@@ -195,7 +209,8 @@ def watch(
                     show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
                     customers.send_before(status.url, model, looker.observations)
                 stack.enter_context(customers.traffic(status.url, model, looker.observations))
-        return Watcher(workspace, looker, _named(seen, revision), show).run()
+        name = _named(seen, revision)
+        return Watcher(workspace, looker, name, show, observe, sleep).run()
 
 
 def follow(

@@ -177,6 +177,10 @@ class _Client(AsyncKernelClient):  # type: ignore[misc]
                 return
 
 
+# By these a kernel knows that a person looks on; at a step nobody does, whoever started it.
+_FRONTENDS = {"JPY_SESSION_NAME", "SERVER_SOFTWARE"}
+
+
 class WarmKernelManager(AsyncKernelManager):  # type: ignore[misc]
     """One kernel, over sockets in a private folder of its own; `with` stops it."""
 
@@ -236,7 +240,8 @@ class WarmKernelManager(AsyncKernelManager):  # type: ignore[misc]
             )
             made.zygote, made.is_cold, made.folder = self.zygote, self.zygote is None, self._folder
         shares = {} if self.threads is None else dict.fromkeys(THREADS, str(self.threads))
-        kw["env"] = {**(kw.get("env") or self.env or os.environ), **shares}
+        given = {**(kw.get("env") or self.env or os.environ), **shares}
+        kw["env"] = {name: value for name, value in given.items() if name not in _FRONTENDS}
         if self.cwd is not None:
             kw.setdefault("cwd", str(self.cwd))
         return await super()._async_pre_start_kernel(**kw)

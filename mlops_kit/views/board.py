@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.rollouts.metric import Metric
+from mlops_kit.rollouts.trails import Trail
 
 Standing = Literal["pass", "fail", "inconclusive", "running"]
 
@@ -40,12 +41,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a running rollout has shown, a metric a row; `alpha` is the promotion's."""
+    """What a running rollout has shown, a metric a row.
+
+    `alpha` is the promotion's, `alpha_rollback` that of the harm, which is log evidence of all
+    metrics together. `weights` are the candidate's by seconds since `start`, the promotion.
+    """
 
     metrics: tuple[Metric, ...] = ()
     alpha: float = 0.05
     weights: tuple[tuple[float, float], ...] = ()
     requests: int = 0
+    harm: float = 0.0
+    alpha_rollback: float = 0.05
+    start: float = 0.0
+    trails: tuple[Trail, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from mlops_kit.views import records
 from mlops_kit.views.contents import joined
 
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
+_KINDS = {suffix: kind for kind, suffix in _SUFFIXES.items()}
 _MARK = "papermill-error-cell-tag"  # of papermill's own cells, which point at the failed one
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -38,12 +39,29 @@ def save(notebook: Path, folder: Path) -> None:
 
     Raises NotebookError for what is no notebook, and OSError.
     """
-    safe = json.loads(records.git_safe(notebook))
-    markup, pictures = page(safe, notebook.stem)
+    markup, pictures = _of_file(notebook)
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         (folder / name).write_bytes(picture)
     (folder / "index.html").write_text(markup, encoding="utf-8")
+
+
+def whole(notebook: Path) -> str:
+    """Return an executed notebook's page with its pictures inside; nothing in it runs.
+
+    Raises NotebookError for what is no notebook, and OSError.
+    """
+    markup, pictures = _of_file(notebook)
+    for name, picture in pictures.items():
+        kind = _KINDS[name.rpartition(".")[2]]
+        inside = f"data:{kind};base64,{base64.b64encode(picture).decode()}"
+        # A quote in a notebook's own text is escaped, so that no text looks like this.
+        markup = markup.replace(f'src="{name}"', f'src="{inside}"')
+    return markup
+
+
+def _of_file(notebook: Path) -> tuple[str, dict[str, bytes]]:
+    return page(json.loads(records.git_safe(notebook)), notebook.stem)
 
 
 def page(notebook: Mapping[str, Any], title: str) -> tuple[str, dict[str, bytes]]:

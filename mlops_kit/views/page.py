@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC
 
 from mlops_kit.releases.ledger import Entry
-from mlops_kit.rollouts.metric import Metric, percent, times
-from mlops_kit.views import comparison, shapes
-from mlops_kit.views.board import Board, Evidence, Offer, Unfolded
+from mlops_kit.views import comparison, rolling, shapes
+from mlops_kit.views.board import Board, Offer, Unfolded
 from mlops_kit.views.markup import Html, control, folded, joined, tag
 from mlops_kit.views.markup import table as html_table
 
@@ -26,7 +25,7 @@ def page(board: Board, unfolded: Unfolded | None = None) -> Html:
             _sentence(board),
             _acts(board),
             None if running else _candidates(board, asked),
-            _rollout(board.evidence) if board.evidence is not None else None,
+            rolling.rollout(board.evidence) if board.evidence is not None else None,
             None if running else comparison.evaluation(board.evaluation),
             _change(board),
             _history(board, asked),
@@ -157,52 +156,6 @@ def _candidates(board: Board, asked: Unfolded) -> Html:
         ),
         _more("candidates", total, len(shown)),
         data_key="candidates",
-    )
-
-
-def _rollout(evidence: Evidence) -> Html:
-    rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
-    header = (
-        "metric",
-        "bound",
-        "now, valid at any look",
-        "in a picture",
-        "evidence / needs",
-        "verdict",
-    )
-    weights = shapes.Chart(
-        "The candidate's share over time",
-        f"{evidence.weights[-1][1]:g} % now." if evidence.weights else "No traffic yet.",
-        (shapes.Line("weight", evidence.weights),),
-        "seconds since the promotion",
-        "percent",
-        steps=True,
-    )
-    return tag(
-        "section",
-        tag("div", html_table("What the rollout has shown", header, rows), class_="wide")
-        if rows
-        else tag("p", "Nothing has been seen of it yet."),
-        tag("p", f"The candidate has answered {evidence.requests:,} requests."),
-        folded("Weight over time", shapes.chart(weights), key="weights"),
-        data_key="rollout",
-    )
-
-
-def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
-    low, high = metric.interval(alpha)
-    share = metric.events / metric.n
-    sign = "at most" if metric.side == "<" else "at least"
-    edge = 1.0 if metric.side == ">" else max(2 * metric.bound, high, share)
-    proved = metric.is_proved(alpha)
-    verdict = shapes.word("proved" if proved else "not yet") if metric.needed else "watched"
-    return (
-        metric.name,
-        f"{sign} {percent(metric.bound)}",
-        f"{percent(share)} ({percent(low)} to {percent(high)}), n = {metric.n:,}",
-        shapes.interval(low, high, share, metric.bound, edge),
-        f"{times(metric.log_for)} / {1 / alpha:,.0f}x",
-        verdict,
     )
 
 

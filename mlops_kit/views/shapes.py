@@ -78,13 +78,24 @@ class Line:
     """A line with its name; the champion's is dashed."""
 
     name: str
-    points: tuple[Point, ...]
+    points: tuple[Point | None, ...]  # None is a gap
     dashed: bool = False
 
 
 @dataclass(frozen=True)
+class Rule:
+    """A height that means something, and stands on the axis in words."""
+
+    y: float
+    said: str
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Lines on two axes; `says` is what a reader without the picture has to know."""
+    """Lines on two axes; `says` is what a reader without the picture has to know.
+
+    `rules` take the place of the ticks of y, `marks` are moments of x with a word each.
+    """
 
     title: str
     says: str
@@ -95,15 +106,20 @@ class Chart:
     log_y: bool = False
     unit: bool = False  # both axes go from 0 to 1
     steps: bool = False
+    rules: tuple[Rule, ...] = ()
+    y_range: tuple[float, float] | None = None
+    marks: tuple[tuple[float, str], ...] = ()
 
     @property
     def scales(self) -> tuple[Scale, Scale]:
         """The scales of x and y."""
-        points = [point for line in self.lines for point in line.points] or [(0.0, 0.0)]
+        points = [point for line in self.lines for point in line.points if point] or [(0.0, 0.0)]
         xs, ys = zip(*points, strict=True)
         (low_x, high_x), (low_y, high_y) = (min(xs), max(xs)), (min(ys), max(ys))
         if self.unit:
             low_x, high_x, low_y, high_y = 0.0, 1.0, 0.0, 1.0
+        elif self.y_range:
+            low_y, high_y = self.y_range
         elif not self.log_y:
             low_y = min(0.0, low_y)
         return (
@@ -145,11 +161,19 @@ def _axes(value: Chart, x: Scale, y: Scale) -> list[Html]:
     parts = []
     for at in x.ticks:
         parts.append(tag("text", f"{at:g}", x=x(at), y=_BOTTOM + 14, text_anchor="middle"))
-    for at in y.ticks:
-        parts.append(tag("text", f"{at:.3g}", x=_LEFT - 6, y=y(at) + 4, text_anchor="end"))
+    for rule in value.rules or [Rule(at, f"{at:.3g}") for at in y.ticks]:
+        at = y(rule.y)
+        # Words are too long for the margin.
+        place = {"x": _LEFT + 3, "y": at - 3} if value.rules else {"x": _LEFT - 6, "y": at + 4}
+        anchor = "start" if value.rules else "end"
+        parts.append(tag("text", rule.said, **place, text_anchor=anchor))
         parts.append(
-            tag("line", x1=_LEFT, x2=_RIGHT, y1=y(at), y2=y(at), stroke="var(--line)", opacity=0.3)
+            tag("line", x1=_LEFT, x2=_RIGHT, y1=at, y2=at, stroke="var(--line)", opacity=0.3)
         )
+    for moment, said in value.marks:
+        at = x(moment)
+        parts.append(tag("line", x1=at, x2=at, y1=_TOP, y2=_BOTTOM, stroke="var(--line)"))
+        parts.append(tag("text", said, x=at + 3, y=_BOTTOM - 4))
     across, along = (_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2
     for label, at_x, at_y, turn in (
         (value.x_label, across, _HEIGHT - 8, None),
@@ -160,25 +184,29 @@ def _axes(value: Chart, x: Scale, y: Scale) -> list[Html]:
 
 
 def _line(line: Line, x: Scale, y: Scale, steps: bool, place: int) -> Html:
-    places = [(x(a), y(b)) for a, b in line.points]
-    if steps:
-        corners = [(after[0], before[1]) for before, after in itertools.pairwise(places)]
-        turns = zip(corners, places[1:], strict=True)
-        places = [*places[:1], *itertools.chain.from_iterable(turns)]
-    path = " ".join(f"{a:g},{b:g}" for a, b in places)
-    drawn = tag(
-        "polyline",
-        points=path,
-        fill="none",
-        stroke="currentColor",
-        stroke_width=2,
-        stroke_dasharray="6 4" if line.dashed else None,
-    )
-    if not places:
-        return joined([drawn])
-    # At its own end, so that no legend is needed; apart from its neighbour's.
-    at = places[-1] if place % 2 == 0 else places[len(places) // 2]
-    label = tag(
-        "text", line.name, x=min(at[0], _RIGHT - 4), y=max(_TOP + 10, at[1] - 6), text_anchor="end"
-    )
-    return joined([drawn, label])
+    parts = []
+    pieces = [
+        list(each) for gap, each in itertools.groupby(line.points, lambda p: p is None) if not gap
+    ]
+    for piece in pieces:
+        places = [(x(point[0]), y(point[1])) for point in piece if point]
+        if steps:
+            corners = [(after[0], before[1]) for before, after in itertools.pairwise(places)]
+            turns = zip(corners, places[1:], strict=True)
+            places = [*places[:1], *itertools.chain.from_iterable(turns)]
+        parts.append(
+            tag(
+                "polyline",
+                points=" ".join(f"{a:g},{b:g}" for a, b in places),
+                fill="none",
+                stroke="currentColor",
+                stroke_width=2,
+                stroke_dasharray="6 4" if line.dashed else None,
+            )
+        )
+    if pieces:
+        # At its own end, so that no legend is needed; apart from its neighbour's.
+        end = places[-1] if place % 2 == 0 else places[len(places) // 2]
+        at = {"x": min(end[0], _RIGHT - 4), "y": max(_TOP + 10, end[1] - 6)}
+        parts.append(tag("text", line.name, **at, text_anchor="end"))
+    return joined(parts)

@@ -139,10 +139,12 @@ def _detail(step: StepView) -> Html:
         parts.append(control("pre", str(reason), tabindex=0, role="group", aria_label="The error"))
     elif step.reason:
         parts.append(tag("p", step.reason))
-    if step.notebook:
-        parts.append(tag("p", "Its executed notebook: ", tag("code", step.notebook)))
     if step.reproduce:
         parts.append(tag("p", "Reproduce it: ", tag("code", step.reproduce)))
+    if step.notebook:
+        parts.append(tag("p", "Its executed notebook: ", tag("code", step.notebook)))
+        # Its content comes apart from this markup, and can run nothing.
+        parts.append(tag("iframe", sandbox="", title=f"The executed notebook of {step.name}"))
     return tag("section", *parts, data_key="detail")
 
 

@@ -26,6 +26,8 @@ class View(anywidget.AnyWidget):
     _esm = (_STATIC / "view.js").read_text(encoding="utf-8")
     _css = (_STATIC / "view.css").read_text(encoding="utf-8")
     markup = traitlets.Unicode("").tag(sync=True)
+    # A page within the page, apart, so that it travels only when it is another one.
+    document = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, markup: Html, acts: Acts | None = None) -> None:
         """Show `markup`; `acts` gets the name of an act, and text by name."""
@@ -33,8 +35,12 @@ class View(anywidget.AnyWidget):
         if acts is not None:
             self.on_msg(lambda _view, content, _buffers: self._do(acts, content))
 
-    def show(self, markup: Html) -> None:
-        """Show other markup; only what differs is changed in the page."""
+    def show(self, markup: Html, document: str = "") -> None:
+        """Show other markup; only what differs is changed in the page.
+
+        `document` is shown where the markup has a frame for it, and can run nothing.
+        """
+        self.document = document
         self.markup = str(markup)
 
     def _do(self, acts: Acts, content: Any) -> None:

@@ -1,5 +1,5 @@
 // Shows markup, keeps what a person has opened or typed, and names what they do.
-const KEPT = new Set(["open", "aria-busy"]);
+const KEPT = new Set(["open", "aria-busy", "srcdoc"]);
 
 function sync(from, to) {
   for (const { name } of [...from.attributes])
@@ -50,6 +50,8 @@ function render({ model, el }) {
     template.innerHTML = model.get("markup");
     morph(root, template.content);
     for (const slider of root.querySelectorAll("input[type=range]")) follow(root, slider);
+    for (const frame of root.querySelectorAll("iframe[sandbox]"))
+      if (frame.srcdoc !== model.get("document")) frame.srcdoc = model.get("document");
   };
   const say = (act, given) => model.send({ act, ...given });
   root.addEventListener("click", (event) => {

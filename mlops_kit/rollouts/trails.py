@@ -1,0 +1,60 @@
+"""How the evidence on a canary came about, from its counters alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from mlops_kit.rollouts import evidence
+from mlops_kit.rollouts.evidence import Block, Bursts
+from mlops_kit.rollouts.policy import Policy
+
+# Seconds since the epoch, log evidence for being within the bound, and log evidence against it.
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Trail:
+    """One metric's evidence over time; None is a time without data."""
+
+    name: str
+    points: tuple[Point | None, ...]
+
+
+def of_canary(
+    policy: Policy, blocks: Iterable[Block], bursts: Bursts, *, since: float = 0.0, most: int = 40
+) -> tuple[Trail, ...]:
+    """Return what errors and slow requests had shown at up to `most` moments from `since` on.
+
+    The evidence at each moment is that of all blocks up to then, also of those before `since`.
+    """
+    seen = sorted((b for b in blocks if b.weight), key=lambda block: block.start)
+    first = next((i for i, block in enumerate(seen) if block.start >= since), len(seen))
+    places = _spread(first, len(seen), most)
+    found: dict[str, list[Point | None]] = {}
+    before = first
+    for place in places:
+        stretch = seen[max(before - 1, first) : place + 1]
+        is_apart = _is_apart(stretch, policy.missing_looks * policy.interval)
+        moment = seen[place].start + policy.interval
+        for metric in evidence.of_canary(policy, seen[: place + 1], bursts)[:2]:
+            points = found.setdefault(metric.name, [])
+            if is_apart and points:
+                points.append(None)
+            points.append((moment, metric.log_for, metric.log_against))
+        before = place + 1
+    return tuple(Trail(name, tuple(points)) for name, points in found.items())
+
+
+def _spread(first: int, end: int, most: int) -> list[int]:
+    """Return up to `most` places from `first` to before `end`, the last one among them."""
+    count = end - first
+    if count <= most:
+        return list(range(first, end))
+    return sorted({first + (i * (count - 1)) // (most - 1) for i in range(most)})
+
+
+def _is_apart(blocks: list[Block], longest: float) -> bool:
+    starts = [block.start for block in blocks]
+    return any(b - a > longest for a, b in pairwise(starts))

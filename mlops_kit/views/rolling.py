@@ -1,0 +1,198 @@
+"""A running rollout as HTML: each metric against its bound, and how the evidence came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log, log10
+
+from mlops_kit.rollouts.metric import Metric, percent, times
+from mlops_kit.rollouts.situation import Decision
+from mlops_kit.rollouts.trails import Trail
+from mlops_kit.views import shapes
+from mlops_kit.views.board import Evidence
+from mlops_kit.views.markup import Html, control, folded, joined, tag
+from mlops_kit.views.markup import table as html_table
+from mlops_kit.views.shapes import Chart, Line, Point, Rule
+
+_HEADER = (
+    *("metric", "bound", "now, valid at any look", "in a picture"),
+    *("evidence / needs", "verdict"),
+)
+_HELP = (
+    "Evidence of 20x that a metric keeps its bound would ever appear, were the metric beyond it, "
+    "in at most 1 of 20 rollouts, however often one looks. It can fall when new data disagree."
+)
+# Evidence over this is drawn at the edge: how much more says nothing more.
+_MOST = 200.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A rollout that is watched: how the watch goes, and what its newest look came to.
+
+    `state` and `sentence` are the watch's own; the sentence is empty while the decision speaks.
+    """
+
+    title: str
+    state: str
+    sentence: str = ""
+    share: str = ""
+    decision: Decision | None = None
+    evidence: Evidence | None = None
+
+
+def page(watch: Watch) -> Html:
+    """Return the decision in words, then what it rests on."""
+    is_over = watch.state != "running"
+    stop = control("button", "Stop watching", data_act="cancel", type="button")
+    decision = watch.decision
+    standing = watch.state if is_over or decision is None else _standing(decision)
+    said = watch.sentence or (decision.sentence if decision else "")
+    following = decision.next if decision and not is_over else ""
+    return joined(
+        [
+            tag(
+                "div",
+                tag("strong", watch.title),
+                tag("span", watch.share),
+                None if is_over else stop,
+                class_="bar",
+            ),
+            tag(
+                "div",
+                tag("h2", shapes.word(standing), " ", said),
+                tag("p", tag("strong", "Next: "), following) if following else None,
+                role="status",
+                data_key="sentence",
+            ),
+            rollout(watch.evidence, is_unfolded=True) if watch.evidence else None,
+        ]
+    )
+
+
+def _standing(decision: Decision) -> str:
+    return "running" if decision.verdict == "inconclusive" else decision.verdict
+
+
+def rollout(evidence: Evidence, *, is_unfolded: bool = False) -> Html:
+    """Return the metrics, and by `is_unfolded` at once or on demand, what they were over time."""
+    rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
+    if rows:
+        rows.append(_harm(evidence))
+    figures = (
+        ("Evidence over time", "trails", _over_time(evidence)),
+        ("Weight over time", "weights", shapes.chart(_weights(evidence))),
+    )
+    return tag(
+        "section",
+        tag("div", html_table("What the rollout has shown", _HEADER, rows), class_="wide")
+        if rows
+        else tag("p", "Nothing has been seen of it yet."),
+        tag("p", f"The candidate has answered {evidence.requests:,} requests."),
+        *(
+            tag("div", figure, data_key=key) if is_unfolded else folded(title, figure, key=key)
+            for title, key, figure in figures
+        ),
+        data_key="rollout",
+    )
+
+
+def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
+    low, high = metric.interval(alpha)
+    share = metric.events / metric.n
+    sign = "at most" if metric.side == "<" else "at least"
+    edge = 1.0 if metric.side == ">" else max(2 * metric.bound, high, share)
+    proved = metric.is_proved(alpha)
+    verdict = shapes.word("proved" if proved else "not yet") if metric.needed else "watched"
+    counted = metric.counted[1]
+    bursts = f", counted as {counted:,.0f}" if counted < 0.95 * metric.n else ""
+    return (
+        metric.name,
+        f"{sign} {percent(metric.bound)}",
+        f"{percent(share)} ({percent(low)} to {percent(high)}), n = {metric.n:,}{bursts}",
+        shapes.interval(low, high, share, metric.bound, edge),
+        f"{times(metric.log_for)} / {1 / alpha:,.0f}x" if metric.needed else "–",
+        verdict,
+    )
+
+
+def _harm(evidence: Evidence) -> tuple[object, ...]:
+    """Return the row that rolls back: the mean over all metrics, which no single row shows."""
+    limit = 1 / evidence.alpha_rollback
+    is_shown = evidence.harm >= log(limit)
+    return (
+        "harm, all metrics together",
+        f"under {limit:,.0f}x",
+        "–",
+        "–",
+        f"{times(evidence.harm)} / {limit:,.0f}x to go back",
+        shapes.word("fail", "shown") if is_shown else "not shown",
+    )
+
+
+def _over_time(evidence: Evidence) -> Html:
+    if not evidence.trails:
+        return tag("p", "It begins with the first live traffic.")
+    strips = (shapes.chart(_strip(trail, evidence)) for trail in evidence.trails)
+    return joined([tag("p", _HELP, class_="help"), tag("div", *strips, class_="grid")])
+
+
+def _strip(trail: Trail, evidence: Evidence) -> Chart:
+    """Return one metric's evidence, upwards for its bound and downwards against it.
+
+    The axis is fixed, because one that follows the data makes noise look like a verdict.
+    """
+    needed, limit = 1 / evidence.alpha, 1 / evidence.alpha_rollback
+    edge = log10(max(_MOST, 10 * needed, 10 * limit))
+    last = next((point for point in reversed(trail.points) if point), None)
+    told = f"{times(last[1])} for, {times(last[2])} against" if last else "nothing yet"
+    return Chart(
+        f"{trail.name}: evidence over time",
+        f"{told}; {needed:,.0f}x for it is a proof.",
+        tuple(
+            Line(name, _steps(trail, evidence.start, side, edge))
+            for name, side in (("within its bound", 1), ("beyond it", -1))
+        ),
+        "seconds since the promotion",
+        "evidence",
+        steps=True,
+        rules=(
+            Rule(log10(needed), f"{needed:,.0f}x = proved"),
+            Rule(1.0, "10x"),
+            Rule(0.0, "1x"),
+            Rule(-1.0, "10x against"),
+        ),
+        y_range=(-edge, edge),
+        marks=_shifts(evidence),
+    )
+
+
+def _steps(trail: Trail, start: float, side: int, edge: float) -> tuple[Point | None, ...]:
+    """Return the powers of ten on one side; what is below 1x lies on the middle line."""
+    return tuple(
+        None
+        if point is None
+        else (point[0] - start, side * min(edge, max(0.0, point[1 if side > 0 else 2] / log(10))))
+        for point in trail.points
+    )
+
+
+def _shifts(evidence: Evidence) -> tuple[tuple[float, str], ...]:
+    """Return where the weight changed, and to what."""
+    path = evidence.weights
+    return tuple(
+        (at, f"{weight:g} %") for (_, before), (at, weight) in pairwise(path) if weight != before
+    )
+
+
+def _weights(evidence: Evidence) -> Chart:
+    weights = evidence.weights
+    return Chart(
+        "The candidate's share over time",
+        f"{weights[-1][1]:g} % now." if weights else "No traffic yet.",
+        (Line("weight", weights),),
+        "seconds since the promotion",
+        "percent",
+        steps=True,
+    )
