@@ -23,8 +23,18 @@ from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Standing
 
 if TYPE_CHECKING:
     from mlops_kit.looking import Looker, Seen
+    from mlops_kit.releasing import Status
     from mlops_kit.workspace import Workspace
 
+# On a page behind a proxy, for whoever that doesn't name.
+ONLY_LOOKS = "This page only shows: the proxy in front of it doesn't say who you are."
+_UNWATCHED = (
+    "No watcher is seen on this machine: run the notebook watch_rollout, or 'mlops-kit watch', "
+    "unless a workflow watches it."
+)
+_REPAIR = Offer(
+    "repair", "Repair the registry", "Its alias names the champion that Git names.", "", ""
+)
 _STOP = "Afterwards the champion answers everything again, and the candidate is taken away."
 
 
@@ -62,11 +72,18 @@ class Reader:
             sentence="",
             serving=serving(seen.release),
             history=tuple(entry for entry in seen.entries if entry.action != "create"),
-            remarks=self._remarks(seen),
+            repository_page=self.workspace.settings.gitops_page,
         )
-        if seen.release.rollout:
-            return self._rolling(board, seen)
-        return self._waiting(board, seen, chosen)
+        status, said = self._registry(seen)
+        is_rolling = bool(seen.release.rollout)
+        board = self._rolling(board, seen) if is_rolling else self._waiting(board, seen, chosen)
+        if said:
+            board = replace(board, remarks=(*board.remarks, said))
+        if status is not None and status.differs and not is_rolling:
+            board = replace(board, offers=(*board.offers, _REPAIR))
+        if not self.workspace.settings.approved_by:
+            board = replace(board, offers=(), remarks=(*board.remarks, ONLY_LOOKS))
+        return board
 
     def _rolling(self, board: Board, seen: Seen) -> Board:
         """Return the board while a rollout runs."""
@@ -78,7 +95,7 @@ class Reader:
             board,
             standing="running" if decision.verdict == "inconclusive" else decision.verdict,
             sentence=_of_rollout(seen, decision),
-            next=decision.next,
+            next=decision.next if seen.platform else f"{decision.next} {_UNWATCHED}".strip(),
             evidence=evidence(policy, seen, decision),
             chosen=version,
             offers=_rollout_offers(seen, version),
@@ -172,13 +189,14 @@ class Reader:
             offers.append(_rollback_offer(seen))
         return tuple(offers)
 
-    def _remarks(self, seen: Seen) -> tuple[str, ...]:
-        """Return what differs between Git and the registry; a registry that is away is said."""
+    def _registry(self, seen: Seen) -> tuple[Status | None, str]:
+        """Return what the registry says, and where it differs from Git or is away a sentence."""
         try:
             status = releasing.status_of(self.workspace, self.model, seen.release, seen.revision)
         except KitError as error:
-            return (f"The registry can't be asked: {error}",)
-        return (status.sentence,) if status.differs and not seen.release.rollout else ()
+            return None, f"The registry can't be asked: {error}"
+        is_remark = status.differs and not seen.release.rollout
+        return status, status.sentence if is_remark else ""
 
 
 def evidence(

@@ -71,6 +71,8 @@ def _aligned(evaluation: dict[str, Any]) -> list[str]:
 
 def _committed(workspace: Workspace, result: dict[str, Any]) -> str:
     revision, verdict = result["revision"], result["verdict"]
+    if not revision and verdict == "pass":
+        return "Nothing was promoted yet: a person does, by 'mlops-kit panel' or 'promote'."
     if not revision:
         return f"Nothing was promoted: the verdict is {verdict}." if verdict else "Done."
     where = workspace.settings.gitops_url

@@ -1,4 +1,4 @@
-"""A form for one notebook: its own parameters as fields, and a button that runs it."""
+"""A form for a notebook or a pipeline: its parameters as fields, and a button that runs it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from mlops_kit import running
 from mlops_kit.errors import KitError, ParameterError
-from mlops_kit.pipelines import notebooks, values
+from mlops_kit.pipelines import checking, notebooks, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.progress import Progress
 from mlops_kit.views import fields
-from mlops_kit.views.markup import Html
+from mlops_kit.views.markup import Html, joined
 from mlops_kit.workspace import Workspace
 
 if TYPE_CHECKING:
+    from mlops_kit.pipelines.executions import Execution
+    from mlops_kit.running import LivePipeline
     from mlops_kit.views.widget import View
 
 
@@ -120,12 +123,85 @@ class Form:
         return self._page._repr_mimebundle_(**options)
 
 
-def form(notebook: str, *, workspace: Workspace | None = None) -> Form:
-    """Return a form for a notebook of the project, as in `form("train")`.
+class PipelineForm:
+    """The inputs of a pipeline as fields, and its steps while it runs.
+
+    `live` is the last run.
+    """
+
+    def __init__(self, workspace: Workspace, pipeline: str) -> None:
+        """Use `form`; raises ProjectError and NotebookError."""
+        self.workspace = workspace
+        self.live: LivePipeline[Execution] | None = None
+        self._lock = threading.RLock()
+        self._view: View | None = None
+        self._choose(pipeline)
+
+    def page(self) -> Html:
+        """Return the form as it is now, and the steps of the last run."""
+        is_running = self.live is not None and not self.live.view.is_over
+        shown = fields.form(
+            self.pipeline.name,
+            self.parameters,
+            self.values,
+            fault=self.fault,
+            others=self.known,
+            about=self.pipeline.description,
+            is_running=is_running,
+        )
+        return joined([shown, self.live.page() if self.live else None])
+
+    def show(self, _markup: Html, document: str = "") -> None:
+        """Show what the run has come to."""
+        if self._view is not None:
+            self._view.show(self.page(), document)
+
+    def act(self, name: str, given: Mapping[str, str]) -> None:
+        """Run the pipeline with what was entered, or do what its view offers."""
+        with self._lock:
+            if name == "run":
+                self._run(given)
+            elif name == "pipeline":
+                self._choose(given.get("value", ""))
+            elif self.live is not None:
+                self.live.act(name, given)
+        self.show(Html(""), self.live.document if self.live else "")
+
+    def _choose(self, name: str) -> None:
+        pipelines = self.workspace.pipelines()
+        self.known = tuple(pipelines)
+        self.pipeline = pipelines.get(name) or self.workspace.pipeline(name)
+        notebooks = self.workspace.project / "notebooks"
+        self.parameters = checking.signature(notebooks, self.pipeline)
+        self.values: dict[str, Any] = {}
+        self.fault = ""
+
+    def _run(self, given: Mapping[str, str]) -> None:
+        if self.live is not None and not self.live.view.is_over:
+            return
+        self.values, self.fault = fields.entered(self.parameters, given), ""
+        try:
+            asked = _text_only(self.values)
+            self.live = running.run(self.pipeline.name, workspace=self.workspace, **asked)
+        except KitError as error:
+            self.fault = str(error)
+        else:
+            self.live.shown_by(self)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        from mlops_kit.views.widget import View
+
+        self._view = self._view or View(self.page(), self.act)
+        return self._view._repr_mimebundle_(**options)
+
+
+def form(name: str, *, workspace: Workspace | None = None) -> Form | PipelineForm:
+    """Return a form for a notebook or a pipeline of the project, as in `form("train")`.
 
     Raises NotebookError for one that isn't there.
     """
-    return Form(workspace or Workspace.open(), notebook)
+    place = workspace or Workspace.open()
+    return PipelineForm(place, name) if name in place.pipelines() else Form(place, name)
 
 
 def _text_only(given: Mapping[str, Any]) -> dict[str, Any]:

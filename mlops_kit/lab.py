@@ -1,8 +1,23 @@
-"""What JupyterLab's launcher offers beside notebooks, by jupyter-server-proxy."""
+"""What JupyterLab's launcher offers beside notebooks, by jupyter-server-proxy and Voilà."""
 
 from __future__ import annotations
 
-from typing import Any
+import secrets
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.settings import Settings
+
+if TYPE_CHECKING:
+    from mlops_kit.workspace import Workspace
+
+_CATEGORY = "mlops-kit"
+_ICONS = Path(__file__).parent / "views" / "static"
+# A page that was left keeps a kernel otherwise.
+_CULLED = ("cull_idle_timeout=600", "cull_interval=60", "cull_connected=True")
 
 
 def mlflow() -> dict[str, Any]:
@@ -12,20 +27,78 @@ def mlflow() -> dict[str, Any]:
     """
     return {
         # Called at the click, so that a project's faults keep no server from starting.
-        "command": _command,
+        "command": _mlflow,
         # MLflow knows its prefix, and takes paths with it.
         "absolute_url": True,
         "environment": {"MLFLOW_DISABLE_TELEMETRY": "true"},
         "timeout": 60,
-        "launcher_entry": {"title": "MLflow", "category": "Other"},
+        "launcher_entry": {"title": "MLflow", "category": _CATEGORY},
     }
 
 
-def _command(port: int, base_url: str) -> list[str]:
-    import sys
+def panel() -> dict[str, Any]:
+    """Return how to start the promotion panel as a page."""
+    return _tile("panel", "Promotion panel")
 
-    from mlops_kit.settings import Settings
 
+def pipeline() -> dict[str, Any]:
+    """Return how to start the page that runs pipelines."""
+    return _tile("pipeline", "Run a pipeline")
+
+
+def page_command(workspace: Workspace, notebook: str, port: int, *more: str) -> list[str]:
+    """Return the command that serves one of the kit's notebooks as a page, by Voilà.
+
+    It asks for a token: that of JUPYTER_TOKEN, or one that it makes and prints.
+    """
+    command = [
+        *(sys.executable, "-m", "voila", str(_notebook(workspace, notebook)), f"--port={port}"),
+        *("--token", *(f"--MappingKernelManager.{option}" for option in _CULLED), *more),
+    ]
+    if header := workspace.settings.approver_header:
+        command.append(f"--VoilaConfiguration.http_header_envs=['{header}']")
+    return command
+
+
+def _tile(name: str, title: str) -> dict[str, Any]:
+    # The proxy lets in whoever JupyterLab does, but others on this machine see the port, too.
+    token = secrets.token_urlsafe(32)
+
+    def command(port: int, base_url: str) -> Sequence[str]:
+        from mlops_kit.workspace import Workspace
+
+        place = f"--Voila.base_url={base_url}{name}/"
+        return page_command(Workspace.open(), name, port, "--no-browser", place)
+
+    return {
+        "command": command,
+        "absolute_url": True,
+        "environment": {"JUPYTER_TOKEN": token},
+        "timeout": 60,
+        "new_browser_tab": False,
+        "launcher_entry": {
+            "title": title,
+            "category": _CATEGORY,
+            "path_info": f"{name}/?token={token}",
+            "icon_path": str(_ICONS / f"{name}.svg"),
+        },
+    }
+
+
+def _notebook(workspace: Workspace, name: str) -> Path:
+    """Return the project's notebook, or the kit's own where the project has none."""
+    from mlops_kit.workspace import template
+
+    notebook = workspace.project / "notebooks" / f"{name}.ipynb"
+    if notebook.exists():
+        return notebook
+    # Its kernel starts where it lies, and looks for the project from there.
+    state = workspace.settings.state_folder
+    state.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(template() / "notebooks" / notebook.name, state))
+
+
+def _mlflow(port: int, base_url: str) -> list[str]:
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
         *("--backend-store-uri", Settings.load().registry_uri, "--workers", "1"),

@@ -7,19 +7,23 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from mlops_kit.errors import KitError, ProjectError
 from mlops_kit.settings import has_frontend
 from mlops_kit.views.markup import Html
 
-if TYPE_CHECKING:
-    from mlops_kit.views.widget import View
-
 # A page that changes more often than this says no more to a person.
 _EVERY = 0.5
 
 T = TypeVar("T")
+
+
+class Shower(Protocol):
+    """Whatever shows markup, with a document in it, as a View does."""
+
+    def show(self, markup: Html, document: str = "") -> None:
+        """Show it in the place of what was there."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Live(ABC, Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
         self._lock = threading.RLock()
-        self._page: View | None = None
+        self._page: Shower | None = None
         self._handles: list[Any] = []
         self._over = threading.Event()
         threading.Thread(target=self._work, args=[work], name=f"mlops-kit {title}").start()
@@ -95,6 +99,11 @@ class Live(ABC, Generic[T]):
         """Do what a person did on the page."""
         if name == "cancel":
             self.cancel()
+        self._show()
+
+    def shown_by(self, page: Shower) -> None:
+        """Let another page show it, and show it there now."""
+        self._page = page
         self._show()
 
     def attended(self) -> Any:
@@ -151,8 +160,9 @@ class Live(ABC, Generic[T]):
             return
         from mlops_kit.views.widget import View
 
-        self._page = self._page or View(self.page(), self.act)
-        display(self._page)
+        view = View(self.page(), self.act)
+        self.shown_by(view)
+        display(view)
         # Their places: a cell that has ended takes no other outputs.
         self._handles = [display(Markdown(""), display_id=True) for _ in range(self.parts)]
         if self._over.is_set():

@@ -13,8 +13,8 @@ from mlops_kit import boards, looking, releasing
 from mlops_kit.errors import KitError, LostRaceError, ReleaseError
 from mlops_kit.releases import decisions, files, promotion, release
 from mlops_kit.rollouts import rollout
-from mlops_kit.views import page
-from mlops_kit.views.board import Board, Unfolded
+from mlops_kit.views import notebook_page, page
+from mlops_kit.views.board import Board, Opened, Unfolded
 from mlops_kit.views.markup import Html
 from mlops_kit.workspace import Workspace
 
@@ -46,6 +46,7 @@ class PromotionPanel:
         self.model = model or self.workspace.settings.model
         self.environment = environment or self.workspace.settings.environment
         self.unfolded = Unfolded()
+        self.document = ""
         self.board: Board | None = None
         self._chosen = ""
         self._every = every
@@ -92,7 +93,7 @@ class PromotionPanel:
         self.board = board
         markup = page.page(board, self.unfolded)
         if self._view is not None:
-            self._view.show(markup)
+            self._view.show(markup, self.document)
         return markup
 
     def act(self, name: str, given: Mapping[str, str] | None = None) -> None:
@@ -128,6 +129,8 @@ class PromotionPanel:
             return ""
         if name not in _ACTS:
             raise ReleaseError(f"There is no act {name!r}; expected one of {sorted(_ACTS)}.")
+        if not self._who:
+            raise ReleaseError(boards.ONLY_LOOKS)
         return _ACTS[name](self, given.get("version", ""), given.get("reason", ""))
 
     def _look_at(self, given: Mapping[str, str]) -> None:
@@ -135,6 +138,7 @@ class PromotionPanel:
             raise ReleaseError(f"There is no environment {place!r}; {self._environments()}.")
         self._stack.close()
         self.environment, self._chosen, self._reader, self.board = place, "", None, None
+        self._open_evidence({})
 
     def _choose(self, given: Mapping[str, str]) -> None:
         self._chosen = given.get("version", "")
@@ -144,6 +148,22 @@ class PromotionPanel:
         if what in ("history", "candidates"):
             more = getattr(self.unfolded, what) + page.MORE
             self.unfolded = replace(self.unfolded, **{what: more})
+
+    def _open_evidence(self, given: Mapping[str, str]) -> None:
+        """Show a file of an act's evidence, at the revision of the act."""
+        revision, wanted = given.get("revision", ""), given.get("file", "")
+        if not revision:
+            self.unfolded, self.document = replace(self.unfolded, opened=None), ""
+            return
+        shown = self.board.history if self.board else ()
+        entry = next((each for each in shown if each.revision == revision), None)
+        if entry is None or not entry.evidence:
+            raise ReleaseError(f"No act of {self.environment} has evidence at {revision[:10]!r}.")
+        found = releasing.evidence(self.workspace, entry)
+        file = wanted if wanted in found else next(iter(found))
+        title = f"The evidence of v{entry.version}, {entry.revision[:10]}"
+        self.unfolded = replace(self.unfolded, opened=Opened(revision, title, tuple(found), file))
+        self.document = notebook_page.shown(file, found)
 
     def _search(self, given: Mapping[str, str]) -> None:
         self.unfolded = replace(self.unfolded, search=given.get("text", "").strip())
@@ -198,6 +218,9 @@ class PromotionPanel:
         champion = done.release.champion
         serves = f"v{champion.version} serves again" if champion else "nothing serves"
         return f"Rolled back by commit {done.revision[:10]}: {serves}."
+
+    def _repair(self, _version: str, _reason: str) -> str:
+        return releasing.repair(self.workspace, self.model, self.environment).sentence
 
     def _advanced(self, change: promotion.Step, reason: str) -> str:
         """Commit a step of the rollout that the page shows; raises LostRaceError for another."""
@@ -305,6 +328,7 @@ _LOOKS: dict[str, Callable[[PromotionPanel, Mapping[str, str]], None]] = {
     "environment": PromotionPanel._look_at,
     "choose": PromotionPanel._choose,
     "more": PromotionPanel._unfold,
+    "evidence": PromotionPanel._open_evidence,
     "search": PromotionPanel._search,
 }
 _ACTS: dict[str, Callable[[PromotionPanel, str, str], str]] = {
@@ -317,4 +341,5 @@ _ACTS: dict[str, Callable[[PromotionPanel, str, str], str]] = {
     "abort": PromotionPanel._abort,
     "complete": PromotionPanel._complete,
     "rollback": PromotionPanel._rollback,
+    "repair": PromotionPanel._repair,
 }

@@ -292,6 +292,20 @@ def keep_record(workspace: Workspace, execution: Execution) -> None:
         workspace.repository.commit(propose)
 
 
+def evidence(workspace: Workspace, entry: ledger.Entry) -> dict[str, bytes]:
+    """Return the files behind an act, the report first.
+
+    They are those of the newest commit: the record of a rollout comes after its promotion. Raises
+    ReleaseError where there are none.
+    """
+    snapshot = workspace.repository.snapshot()
+    paths = snapshot.list(entry.evidence)
+    found = {path.rpartition("/")[2]: snapshot.read(path) or b"" for path in paths}
+    if not found:
+        raise ReleaseError(f"{entry.evidence!r} isn't in Git any more, as of {snapshot.revision}.")
+    return dict(sorted(found.items(), key=lambda item: (item[0] != "report.md", item[0])))
+
+
 def status(workspace: Workspace, model: str, environment: str) -> Status:
     """Return what Git says, and what the registry says of it."""
     now = workspace.release(model, environment)

@@ -238,32 +238,22 @@ def panel(project: Path | None, port: int, no_browser: bool) -> None:
     """Serve the promotion panel as a page, by Voilà, until Ctrl-C.
 
     Whoever has the address acts under your name: it has a token, and is of this machine alone.
+    With `approver_header` in mlops-kit.toml a proxy in front of it says who looks.
     """
     import importlib.util
-    import shutil
     import subprocess
 
-    from mlops_kit.workspace import template
+    from mlops_kit.lab import page_command
 
     if importlib.util.find_spec("voila") is None:
         raise ProjectError(
             "Voilà is not installed; expected the extra: pip install 'mlops-kit[lab]'."
         )
     workspace = opened(project)
-    notebook = workspace.project / "notebooks" / "panel.ipynb"
-    if not notebook.exists():
-        # Its kernel starts where it lies, and looks for the project from there.
-        state = workspace.settings.state_folder
-        state.mkdir(parents=True, exist_ok=True)
-        notebook = Path(shutil.copy(template() / "notebooks" / "panel.ipynb", state))
-    culled = ("cull_idle_timeout=600", "cull_interval=60", "cull_connected=True")
-    command = [
-        *(sys.executable, "-m", "voila", str(notebook), f"--port={port}", "--token"),
-        *(f"--MappingKernelManager.{option}" for option in culled),
-        *(["--no-browser"] if no_browser else []),
-    ]
+    more = ["--no-browser"] if no_browser else []
     # Ctrl-C goes to both, and is how it ends well.
     with suppress(KeyboardInterrupt, Stopped):
+        command = page_command(workspace, "panel", port, *more)
         sys.exit(subprocess.call(command, cwd=workspace.project))
 
 

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -85,6 +86,11 @@ class Settings(BaseSettings):
     model: str = "fraud"
     environment: str = "prod"
     approver: str = Field("", description="who promotes; empty: the user of this machine")
+    approver_header: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9-]*$",
+        description="by which a proxy says who looks at a page; who isn't named there only looks",
+    )
     approvals: int = Field(1, ge=1, description="how many people have to approve a promotion")
     tracking_uri: str = Field("", description="MLflow's; empty: SQLite in the state folder")
     strategy: Literal["direct", "canary"] = Field(
@@ -150,13 +156,25 @@ class Settings(BaseSettings):
         return self.gitops.url or str(self.state_folder / "gitops.git")
 
     @property
+    def gitops_page(self) -> str:
+        """The GitOps repository's page on its host, without credentials; empty without one."""
+        parts = urlsplit(self.gitops.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return ""
+        port = f":{parts.port}" if parts.port else ""
+        path = parts.path.removesuffix("/").removesuffix(".git")
+        return f"{parts.scheme}://{parts.hostname}{port}{path}"
+
+    @property
     def observations_url(self) -> str:
         """The store of predictions and labels, the embedded one by default."""
         return self.observations_uri or f"sqlite:///{self.state_folder / 'observations.db'}"
 
     @property
     def approved_by(self) -> str:
-        """Who promotes, as the commit names them."""
+        """Who promotes, as the commit names them; empty on a page that nobody is known to see."""
+        if self.approver_header and _is_page():
+            return os.environ.get(f"HTTP_{self.approver_header.upper().replace('-', '_')}", "")
         if self.approver:
             return self.approver
         try:
@@ -167,8 +185,12 @@ class Settings(BaseSettings):
 
 def has_frontend() -> bool:
     """Tell whether a person looks on: Jupyter and Voilà say so to their kernels, papermill not."""
-    is_page = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
-    return is_page or "JPY_SESSION_NAME" in os.environ
+    return _is_page() or "JPY_SESSION_NAME" in os.environ
+
+
+def _is_page() -> bool:
+    """Tell whether this kernel is behind one of Voilà's pages."""
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
 
 
 def find_project(start: Path) -> Path:

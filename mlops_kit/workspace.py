@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 # What no step's outputs depend on.
-_NOT_CONTENT = {"workers", "keep_warm", "cold", "approver", "argo"}
+_NOT_CONTENT = {"workers", "keep_warm", "cold", "approver", "approver_header", "argo"}
 
 
 class Workspace:

@@ -145,9 +145,16 @@ class Verdict:
             return FAIL
         return PASS if found == {PASS} else INCONCLUSIVE
 
-    def decision(self, force: bool = False) -> Literal["promote", "stop"]:
-        """Return what follows from it; `force` promotes whatever it is."""
-        return "promote" if force or self.status == PASS else "stop"
+    def decision(
+        self, force: bool = False, *, by_person: bool = False
+    ) -> Literal["promote", "stop", "wait"]:
+        """Return what follows from it.
+
+        `force` promotes whatever it is, `by_person` lets a candidate that passes wait for one.
+        """
+        if self.status != PASS:
+            return "promote" if force else "stop"
+        return "wait" if by_person else "promote"
 
     @property
     def reasons(self) -> tuple[str, ...]:

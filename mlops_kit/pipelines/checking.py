@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import ParameterError
 from mlops_kit.pipelines import notebooks
 from mlops_kit.pipelines.definition import Input, Output, Pipeline, did_you_mean
+from mlops_kit.pipelines.parameters import Parameter
+
+
+def signature(folder: Path, pipeline: Pipeline) -> tuple[Parameter, ...]:
+    """Return the pipeline's inputs as the first notebook that reads each declares it.
+
+    One that no notebook reads is text. Raises NotebookError for a notebook that is absent.
+    """
+    found: dict[str, Parameter] = {}
+    for step in pipeline.steps:
+        known = {p.name: p for p in notebooks.signature(folder / step.notebook)}
+        for name, argument in step.parameters.items():
+            if isinstance(argument, Input) and name in known:
+                found.setdefault(argument.name, known[name])
+    return tuple(
+        replace(found.get(name, Parameter(name, "str", "", "")), name=name, default=default)
+        for name, default in pipeline.inputs.items()
+    )
 
 
 def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,12 +85,25 @@ class Board:
     change: tuple[str, ...] = ()
     evidence: Evidence | None = None
     history: tuple[Entry, ...] = ()
+    # The repository's own page, which has one for each commit; empty without one.
+    repository_page: str = ""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The evidence of one act: its files, and the one that is looked at."""
+
+    revision: str
+    title: str
+    files: tuple[str, ...]
+    file: str
 
 
 @dataclass(frozen=True)
 class Unfolded:
-    """What a person has asked to see more of: rows of candidates and of the history."""
+    """What a person has asked to see more of: rows of tables, and an act's evidence."""
 
     candidates: int = 5
     history: int = 5
     search: str = ""
+    opened: Opened | None = None

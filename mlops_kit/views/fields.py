@@ -22,12 +22,16 @@ def form(
     doing: str = "",
     published: Mapping[str, Any] | None = None,
     notebook: str = "",
+    others: Sequence[str] = (),
+    about: str = "",
+    is_running: bool = False,
 ) -> Html:
     """Return the form with its values, how its run goes, and what that published.
 
-    `fault` is what is wrong, `state` the run's, empty before the first.
+    `fault` is what is wrong, `state` the run's, empty before the first; `others` are what may be
+    chosen in its place.
     """
-    is_running = state == "running"
+    is_running = is_running or state == "running"
     fields = [_field(each, values.get(each.name, each.default)) for each in parameters]
     button = control("button", f"Run {title}", type="submit", disabled=is_running)
     rows = [(name, _text(value)) for name, value in (published or {}).items()]
@@ -35,6 +39,8 @@ def form(
     return joined(
         [
             tag("h2", title),
+            _others(title, others) if len(others) > 1 else None,
+            tag("p", about) if about else None,
             tag("form", *fields, button, data_act="run", data_key="form"),
             tag("p", *said, role="status", data_key="state"),
             tag("div", fault, class_="notice", role="alert") if fault else None,
@@ -44,6 +50,12 @@ def form(
             tag("p", "The executed notebook: ", tag("code", notebook)) if notebook else None,
         ]
     )
+
+
+def _others(title: str, names: Sequence[str]) -> Html:
+    options = (tag("option", name, value=name, selected=name == title) for name in names)
+    chosen = control("select", *options, data_act="pipeline", data_key="pipeline")
+    return tag("label", "Pipeline ", chosen)
 
 
 def entered(parameters: Sequence[Parameter], given: Mapping[str, str]) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mlops_kit.errors import NotebookError
 from mlops_kit.views import records
 from mlops_kit.views.contents import joined
 
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
-_KINDS = {suffix: kind for kind, suffix in _SUFFIXES.items()}
+_KINDS = {**{suffix: kind for kind, suffix in _SUFFIXES.items()}, "svg": "image/svg+xml"}
 _MARK = "papermill-error-cell-tag"  # of papermill's own cells, which point at the failed one
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -52,6 +53,38 @@ def whole(notebook: Path) -> str:
     Raises NotebookError for what is no notebook, and OSError.
     """
     markup, pictures = _of_file(notebook)
+    return _with_inside(markup, pictures)
+
+
+def shown(name: str, files: Mapping[str, bytes]) -> str:
+    """Return a page of one of a promotion's files: a notebook, a report with its pictures, text.
+
+    Raises NotebookError for what is called a notebook and is none.
+    """
+    content = files[name]
+    if name.endswith(".ipynb"):
+        try:
+            read = json.loads(content)
+        except ValueError as error:
+            raise NotebookError(f"{name} is no notebook: {error}.") from error
+        return _with_inside(*page(json.loads(records.git_safe(read)), name))
+    text = content.decode(errors="replace")
+    pictures = {html.escape(each): files[each] for each in files if each.endswith(".svg")}
+    if name.endswith(".svg"):
+        body = f'<p><img src="{html.escape(name)}" alt="{html.escape(name)}"></p>'
+    elif name.endswith(".md"):
+        body = _markdown(text)
+        for each in pictures:
+            # Pictures are off in Markdown, as they could come from anywhere; these are its own.
+            body = body.replace(f'!<a href="{each}">', f'<img src="{each}" alt=""><a>')
+    else:
+        body = _text(text)
+    return _with_inside(_framed(name, body), pictures)
+
+
+def _with_inside(markup: str, pictures: Mapping[str, bytes]) -> str:
+    """Return a page with its pictures inside, and with no link out of the frame it is shown in."""
+    markup = re.sub(r'<a href="(?!#)[^"]*"', "<a", markup)
     for name, picture in pictures.items():
         kind = _KINDS[name.rpartition(".")[2]]
         inside = f"data:{kind};base64,{base64.b64encode(picture).decode()}"
@@ -70,13 +103,15 @@ def page(notebook: Mapping[str, Any], title: str) -> tuple[str, dict[str, bytes]
     cells = [_cell(cell, pictures) for cell in notebook["cells"]]
     failed = any(_is_failed(cell) for cell in notebook["cells"])
     jump = '<p class="error"><a href="#failed">To the cell that failed</a></p>' if failed else ""
+    return _framed(title, "\n".join(filter(None, [jump, *cells]))), pictures
+
+
+def _framed(title: str, body: str) -> str:
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title>'
-    body = "\n".join(filter(None, [jump, *cells]))
-    markup = (
+    return (
         f'<!doctype html>\n<html lang="en">\n<head>{head}\n<style>{_STYLE}{_colours()}</style>'
         f"</head>\n<body><main>\n{body}\n</main></body>\n</html>\n"
     )
-    return markup, pictures
 
 
 def _cell(cell: Mapping[str, Any], pictures: dict[str, bytes]) -> str:

@@ -7,8 +7,8 @@ from datetime import UTC
 
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.views import comparison, rolling, shapes
-from mlops_kit.views.board import Board, Offer, Unfolded
-from mlops_kit.views.markup import Html, control, folded, joined, tag
+from mlops_kit.views.board import Board, Offer, Opened, Unfolded
+from mlops_kit.views.markup import Html, control, folded, joined, link, tag
 from mlops_kit.views.markup import table as html_table
 
 MORE = 50
@@ -29,6 +29,7 @@ def page(board: Board, unfolded: Unfolded | None = None) -> Html:
             None if running else comparison.evaluation(board.evaluation),
             _change(board),
             _history(board, asked),
+            _opened(asked.opened) if asked.opened else None,
         ]
     )
 
@@ -181,8 +182,11 @@ def _diff(lines: Sequence[str]) -> Html:
 
 def _history(board: Board, asked: Unfolded) -> Html:
     found = [entry for entry in board.history if _has(entry, asked.search)]
-    rows = [_entry(entry) for entry in found[: asked.history]]
-    header = ("when, UTC", "act", "version", "weight", "verdict", "who", "why", "commit")
+    rows = [_entry(entry, board.repository_page) for entry in found[: asked.history]]
+    header = (
+        *("when, UTC", "act", "version", "weight", "verdict", "who", "why", "commit"),
+        "evidence",
+    )
     search = tag(
         "form",
         tag(
@@ -202,7 +206,16 @@ def _history(board: Board, asked: Unfolded) -> Html:
     )
 
 
-def _entry(entry: Entry) -> tuple[object, ...]:
+def _entry(entry: Entry, repository: str) -> tuple[object, ...]:
+    commit = tag("code", entry.revision[:10])
+    evidence = control(
+        "button",
+        "Look",
+        type="button",
+        data_act="evidence",
+        data_revision=entry.revision,
+        aria_label=f"Look at the evidence of {entry.revision[:10]}",
+    )
     return (
         tag("span", f"{entry.when.astimezone(UTC):%Y-%m-%d %H:%M}", class_="whole"),
         entry.action or entry.subject,
@@ -211,7 +224,35 @@ def _entry(entry: Entry) -> tuple[object, ...]:
         shapes.word(entry.verdict) if entry.verdict else "–",
         entry.who,
         entry.why,
-        tag("code", entry.revision[:10], title=entry.evidence or None),
+        link(commit, f"{repository}/commit/{entry.revision}") if repository else commit,
+        evidence if entry.evidence else "–",
+    )
+
+
+def _opened(opened: Opened) -> Html:
+    """Return an act's evidence: a button for each of its files, and the file itself."""
+    files = (
+        control(
+            "button",
+            name,
+            type="button",
+            data_act="evidence",
+            data_revision=opened.revision,
+            data_file=name,
+            aria_pressed="true" if name == opened.file else "false",
+        )
+        for name in opened.files
+    )
+    close = control(
+        "button", "Close the evidence", type="button", data_act="evidence", data_revision=""
+    )
+    return tag(
+        "section",
+        tag("h3", opened.title),
+        tag("div", *files, close, class_="acts"),
+        # Its content comes apart from this markup, and can run nothing.
+        tag("iframe", sandbox="", title=f"{opened.file} of {opened.title}"),
+        data_key="evidence",
     )
 
 

@@ -65,7 +65,8 @@ def test_a_failed_step_shows_its_cell_and_how_to_come_back(workspace: Workspace)
     assert "cell-1, line 1" in shown
     assert "ValueError: &lt;img src=x&gt;" in shown
     assert "mlops-kit debug two-" in shown
-    assert live.view.sentence == "It failed."
+    assert live.view.sentence == "second failed."
+    assert live.view.chosen == "second", "nobody has to look for it"
 
 
 def test_a_cancelled_run_ends_and_can_be_resumed(workspace: Workspace) -> None:

@@ -66,6 +66,7 @@ BUILTINS = {
     "views/charts.py": {"NotImplementedError": "a base class's method"},
     "views/points.py": {"ValueError": "series of different lengths: a programmer's mistake"},
     "views/records.py": {"ValueError": "said again as a NotebookError, in the same module"},
+    "watching.py": {"KeyboardInterrupt": "a cancelled watch ends as Ctrl-C ends it"},
 }
 
 

@@ -1,4 +1,6 @@
 // Shows markup, keeps what a person has opened or typed, and names what they do.
+const BUSY = "The kernel is busy with a cell: this is done when that has ended. " +
+  "To end it now, interrupt the kernel (the square in the toolbar).";
 const KEPT = new Set(["open", "aria-busy", "srcdoc"]);
 
 function sync(from, to) {
@@ -44,7 +46,11 @@ function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "mlops-kit";
   root.lang = "en";
-  el.append(root);
+  // Beside the page, which is the kernel's: this is for when that doesn't answer.
+  const note = document.createElement("p");
+  note.className = "mlops-kit-note";
+  note.setAttribute("role", "status");
+  el.append(note, root);
   const draw = () => {
     const template = document.createElement("template");
     template.innerHTML = model.get("markup");
@@ -53,7 +59,12 @@ function render({ model, el }) {
     for (const frame of root.querySelectorAll("iframe[sandbox]"))
       if (frame.srcdoc !== model.get("document")) frame.srcdoc = model.get("document");
   };
-  const say = (act, given) => model.send({ act, ...given });
+  let patience = 0;
+  const say = (act, given) => {
+    model.send({ act, ...given });
+    clearTimeout(patience);
+    patience = setTimeout(() => { note.textContent = BUSY; }, 3000);
+  };
   root.addEventListener("click", (event) => {
     const found = event.target.closest("[data-act],[data-opens],[data-closes]");
     if (!found || found.tagName === "FORM" || found.getAttribute("aria-busy") === "true") return;
@@ -93,6 +104,8 @@ function render({ model, el }) {
   document.addEventListener("visibilitychange", seen);
   // Whatever an act came to, its button can be pressed again.
   const rest = () => {
+    clearTimeout(patience);
+    note.textContent = "";
     for (const each of root.querySelectorAll("[aria-busy]")) each.removeAttribute("aria-busy");
   };
   model.on("change:markup", draw);
@@ -102,6 +115,7 @@ function render({ model, el }) {
     model.off("change:markup", draw);
     model.off("msg:custom", rest);
     document.removeEventListener("visibilitychange", seen);
+    clearTimeout(patience);
   };
 }
 
