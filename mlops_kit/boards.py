@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # On a page behind a proxy, for whoever that doesn't name.
 ONLY_LOOKS = "This page only shows: the proxy in front of it doesn't say who you are."
+_TRAIN = "Train and judge one: 'Run a pipeline' in the launcher, or 'mlops-kit run PIPELINE'."
 _UNWATCHED = (
     "No watcher is seen on this machine: run the notebook watch_rollout, or 'mlops-kit watch', "
     "unless a workflow watches it."
@@ -140,8 +141,7 @@ class Reader:
         champion = seen.release.champion
         if champion is None:
             said = f"No version of {self.model} serves {self.environment}."
-            after = "Train and judge one: mlops-kit run fraud-training."
-            return replace(board, standing="inconclusive", sentence=said, next=after)
+            return replace(board, standing="waiting", sentence=said, next=_TRAIN)
         decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
         last = seen.entries[0] if _gone(seen.entries) else None
         said = _ended(last, self.model) if last else decision.sentence

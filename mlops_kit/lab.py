@@ -14,8 +14,11 @@ from mlops_kit.settings import Settings
 if TYPE_CHECKING:
     from mlops_kit.workspace import Workspace
 
-_CATEGORY = "mlops-kit"
-_ICONS = Path(__file__).parent / "views" / "static"
+# What a page needs of JupyterLab; others look there for what a page hasn't, and complain.
+_EXTENSIONS = (
+    *("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager"),
+    *("anywidget", "jupyterlab-plotly"),
+)
 # A page that was left keeps a kernel otherwise.
 _CULLED = ("cull_idle_timeout=600", "cull_interval=60", "cull_connected=True")
 
@@ -32,7 +35,7 @@ def mlflow() -> dict[str, Any]:
         "absolute_url": True,
         "environment": {"MLFLOW_DISABLE_TELEMETRY": "true"},
         "timeout": 60,
-        "launcher_entry": {"title": "MLflow", "category": _CATEGORY},
+        "launcher_entry": {"title": "MLflow", "icon_path": _icon("mlflow")},
     }
 
 
@@ -53,6 +56,10 @@ def page_command(workspace: Workspace, notebook: str, port: int, *more: str) -> 
     """
     command = [
         *(sys.executable, "-m", "voila", str(_notebook(workspace, notebook)), f"--port={port}"),
+        "--template=mlops-kit",
+        f"--VoilaConfiguration.extension_allowlist={[*_EXTENSIONS]}",
+        # Behind JupyterLab the address is its own, and so would be the name of its cookie.
+        f"--IdentityProvider.cookie_name=mlops-kit-{notebook}",
         *("--token", *(f"--MappingKernelManager.{option}" for option in _CULLED), *more),
     ]
     if header := workspace.settings.approver_header:
@@ -78,11 +85,14 @@ def _tile(name: str, title: str) -> dict[str, Any]:
         "new_browser_tab": False,
         "launcher_entry": {
             "title": title,
-            "category": _CATEGORY,
             "path_info": f"{name}/?token={token}",
-            "icon_path": str(_ICONS / f"{name}.svg"),
+            "icon_path": _icon(name),
         },
     }
+
+
+def _icon(name: str) -> str:
+    return str(Path(__file__).parent / "views" / "static" / f"{name}.svg")
 
 
 def _notebook(workspace: Workspace, name: str) -> Path:

@@ -10,7 +10,7 @@ from mlops_kit.releases.ledger import Entry
 from mlops_kit.rollouts.metric import Metric
 from mlops_kit.rollouts.trails import Trail
 
-Standing = Literal["pass", "fail", "inconclusive", "running"]
+Standing = Literal["pass", "fail", "inconclusive", "running", "waiting"]
 
 
 @dataclass(frozen=True)

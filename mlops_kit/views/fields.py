@@ -87,7 +87,8 @@ def _field(parameter: Parameter, value: Any) -> Html:
     else:
         entry = control("input", type="text", value="" if value is None else str(value), **shared)
     # No field around its help: a screen reader would say the help as the name.
-    label = tag("label", f"{name} ({parameter.annotation})", for_=f"field-{name}")
+    kind = "" if parameter.choices else f" ({parameter.annotation})"
+    label = tag("label", f"{name}{kind}", for_=f"field-{name}")
     told = tag("span", parameter.help, class_="help", id=hint) if hint else None
     return tag("div", label, entry, told, data_key=f"field-{name}")
 

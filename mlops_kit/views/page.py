@@ -148,6 +148,9 @@ def _candidates(board: Board, asked: Unfolded) -> Html:
         )
         rows.append((f"v{each.version}", shapes.word(each.verdict), each.said, look))
     total = len(board.candidates)
+    if not rows:
+        said = "No other version is registered yet."
+        return tag("section", tag("h3", "Candidates"), tag("p", said), data_key="candidates")
     return tag(
         "section",
         tag(
@@ -199,9 +202,11 @@ def _history(board: Board, asked: Unfolded) -> Html:
     )
     return tag(
         "section",
-        tag("div", html_table("History", header, rows), class_="wide"),
+        tag("div", html_table("History", header, rows), class_="wide")
+        if board.history
+        else joined([tag("h3", "History"), tag("p", "Nothing has been released yet.")]),
         _more("history", len(found), len(rows)),
-        folded("Search", search, key="search"),
+        folded("Search", search, key="search") if board.history else None,
         data_key="history",
     )
 

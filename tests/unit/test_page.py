@@ -19,7 +19,20 @@ from mlops_kit.views.steps import PipelineView, StepView
 HOSTILE = "<img src=x onerror=alert(1)>\"'`</script><b>&amp;|\n* {{x}}"
 TAGS = {
     *("a", "b", "button", "caption", "circle", "code", "del", "details", "dialog", "div"),
-    *("figcaption", "figure", "form", "g", "h2", "h3", "iframe", "input", "ins", "label", "li", "line"),
+    *(
+        "figcaption",
+        "figure",
+        "form",
+        "g",
+        "h2",
+        "h3",
+        "iframe",
+        "input",
+        "ins",
+        "label",
+        "li",
+        "line",
+    ),
     *("option", "output", "p", "path", "polyline", "pre", "section", "select", "small", "span"),
     *("strong", "summary", "svg", "table", "tbody", "td", "text", "th", "thead", "tr", "ul"),
 }
