@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 ONLY_LOOKS = "This page only shows: the proxy in front of it doesn't say who you are."
 _TRAIN = "Train and judge one: 'Run a pipeline' in the launcher, or 'mlops-kit run PIPELINE'."
 _UNWATCHED = (
-    "No watcher is seen on this machine: run the notebook watch_rollout, or 'mlops-kit watch', "
-    "unless a workflow watches it."
+    "No watcher is seen on this machine: run the notebook watch_rollout, a pipeline of it (as "
+    "fraud-rollout is) or 'mlops-kit watch', unless a workflow watches it."
 )
 _REPAIR = Offer(
     "repair", "Repair the registry", "Its alias names the champion that Git names.", "", ""
@@ -109,7 +109,11 @@ class Reader:
         found = [v for v in versions if champion is None or v.version != champion.version]
         fresh = [v for v in found if v.tags.get("role") != "baseline"]
         bad = quarantine.quarantined(seen.entries)
-        board = replace(board, candidates=tuple(_candidate(v, v.digest in bad) for v in fresh))
+        served = {entry.champion for entry in seen.entries if entry.crowns}
+        board = replace(
+            board,
+            candidates=tuple(_candidate(v, v.digest in bad, v.version in served) for v in fresh),
+        )
         # What was just taken back is no candidate until somebody asks for it.
         floor = max(_number(acts.version(champion)), _number(_gone(seen.entries)))
         newer = [v for v in fresh if _number(v.version) > floor]
@@ -143,11 +147,16 @@ class Reader:
             said = f"No version of {self.model} serves {self.environment}."
             return replace(board, standing="waiting", sentence=said, next=_TRAIN)
         decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
-        last = seen.entries[0] if _gone(seen.entries) else None
-        said = _ended(last, self.model) if last else decision.sentence
-        standing: Standing = "fail" if last else decision.verdict
         offers = (_rollback_offer(seen),)
-        return replace(board, standing=standing, sentence=said, next=decision.next, offers=offers)
+        if _gone(seen.entries):
+            said = _ended(seen.entries[0], self.model)
+            return replace(board, standing="fail", sentence=said, next=decision.next, offers=offers)
+        standing: Standing = "fail" if decision.verdict == "fail" else "pass"
+        said, after = decision.sentence, decision.next
+        if completed := _completed(seen, self.model):
+            # That it is champion is the state; what its labels say since then comes after it.
+            said, board = completed, replace(board, remarks=(*board.remarks, decision.sentence))
+        return replace(board, standing=standing, sentence=said, next=after, offers=offers)
 
     def _after(self, seen: Seen, version: str) -> str:
         if seen.release.champion is None:
@@ -234,12 +243,12 @@ def _headline(seen: Seen) -> str:
     return f"champion v{champion.version}{since}, serves {share} %"
 
 
-def _candidate(version: ModelVersion, is_quarantined: bool) -> Candidate:
+def _candidate(version: ModelVersion, is_quarantined: bool, has_served: bool) -> Candidate:
     verdict = version.tags.get("verdict", "")
     defect = version.tags.get("defect", "none")
     said = [
         "not judged yet" if not verdict else "",
-        "taken back, quarantined" if is_quarantined else "",
+        "taken back, quarantined" if is_quarantined else "was champion" if has_served else "",
         f"defect: {defect}" if defect != "none" else "",
     ]
     return Candidate(version.version, verdict or "waiting", "; ".join(filter(None, said)))
@@ -311,6 +320,16 @@ def _ended(entry: Entry, model: str) -> str:
     moment = f"{entry.when.astimezone(UTC):%H:%M} UTC"
     serves = f"v{entry.champion} answers everything." if entry.champion else ""
     return f"{model} v{gone} {did} at {moment} by {entry.who}{why} {serves}".strip()
+
+
+def _completed(seen: Seen, model: str) -> str:
+    """Return since when and why the champion is it, where a rollout made it that."""
+    crown = next((entry for entry in seen.entries if entry.crowns), None)
+    if crown is None or crown.action != "complete":
+        return ""
+    since = f"{crown.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    why = crown.why.partition(": ")[2] or crown.why
+    return f"{model} v{crown.champion} is champion since {since}: {why}"
 
 
 def _reason(verdict: Any) -> str:

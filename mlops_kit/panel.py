@@ -85,7 +85,8 @@ class PromotionPanel:
             board = self._away(error)
         if notice:
             return replace(board, notice=notice, is_done=is_done)
-        if self.board is not None and self.board.environment == board.environment:
+        # What was done is no news any more once another state serves.
+        if self.board is not None and self.board.serving == board.serving:
             return replace(board, notice=self.board.notice, is_done=self.board.is_done)
         return board
 

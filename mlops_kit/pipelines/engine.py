@@ -62,6 +62,10 @@ class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no typ
         return manager.nb
 
 
+# Papermill's own cell, whose id says nothing to a reader.
+_INJECTED = "injected-parameters"
+
+
 class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships no types
     """Papermill's client, which also hands on what a running cell tells."""
 
@@ -112,7 +116,9 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill shi
         if cell.cell_type == "code":
             self.running = cell
             index = next(i for i, each in enumerate(self.code_cells) if each is cell)
-            self.on_cell(index, len(self.code_cells), cell.get("id", ""))
+            is_injected = _INJECTED in cell.metadata.get("tags", ())
+            name = _INJECTED if is_injected else cell.get("id", "")
+            self.on_cell(index, len(self.code_cells), name)
         super().cell_start(cell, cell_index, **kwargs)
 
     def break_off(self) -> None:

@@ -73,7 +73,8 @@ def shown(name: str, files: Mapping[str, bytes]) -> str:
     if name.endswith(".svg"):
         body = f'<p><img src="{html.escape(name)}" alt="{html.escape(name)}"></p>'
     elif name.endswith(".md"):
-        body = _markdown(text)
+        # What folds on a Git host stands open here.
+        body = _markdown(re.sub(r"</?details>|</?summary>", "", text))
         for each in pictures:
             # Pictures are off in Markdown, as they could come from anywhere; these are its own.
             body = body.replace(f'!<a href="{each}">', f'<img src="{each}" alt=""><a>')

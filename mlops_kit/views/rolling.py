@@ -66,7 +66,8 @@ def page(watch: Watch) -> Html:
                 role="status",
                 data_key="sentence",
             ),
-            rollout(watch.evidence, is_unfolded=True) if watch.evidence else None,
+            # At its end the record says the same, without a kernel.
+            rollout(watch.evidence, is_unfolded=True) if watch.evidence and not is_over else None,
         ]
     )
 
@@ -109,8 +110,15 @@ def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
     bursts = f", counted as {counted:,.0f}" if counted < 0.95 * metric.n else ""
     return (
         metric.name,
-        f"{sign} {percent(metric.bound)}",
-        f"{percent(share)} ({percent(low)} to {percent(high)}), n = {metric.n:,}{bursts}",
+        tag("span", f"{sign} {percent(metric.bound)}", class_="whole"),
+        joined(
+            [
+                tag(
+                    "span", f"{percent(share)} ({percent(low)} to {percent(high)})", class_="whole"
+                ),
+                tag("small", f" n = {metric.n:,}{bursts}", class_="whole"),
+            ]
+        ),
         shapes.interval(low, high, share, metric.bound, edge),
         f"{times(metric.log_for)} / {1 / alpha:,.0f}x" if metric.needed else "–",
         verdict,
@@ -123,7 +131,7 @@ def _harm(evidence: Evidence) -> tuple[object, ...]:
     is_shown = evidence.harm >= log(limit)
     return (
         "harm, all metrics together",
-        f"under {limit:,.0f}x",
+        tag("span", f"under {limit:,.0f}x", class_="whole"),
         "–",
         "–",
         f"{times(evidence.harm)} / {limit:,.0f}x to go back",

@@ -70,6 +70,8 @@ class Scale:
         if self.is_log:
             first, last = math.ceil(self._of(self.low)), math.floor(self._of(self.high))
             return [10.0**power for power in range(first, last + 1)][:: max(1, (last - first) // 4)]
+        if not self.high > self.low:
+            return [self.low]
         return [self.low + (self.high - self.low) * i / 4 for i in range(5)]
 
 
@@ -160,7 +162,7 @@ def interval(low: float, high: float, estimate: float, bound: float, edge: float
 def _axes(value: Chart, x: Scale, y: Scale) -> list[Html]:
     parts = []
     for at in x.ticks:
-        parts.append(tag("text", f"{at:g}", x=x(at), y=_BOTTOM + 14, text_anchor="middle"))
+        parts.append(tag("text", f"{at:.3g}", x=x(at), y=_BOTTOM + 14, text_anchor="middle"))
     for rule in value.rules or [Rule(at, f"{at:.3g}") for at in y.ticks]:
         at = y(rule.y)
         # Words are too long for the margin.
@@ -189,6 +191,9 @@ def _line(line: Line, x: Scale, y: Scale, steps: bool, place: int) -> Html:
         list(each) for gap, each in itertools.groupby(line.points, lambda p: p is None) if not gap
     ]
     for piece in pieces:
+        if len(piece) == 1 and piece[0]:
+            dot = x(piece[0][0]), y(piece[0][1])
+            parts.append(tag("circle", cx=dot[0], cy=dot[1], r=2.5, fill="currentColor"))
         places = [(x(point[0]), y(point[1])) for point in piece if point]
         if steps:
             corners = [(after[0], before[1]) for before, after in itertools.pairwise(places)]

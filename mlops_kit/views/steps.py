@@ -10,7 +10,7 @@ from mlops_kit.views import markdown, shapes
 from mlops_kit.views.markup import Html, control, joined, tag
 
 # In rem: a step's column and row.
-_COLUMN, _ROW, _WIDE, _HIGH = 13.5, 4.4, 11.5, 3.6
+_COLUMN, _ROW, _WIDE, _HIGH = 12.0, 4.6, 10.6, 3.8
 
 
 @dataclass(frozen=True)
