@@ -64,7 +64,8 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """What differs, as one sentence."""
-        code = f"{len(self.cells)} code cells" if self.cells else "no code"
+        cells = len(self.cells)
+        code = f"{cells} code cell{'s' if cells > 1 else ''}" if cells else "no code"
         return f"{len(self.differences)} values differ, and {code}."
 
     def __repr__(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from mlops_kit import Workspace, compare, form, run
 from mlops_kit.errors import CellError, NotebookError, ParameterError, ProjectError
+from mlops_kit.forms import PipelineForm
 from mlops_kit.testing import NotebookRunner
 from mlops_kit.views import fields, steps
 from tests.conftest import write_notebook
@@ -126,6 +129,54 @@ def test_a_box_that_is_not_ticked_is_false(tmp_path: Path) -> None:
     assert "<textarea" in shown
 
 
+def test_a_step_that_has_ended_shows_its_executed_notebook(workspace: Workspace) -> None:
+    live = run("two", workspace=workspace, count=3)
+    live.wait(60)
+    assert live.document == "", "nothing travels before somebody asks for it"
+    live.act("choose", {"step": "first"})
+    assert "&lt;b&gt;&lt;b&gt;&lt;b&gt;" in live.document
+    assert "<b>" not in live.document
+    assert 'sandbox=""' in live.page()
+    live.act("choose", {"step": "no such step"})
+    assert live.document == ""
+
+
+def test_who_interrupts_the_waiting_cancels_the_run(workspace: Workspace) -> None:
+    slow = FIRST[0].replace("0.0", "60.0")
+    write_notebook(workspace.project / "notebooks" / "first.ipynb", slow, *FIRST[1:])
+    live = run("two", workspace=workspace)
+    while not live.view.steps[0].cell:
+        time.sleep(0.05)
+    here = threading.get_ident()
+    # As the kernel is interrupted, by the signal.
+    threading.Timer(0.2, signal.pthread_kill, [here, signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        live.wait()
+    with pytest.raises(ProjectError, match="was cancelled"):
+        live.wait(30)
+
+
+def test_a_pipelines_form_runs_it_with_what_was_entered(workspace: Workspace) -> None:
+    other = PIPELINE.replace('"two"', '"another"')
+    (workspace.project / "workflows" / "another.py").write_text(other)
+    filled = form("two", workspace=workspace)
+    assert isinstance(filled, PipelineForm)
+    shown = filled.page()
+    assert 'type="number"' in shown
+    assert 'value="2"' in shown, "the pipeline's default, not the notebook's"
+    assert "how often" in shown
+    filled.act("run", {"count": "<many>"})
+    assert "&lt;many&gt;" in filled.page()
+    assert filled.live is None
+    filled.act("run", {"count": "4"})
+    assert filled.live is not None
+    assert filled.live.wait(60).value("second", "length") == 12
+    filled.act("choose", {"step": "second"})
+    assert "length = 12" in filled.live.document
+    filled.act("pipeline", {"value": "another"})
+    assert "<h2>another</h2>" in filled.page()
+
+
 def test_two_executions_are_compared_by_value_and_by_cell(workspace: Workspace) -> None:
     one = run("two", workspace=workspace).wait(60)
     changed = SECOND[1].replace("len(text))", "2 * len(text))  # ````` and <b>")
@@ -138,7 +189,7 @@ def test_two_executions_are_compared_by_value_and_by_cell(workspace: Workspace) 
     (cell,) = found.cells
     assert (cell.step, cell.cell) == ("second", "cell-1")
     text = found._repr_markdown_()
-    assert "3 values differ, and 1 code cells." in text
+    assert "3 values differ, and 1 code cell." in text
     assert "``````diff" in text, "a fence longer than any in the code"
     with pytest.raises(ProjectError):
         compare("no-such", two, workspace=workspace)

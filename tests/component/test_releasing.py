@@ -7,14 +7,15 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlops_kit import PromotionPanel, Workspace, looking, projects, releasing
-from mlops_kit.errors import RegistryError, ReleaseError, SecretFoundError
+from mlops_kit import PromotionPanel, Workspace, looking, projects, releasing, watch
+from mlops_kit.errors import ProjectError, RegistryError, ReleaseError, SecretFoundError
 from mlops_kit.pipelines.executions import Execution
 from mlops_kit.releases import decisions
 from mlops_kit.releases.gitops import Proposal
@@ -556,3 +557,86 @@ def test_a_panel_that_nobody_disturbs_sends_nothing(
     panel.look()
     assert panel.board is not before
     panel.close()
+
+
+def test_the_evidence_of_an_act_opens_in_the_panel(workspace: Workspace) -> None:
+    panel = PromotionPanel(workspace=workspace)
+    panel.refresh()
+    assert panel.board is not None
+    entry = next(each for each in panel.board.history if each.evidence)
+    panel.act("evidence", {"revision": entry.revision})
+    assert panel.board.notice == ""
+    assert panel.unfolded.opened is not None
+    assert panel.unfolded.opened.file == "report.md"
+    assert f"v{entry.version} to prod: PASS" in panel.document
+    assert "data:image/svg+xml;base64," in panel.document
+    panel.act("evidence", {"revision": entry.revision, "file": "evaluate.ipynb"})
+    assert "Is the candidate good enough to serve?" in panel.document
+    panel.act("evidence", {"revision": "0" * 40})
+    assert "has evidence at '0000000000'" in panel.board.notice
+    panel.act("evidence", {"revision": ""})
+    assert (panel.unfolded.opened, panel.document) == (None, "")
+    panel.close()
+
+
+def test_an_alias_that_was_moved_is_repaired_from_the_panel(workspace: Workspace) -> None:
+    workspace.registry.set_alias("fraud", "champion", "1")
+    panel = PromotionPanel(workspace=as_person(workspace, "ana"))
+    panel.refresh()
+    assert panel.board is not None
+    assert "the registry says v1. Git counts" in " ".join(panel.board.remarks)
+    assert panel.board.offers[-1].act == "repair"
+    panel.act("repair", {})
+    assert panel.board.notice == "fraud v2 serves prod."
+    assert "repair" not in {offer.act for offer in panel.board.offers}
+    panel.close()
+
+
+def test_a_page_behind_a_proxy_acts_for_whom_it_names_and_else_only_shows(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = as_person(workspace, "the server", approver_header="X-Forwarded-User")
+    assert behind.settings.approved_by == "the server", "a command line is behind no proxy"
+    monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
+    panel = PromotionPanel(environment="dev", workspace=behind)
+    assert "passes all" in panel.sentence
+    assert panel.board is not None
+    assert panel.board.offers == ()
+    assert "doesn't say who you are" in " ".join(panel.board.remarks)
+    before = workspace.repository.head()
+    panel.act("promote", {"version": "2", "reason": "up"})
+    assert "doesn't say who you are" in panel.board.notice
+    assert workspace.repository.head() == before
+    monkeypatch.setenv("HTTP_X_FORWARDED_USER", "ana")
+    panel.act("promote", {"version": "2", "reason": "up"})
+    assert panel.board.is_done, panel.board.notice
+    assert releasing.history(workspace, "fraud", "dev").entries[0].who == "ana"
+    panel.close()
+
+
+def test_a_watch_shows_itself_and_ends_as_a_record(workspace: Workspace) -> None:
+    watched = watch("fraud", "prod", workspace=workspace)
+    done = watched.wait(60)
+    assert (done.outcome, done.champion) == ("serving", "2")
+    assert "fraud 2 serves prod." in watched.page()
+    assert "Stop watching" not in watched.page()
+    assert [type(part).__name__ for part in watched.record()] == ["Watched"]
+
+
+def test_a_watch_that_is_stopped_leaves_the_rollout_as_it_is(
+    workspace: Workspace, candidate: releasing.Case
+) -> None:
+    judged = case_of_another(workspace, candidate)
+    canary = as_person(workspace, "ana", strategy="canary")
+    releasing.promote(canary, judged, environment="prod")
+    before = workspace.repository.head()
+    watched = watch("fraud", "prod", workspace=canary)
+    while watched.view.look is None:
+        time.sleep(0.05)
+    assert "Stop watching" in watched.page()
+    assert "No labels have arrived" in watched.page()
+    watched.act("cancel", {})
+    with pytest.raises(ProjectError, match="was cancelled"):
+        watched.wait(30)
+    assert "The rollout stays as Git says" in watched.page()
+    assert workspace.repository.head() == before

@@ -103,3 +103,42 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotebookError, match="no notebook"):
         notebook_page.save(tmp_path / "torn.ipynb", tmp_path / "page")
     assert not (tmp_path / "page").exists()
+
+
+FILES = {
+    "report.md": b"# v2: PASS\n\n<details><summary>gates</summary>\n\n![drawn](gates.svg)\n\n"
+    b"![far](https://elsewhere.example/x.png) [away](https://elsewhere.example)\n\n</details>\n",
+    "gates.svg": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+    "notes.txt": EVIL.encode(),
+}
+
+
+def test_evidence_is_shown_with_its_own_pictures_and_leads_nowhere() -> None:
+    report = notebook_page.shown("report.md", FILES)
+    tags = Tags(report).found
+    assert "<h1>v2: PASS</h1>" in report
+    assert "details" not in report
+    (source,) = (named["src"] for tag, named in tags if tag == "img")
+    assert str(source).startswith("data:image/svg+xml;base64,")
+    assert not [named for tag, named in tags if tag == "a" and "href" in named]
+    assert "<script" not in report, "a picture in an img runs nothing"
+    picture = notebook_page.shown("gates.svg", FILES)
+    assert "<script" not in picture
+    assert "data:image/svg+xml" in picture
+    assert "<script" not in notebook_page.shown("notes.txt", FILES)
+
+
+def test_a_whole_page_has_its_pictures_inside(tmp_path: Path) -> None:
+    cell = v4.new_code_cell('"src=figure-1.png"', outputs=[shown(image__png=PNG, text__plain=EVIL)])
+    notebook = tmp_path / "a.ipynb"
+    nbformat.write(v4.new_notebook(cells=[cell]), notebook)
+    page = notebook_page.whole(notebook)
+    (source,) = (named["src"] for tag, named in Tags(page).found if tag == "img")
+    assert source == f"data:image/png;base64,{PNG}"
+    assert "<script" not in page
+    assert notebook_page.shown("a.ipynb", {"a.ipynb": notebook.read_bytes()}).count(PNG) == 1
+
+
+def test_what_is_called_a_notebook_and_is_none_is_said() -> None:
+    with pytest.raises(NotebookError, match=r"b.ipynb is no notebook"):
+        notebook_page.shown("b.ipynb", {"b.ipynb": b"{"})

@@ -12,8 +12,11 @@ import pytest
 
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.rollouts.metric import Metric
-from mlops_kit.views import comparison, markup, page, steps
-from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Unfolded
+from mlops_kit.rollouts.situation import Decision
+from mlops_kit.rollouts.trails import Trail
+from mlops_kit.views import comparison, fields, markup, page, rolling, steps
+from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Opened, Unfolded
+from mlops_kit.views.rolling import Watch
 from mlops_kit.views.steps import PipelineView, StepView
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'`</script><b>&amp;|\n* {{x}}"
@@ -117,14 +120,60 @@ def board(text: str, **more: Any) -> Board:
 METRIC = Metric("errors", 3, 812, 0.05, "<", 6.0, -1.0, (3.0, 400.0))
 
 
-@pytest.mark.parametrize("evidence", [None, Evidence((METRIC,), 0.05, ((0, 0), (9, 10)), 812)])
-def test_hostile_text_is_text_in_every_field(evidence: Evidence | None) -> None:
-    shown = page.page(board(HOSTILE, evidence=evidence), Unfolded(search=HOSTILE[:1]))
-    found = Reader(shown)
+POINTS = ((1.0, 0.5, -0.5), None, (8.0, 9.0, 2.0))
+SHOWN = Evidence(
+    (METRIC,), 0.05, ((0, 0), (9, 10)), 812, harm=2.0, trails=(Trail("errors", POINTS),)
+)
+
+
+def assert_harmless(found: Reader) -> None:
+    """Nothing of it runs, and nothing is fetched."""
     assert {name for name, _ in found.tags} <= TAGS
-    for _, attributes in found.tags:
-        assert not [name for name in attributes if name.startswith("on") or name == "src"]
+    for name, attributes in found.tags:
+        assert not [key for key in attributes if key.startswith("on") or "src" in key]
+        if name == "iframe":
+            assert attributes["sandbox"] == "", "what is shown in it can run nothing either"
     assert "alert(1)" in found.text
+
+
+@pytest.mark.parametrize("evidence", [None, SHOWN, Evidence(())])
+def test_hostile_text_is_text_in_every_field(evidence: Evidence | None) -> None:
+    opened = Opened(HOSTILE, HOSTILE, (HOSTILE, "report.md"), HOSTILE)
+    made = board(HOSTILE, evidence=evidence, repository_page="https://git.example/" + HOSTILE)
+    assert_harmless(Reader(page.page(made, Unfolded(search=HOSTILE[:1], opened=opened))))
+
+
+def test_hostile_text_is_text_in_a_watch_and_in_a_form() -> None:
+    decision = Decision("hold", None, "inconclusive", HOSTILE, HOSTILE, (METRIC,))
+    trail = Trail(HOSTILE, POINTS)
+    evidence = dataclasses.replace(SHOWN, trails=(trail,))
+    watch = Watch(HOSTILE, "running", "", HOSTILE, decision, evidence)
+    assert_harmless(Reader(rolling.page(watch)))
+    assert_harmless(Reader(fields.form(HOSTILE, (), {}, others=(HOSTILE, "b"), about=HOSTILE)))
+
+
+def test_the_evidence_over_time_has_a_fixed_range_and_says_what_is_a_proof() -> None:
+    shown = rolling.rollout(SHOWN)
+    found = Reader(shown)
+    assert "20x = proved" in found.text
+    assert "harm, all metrics together" in found.text
+    assert "7.4x / 20x to go back" in found.text
+    (label,) = (named["aria-label"] for _, named in found.tags if "evidence over" in str(named))
+    assert label == "errors: evidence over time. 8,103x for, 7.4x against; 20x for it is a proof."
+    # Two lines in two pieces each, as nothing was seen in between: single moments are dots.
+    strip = shown.partition(label)[2].partition("</svg>")[0]
+    dots = [named for name, named in Reader(strip).tags if name == "circle"]
+    assert len(dots) == 4
+    top = min(float(named["cy"]) for named in dots)
+    assert top == 10, "evidence beyond the range lies on its edge"
+
+
+def test_a_commit_is_linked_where_the_repository_has_a_page() -> None:
+    made = board("v1", history=(dataclasses.replace(entry("a"), revision="abc", evidence=""),))
+    assert "<a" not in page.page(made)
+    linked = dataclasses.replace(made, repository_page="https://git.example/team/releases")
+    assert 'href="https://git.example/team/releases/commit/abc"' in page.page(linked)
+    assert "Look at the evidence" not in page.page(linked)
 
 
 def test_hostile_text_is_text_in_a_pipeline() -> None:
@@ -132,9 +181,7 @@ def test_hostile_text_is_text_in_a_pipeline() -> None:
     step = StepView(HOSTILE, HOSTILE, (HOSTILE,), HOSTILE, 1, 3, 0.5, HOSTILE, error)
     step = dataclasses.replace(step, notebook=HOSTILE, reproduce=HOSTILE)
     view = PipelineView(HOSTILE, HOSTILE, "running", (step,), HOSTILE, (HOSTILE,))
-    found = Reader(steps.page(view))
-    assert {name for name, _ in found.tags} <= TAGS
-    assert not [a for _, named in found.tags for a in named if a.startswith("on") or a == "src"]
+    assert_harmless(Reader(steps.page(view)))
     assert "<img" not in steps.as_markdown(view)
 
 
