@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mlops_kit import approving, releasing
-from mlops_kit.approving import Consent
+from mlops_kit import approving, offering, releasing
 from mlops_kit.errors import KitError, ReleaseError
 from mlops_kit.models.registry import ModelVersion
 from mlops_kit.releases import acts, quarantine
@@ -19,7 +18,7 @@ from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.situation import Decision
 from mlops_kit.rollouts.trails import Trail
 from mlops_kit.views import reports
-from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Standing
+from mlops_kit.views.board import Board, Candidate, Evidence, Standing
 
 if TYPE_CHECKING:
     from mlops_kit.looking import Looker, Seen
@@ -33,10 +32,6 @@ _UNWATCHED = (
     "No watcher is seen on this machine: run the notebook watch_rollout, a pipeline of it (as "
     "fraud-rollout is) or 'mlops-kit watch', unless a workflow watches it."
 )
-_REPAIR = Offer(
-    "repair", "Repair the registry", "Its alias names the champion that Git names.", "", ""
-)
-_STOP = "Afterwards the champion answers everything again, and the candidate is taken away."
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,11 @@ class Reader:
     def model(self) -> str:
         """The model's name."""
         return self.looker.model
+
+    @property
+    def strategy(self) -> str:
+        """How a promotion goes on: direct or canary."""
+        return self.workspace.settings.strategy
 
     @property
     def environment(self) -> str:
@@ -81,7 +81,7 @@ class Reader:
         if said:
             board = replace(board, remarks=(*board.remarks, said))
         if status is not None and status.differs and not is_rolling:
-            board = replace(board, offers=(*board.offers, _REPAIR))
+            board = replace(board, offers=(*board.offers, offering.REPAIR))
         if not self.workspace.settings.approved_by:
             board = replace(board, offers=(), remarks=(*board.remarks, ONLY_LOOKS))
         return board
@@ -99,7 +99,7 @@ class Reader:
             next=decision.next if seen.platform else f"{decision.next} {_UNWATCHED}".strip(),
             evidence=evidence(policy, seen, decision),
             chosen=version,
-            offers=_rollout_offers(seen, version),
+            offers=offering.of_rollout(seen, version),
         )
 
     def _waiting(self, board: Board, seen: Seen, chosen: str) -> Board:
@@ -116,28 +116,36 @@ class Reader:
         )
         # What was just taken back is no candidate until somebody asks for it.
         floor = max(_number(acts.version(champion)), _number(_gone(seen.entries)))
-        newer = [v for v in fresh if _number(v.version) > floor]
-        wanted = next((v for v in fresh if v.version == chosen), next(iter(newer), None))
-        if wanted is None:
-            return self._resting(board, seen)
+        newer = {v.version for v in fresh if _number(v.version) > floor}
         try:
-            case = releasing.case(self.workspace, self.model, wanted.version)
+            case = (
+                releasing.case(self.workspace, self.model, chosen)
+                if chosen
+                else releasing.newest_case(self.workspace, self.model, newer)
+            )
         except ReleaseError as error:
             resting = self._resting(board, seen)
             return replace(resting, remarks=(*resting.remarks, str(error)))
+        if case is None:
+            resting = self._resting(board, seen)
+            said = f"v{max(newer, key=_number)} isn't judged here yet." if newer else ""
+            return replace(resting, remarks=(*resting.remarks, *([said] if said else [])))
+        version = case.version.version
         consent = approving.consent(self.workspace, case.subject, self.environment)
         change = releasing.proposed(self.workspace, case, self.environment, seen.release)
         verdict = case.evaluation["verdict"]
-        said = f"{verdict['sentence']} {_reason(verdict) or reports.headline(case.evaluation)}"
+        said = (
+            f"{verdict['sentence']} {offering.reason(verdict) or reports.headline(case.evaluation)}"
+        )
         return replace(
             board,
             standing=verdict["status"],
             sentence=said.strip(),
-            next=consent.sentence or self._after(seen, wanted.version),
-            chosen=wanted.version,
+            next=consent.sentence or offering.after(seen, self.strategy, version),
+            chosen=version,
             evaluation=case.evaluation,
             change=tuple(change.lines),
-            offers=self._offers(seen, wanted.version, verdict, consent),
+            offers=offering.of_candidate(seen, self.strategy, version, verdict, consent),
         )
 
     def _resting(self, board: Board, seen: Seen) -> Board:
@@ -147,7 +155,7 @@ class Reader:
             said = f"No version of {self.model} serves {self.environment}."
             return replace(board, standing="waiting", sentence=said, next=_TRAIN)
         decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
-        offers = (_rollback_offer(seen),)
+        offers = (offering.rollback(seen),)
         if _gone(seen.entries):
             said = _ended(seen.entries[0], self.model)
             return replace(board, standing="fail", sentence=said, next=decision.next, offers=offers)
@@ -157,46 +165,6 @@ class Reader:
             # That it is champion is the state; what its labels say since then comes after it.
             said, board = completed, replace(board, remarks=(*board.remarks, decision.sentence))
         return replace(board, standing=standing, sentence=said, next=after, offers=offers)
-
-    def _after(self, seen: Seen, version: str) -> str:
-        if seen.release.champion is None:
-            return "It takes all traffic at once; there is no release to go back to."
-        if self.workspace.settings.strategy == "canary":
-            return "Promoting starts a replay; no user is exposed."
-        return f"Promoting gives v{version} all traffic at once."
-
-    def _offers(
-        self, seen: Seen, version: str, verdict: Any, consent: Consent
-    ) -> tuple[Offer, ...]:
-        """Return what a person may do about a version that nothing serves yet."""
-        says = f"{self.environment} gets v{version}. {self._after(seen, version)}"
-        promote = Offer(
-            "promote", f"Promote v{version} to {self.environment}", says, "", "required", True
-        )
-        if verdict["status"] != "pass":
-            promote = replace(promote, why_not=f"{verdict['sentence']} {_reason(verdict)}".strip())
-        elif consent.rejection is not None:
-            promote = replace(promote, why_not=f"Rejected by {consent.rejection.sentence}.")
-        elif consent.missing:
-            promote = replace(promote, why_not=consent.sentence)
-        reject = Offer(
-            "reject",
-            f"Reject v{version}",
-            f"Nobody can promote v{version} any more, until somebody approves it again.",
-            "" if consent.rejection is None else "It is rejected already.",
-            "required",
-        )
-        offers = [promote, reject]
-        if verdict["status"] == "pass" and (consent.needed > 1 or consent.rejection):
-            if consent.is_mine:
-                told = f"Afterwards {consent.who}'s approval of v{version} doesn't count."
-                offers.append(Offer("withdraw", "Withdraw my approval", told, "", ""))
-            else:
-                told = f"{consent.who} approves v{version}, as it is judged now."
-                offers.append(Offer("approve", f"Approve v{version}", told, "", "required", True))
-        if seen.release.champion is not None:
-            offers.append(_rollback_offer(seen))
-        return tuple(offers)
 
     def _registry(self, seen: Seen) -> tuple[Status | None, str]:
         """Return what the registry says, and where it differs from Git or is away a sentence."""
@@ -265,34 +233,6 @@ def _of_rollout(seen: Seen, decision: Decision) -> str:
     return f"{version} is replayed; no user is exposed. {decision.sentence}"
 
 
-def _rollout_offers(seen: Seen, version: str) -> tuple[Offer, ...]:
-    release = seen.release
-    is_champion = release.champion is not None and release.champion.is_same(release.candidate)
-    held = bool(seen.situation.held_by)
-    hold = Offer(
-        "hold", f"Hold v{version}", f"Its share stays at {release.weight} % until it is resumed."
-    )
-    resume = Offer("resume", f"Resume v{version}", "The rollout decides again.", "", "")
-    abort = Offer("abort", f"Abort v{version}", _STOP)
-    complete = Offer(
-        "complete",
-        f"Complete v{version}",
-        f"v{version} becomes champion now, whatever is still to be proved.",
-        "" if release.weight else "It has no traffic yet, so nothing is known of it.",
-        "required",
-    )
-    if is_champion:
-        gone = f"v{version} is champion already."
-        abort, complete = replace(abort, why_not=gone), replace(complete, why_not=gone)
-    return (resume if held else hold, abort, complete, _rollback_offer(seen))
-
-
-def _rollback_offer(seen: Seen) -> Offer:
-    says = "The last good version answers everything, and this one is quarantined."
-    why = "" if seen.situation.can_restore else "There is no good release before this one."
-    return Offer("rollback", "Roll back", says, why, "required")
-
-
 def _weights(entries: Sequence[Entry], now: float) -> tuple[tuple[float, float], ...]:
     """Return the share of the candidate by seconds since its promotion, up to now."""
     if not entries:
@@ -330,8 +270,3 @@ def _completed(seen: Seen, model: str) -> str:
     since = f"{crown.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     why = crown.why.partition(": ")[2] or crown.why
     return f"{model} v{crown.champion} is champion since {since}: {why}"
-
-
-def _reason(verdict: Any) -> str:
-    """Return the first reason of a verdict that isn't a pass."""
-    return "" if verdict["status"] == "pass" else next(iter(verdict["reasons"]), "")

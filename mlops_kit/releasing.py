@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,18 +156,30 @@ def case(
             )
         chosen = _same(workspace.model_version(model, judged), evaluation)
         return Case(chosen, evaluation, tuple(notebooks), execution)
+    if found := newest_case(workspace, model, {version} if version else None):
+        return found
+    raise ReleaseError(
+        f"No execution here judged {model} {'v' + version if version else ''}; a promotion needs "
+        "its evidence. Run a pipeline with an evaluation, as fraud-training is."
+    )
+
+
+def newest_case(
+    workspace: Workspace, model: str, versions: Collection[str] | None = None
+) -> Case | None:
+    """Return what the newest execution here says of one of these versions, or of any.
+
+    None where none judged one. Raises ReleaseError for a version that has changed since.
+    """
     for found in reversed(list(workspace.executions.all())):
         for step in found.state.steps:
             outputs = found.outputs(step) or {}
             stored = outputs["evaluation"].data if "evaluation" in outputs else {}
             judged = _judged(stored, model) if stored else ""
-            if judged and version in ("", judged):
+            if judged and (versions is None or judged in versions):
                 chosen = _same(workspace.model_version(model, judged), stored)
                 return Case(chosen, stored, _notebooks_of(found), found.name)
-    raise ReleaseError(
-        f"No execution here judged {model} {'v' + version if version else ''}; a promotion needs "
-        "its evidence. Run a pipeline with an evaluation, as fraud-training is."
-    )
+    return None
 
 
 def promote(

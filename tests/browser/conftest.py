@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -71,9 +72,7 @@ class Lab:
 
     def open(self, notebook: str) -> Notebook:
         """Open a notebook in a page of its own; `notebook` is relative to the project."""
-        page = self.browser.new_page(viewport={"width": WIDE, "height": HIGH})
-        page.on("pageerror", lambda error: self.complaints.append(f"{notebook}: {error}"))
-        page.on("console", lambda message: self._hear(notebook, message))
+        page = self.watched(self.browser.new_page(), notebook)
         page.goto(f"{self.address}/lab/tree/{notebook}?reset&token={self.token}")
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=STARTS_WITHIN * 1000)
         # The browser of files takes a quarter of the width.
@@ -81,6 +80,13 @@ class Lab:
         # A figure under the pointer would come to life.
         page.mouse.move(0, 0)
         return Notebook(page)
+
+    def watched(self, page: Page, name: str) -> Page:
+        """Return the page, of usual size, whose complaints are kept."""
+        page.set_viewport_size({"width": WIDE, "height": HIGH})
+        page.on("pageerror", lambda error: self.complaints.append(f"{name}: {error}"))
+        page.on("console", lambda message: self._hear(name, message))
+        return page
 
     def _hear(self, notebook: str, message: Any) -> None:
         if message.type == "error":
@@ -121,6 +127,39 @@ class Notebook:
             has=self.page.locator(".jp-InputArea-editor", has_text=source)
         )
         return cell.locator(".jp-OutputArea")
+
+    def press(self, control: Any) -> None:
+        """Click on what may be far away: the page has to stand still before."""
+        control.scroll_into_view_if_needed()
+        self.page.wait_for_timeout(500)
+        control.click()
+
+    def theme(self, name: str) -> None:
+        """Change JupyterLab's theme by its menu."""
+        labels = self.page.locator(".lm-Menu-itemLabel")
+        self.page.get_by_role("menuitem", name="Settings", exact=True).click()
+        labels.filter(has_text="Theme").first.hover()
+        labels.get_by_text(name, exact=True).click()
+        is_light = "true" if name.endswith("Light") else "false"
+        self.page.locator(f"body[data-jp-theme-light={is_light}]").wait_for()
+        self.page.wait_for_timeout(500)
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the newest of our pages, light and dark, for a person to look at."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.set_viewport_size({"width": WIDE, "height": 2400})
+        for theme in ("Dark", "Light"):
+            self.theme(f"JupyterLab {theme}")
+            shown = self.page.locator(".mlops-kit").last
+            shown.screenshot(path=SCREENSHOTS / f"{name}-{theme.lower()}.png")
+        self.page.set_viewport_size({"width": WIDE, "height": HIGH})
+
+    def axe(self) -> list[str]:
+        """What axe finds in our pages, as sentences."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page, context=".mlops-kit").response["violations"]
+        return [f"{each['id']}: {json.dumps(each['nodes'][0]['html'])[:200]}" for each in found]
 
     def screenshot(self, name: str) -> None:
         """Keep a picture of the whole notebook, for a person to look at."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -18,13 +17,6 @@ from tests.conftest import LOOSE, write_notebook
 
 pytestmark = pytest.mark.browser
 
-JUDGING = """
-from pathlib import Path
-import runpy
-from mlops_kit import Pipeline
-found = runpy.run_path(str(Path(__file__).with_name("fraud_training.py")))["PIPELINE"]
-PIPELINE = Pipeline("fraud-judging", steps=found.steps[:4], inputs=found.inputs)
-"""
 CELL = "from mlops_kit import PromotionPanel\nPromotionPanel(every=3600)"
 
 
@@ -44,14 +36,13 @@ def judged(lab: Any) -> Workspace:
     """v2 serves; v4 and v6 wait, both with a verdict of pass."""
     settings = lab.project / "mlops-kit.toml"
     text = settings.read_text().partition("[gates]")[0]
-    (lab.project / "workflows" / "judging.py").write_text(JUDGING)
     settings.write_text('strategy = "direct"\napprover = "ana"\n' + text + LOOSE)
     workspace = Workspace.open(lab.project)
     given = {"rows": 16_000, "traffic": "live"}
     workspace.run(workspace.pipeline("fraud-training"), given, observer=lambda _: None)
     for seed in (8, 9):
-        more = {**given, "seed": seed}
-        workspace.run(workspace.pipeline("fraud-judging"), more, observer=lambda _: None)
+        more = {**given, "seed": seed, "promotion": "manual"}
+        workspace.run(workspace.pipeline("fraud-training"), more, observer=lambda _: None)
     settings.write_text('strategy = "canary"\napprover = "ana"\n' + text + LOOSE)
     write_notebook(lab.project / "panel-here.ipynb", CELL)
     return Workspace.open(lab.project)
@@ -102,15 +93,15 @@ def test_it_shows_the_candidate_its_verdict_and_the_commit(panel: Any) -> None:
     assert "champion v2 since" in text
     assert "Promoting starts a replay; no user is exposed." in text
     assert "+    version: '6'" in text
-    picture(panel, "panel-waiting")
+    panel.picture("panel-waiting")
 
 
 def test_nothing_is_found_that_keeps_people_out(panel: Any) -> None:
     for summary in panel.page.locator(".mlops-kit summary").all():
         summary.click()
-    assert axe(panel) == []
+    assert panel.axe() == []
     panel.page.get_by_role("button", name="Promote v6 to prod…").click()
-    assert axe(panel) == []
+    assert panel.axe() == []
     panel.page.keyboard.press("Escape")
 
 
@@ -167,8 +158,8 @@ def test_while_a_rollout_runs_it_can_be_held_and_resumed(panel: Any, lab: Any) -
     do(panel, "Hold v4", "checking a call")
     assert "Held at 0 % by ana" in sentence(panel, "Held at")
     assert "Mlops-Action: hold" in newest(lab)
-    assert axe(panel) == []
-    picture(panel, "panel-rollout")
+    assert panel.axe() == []
+    panel.picture("panel-rollout")
     do(panel, "Resume v4")
     sentence(panel, "v4 is replayed")
     assert "Mlops-Action: resume" in newest(lab)
@@ -223,11 +214,11 @@ def test_it_rolls_back(panel: Any, lab: Any, judged: Workspace) -> None:
     assert refresh.get_attribute("aria-busy") is None, "it can be pressed again"
     assert "fraud v6 was rolled back at" in sentence(panel, "was rolled back")
     assert "Mlops-Action: rollback" in newest(lab)
-    picture(panel, "panel-rolled-back")
+    panel.picture("panel-rolled-back")
 
 
 def test_a_pipeline_shows_itself_while_it_runs_and_leaves_a_table(judged: Any, lab: Any) -> None:
-    cell = 'from mlops_kit import run\nlive = run("fraud-judging", rows=16_000)\nlive'
+    cell = 'from mlops_kit import run\nrun("fraud-training", rows=16_000, promotion="manual")'
     write_notebook(lab.project / "live.ipynb", cell)
     notebook = lab.open("live.ipynb")
     notebook.run()
@@ -237,10 +228,32 @@ def test_a_pipeline_shows_itself_while_it_runs_and_leaves_a_table(judged: Any, l
     page.locator(".mlops-kit [role=status]", has_text="run to its end").wait_for(timeout=120_000)
     step.click()
     page.locator(".mlops-kit code", has_text="evaluate.ipynb").wait_for(timeout=30_000)
-    assert axe(notebook) == []
+    inside = page.frame_locator(".mlops-kit iframe")
+    inside.get_by_text("Is the candidate good enough to serve?").wait_for(timeout=30_000)
+    assert notebook.axe() == []
     page.locator("table", has_text="train-candidate").last.wait_for(timeout=30_000)
-    picture(notebook, "pipeline")
+    notebook.picture("pipeline")
     assert notebook.errors == []
+
+
+def test_a_step_that_fails_opens_at_its_error(judged: Any, lab: Any) -> None:
+    cell = 'from mlops_kit import run\nrun("fraud-training", data="no-such.csv")'
+    write_notebook(lab.project / "failing.ipynb", cell)
+    notebook = lab.open("failing.ipynb")
+    notebook.run()
+    page = notebook.page
+    page.locator(".mlops-kit [role=status]", has_text="validate-data failed").wait_for(
+        timeout=60_000
+    )
+    detail = page.locator(".mlops-kit section").inner_text()
+    assert "It stopped at cell" in detail
+    assert "no-such.csv" in detail
+    assert "mlops-kit debug fraud-training-" in detail
+    inside = page.frame_locator(".mlops-kit iframe")
+    inside.get_by_role("link", name="To the cell that failed").click()
+    page.wait_for_timeout(500)
+    assert inside.locator("#failed").is_visible()
+    assert notebook.axe() == []
 
 
 def test_a_form_runs_a_notebook_from_its_own_parameters(judged: Any, lab: Any) -> None:
@@ -249,10 +262,10 @@ def test_a_form_runs_a_notebook_from_its_own_parameters(judged: Any, lab: Any) -
     notebook.run()
     page = notebook.page
     page.get_by_label("rows (int)").fill("2000")
-    assert axe(notebook) == []
+    assert notebook.axe() == []
     page.get_by_role("button", name="Run validate_data").click()
     page.locator(".mlops-kit td", has_text="parquet").wait_for(timeout=90_000)
-    picture(notebook, "form")
+    notebook.picture("form")
 
 
 def test_the_same_page_is_served_without_a_notebook(judged: Any, lab: Any) -> None:
@@ -280,28 +293,3 @@ def test_the_same_page_is_served_without_a_notebook(judged: Any, lab: Any) -> No
 def test_nothing_was_complained_of(panel: Any, lab: Any) -> None:
     assert panel.errors == []
     assert lab.complaints == []
-
-
-def picture(panel: Any, name: str) -> None:
-    """Keep a picture of the whole panel, light and dark, for a person to look at."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page = panel.page
-    page.set_viewport_size({"width": WIDE, "height": 2400})
-    for theme in ("light", "dark"):
-        # JupyterLab's own colours, as its themes set them.
-        dark = {"--jp-layout-color1": "#111", "--jp-ui-font-color1": "#eee"}
-        page.locator(".mlops-kit").evaluate(
-            "(el, own) => { for (const [k, v] of Object.entries(own)) el.style.setProperty(k, v) }",
-            dark if theme == "dark" else dict.fromkeys(dark, ""),
-        )
-        page.locator(".mlops-kit").screenshot(path=SCREENSHOTS / f"{name}-{theme}.png")
-    page.locator(".mlops-kit").evaluate("el => el.removeAttribute('style')")
-    page.set_viewport_size({"width": WIDE, "height": HIGH})
-
-
-def axe(panel: Any) -> list[str]:
-    """What axe finds in the panel, as sentences."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(panel.page, context=".mlops-kit").response["violations"]
-    return [f"{each['id']}: {json.dumps(each['nodes'][0]['html'])[:200]}" for each in found]

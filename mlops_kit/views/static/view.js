@@ -1,6 +1,7 @@
 // Shows markup, keeps what a person has opened or typed, and names what they do.
 const BUSY = "The kernel is busy with a cell: this is done when that has ended. " +
   "To end it now, interrupt the kernel (the square in the toolbar).";
+const STOPPED = "The kernel has stopped. Run the cell again.";
 const KEPT = new Set(["open", "aria-busy", "srcdoc"]);
 
 function sync(from, to) {
@@ -109,11 +110,20 @@ function render({ model, el }) {
     for (const each of root.querySelectorAll("[aria-busy]")) each.removeAttribute("aria-busy");
   };
   model.on("change:markup", draw);
+  // While a page is shown, its line to the kernel only ever ends: by a restart.
+  const stop = () => {
+    clearTimeout(patience);
+    note.textContent = STOPPED;
+    for (const each of root.querySelectorAll("button, select, input:not([type=range]), textarea"))
+      each.disabled = true;
+  };
   model.on("msg:custom", rest);
+  model.on("comm_live_update", stop);
   draw();
   return () => {
     model.off("change:markup", draw);
     model.off("msg:custom", rest);
+    model.off("comm_live_update", stop);
     document.removeEventListener("visibilitychange", seen);
     clearTimeout(patience);
   };
