@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 # Between two looks of an open page, in seconds.
 EVERY = 3.0
+# So long an act waits for a look that isn't answered, in seconds.
+PATIENCE = 10.0
+_HANGS = (
+    "Not done: what was asked before hasn't been answered yet, as when Git hangs. Nothing of "
+    "yours was written; try again."
+)
 
 
 class PromotionPanel:
@@ -103,18 +109,28 @@ class PromotionPanel:
         if name in ("shown", "hidden"):
             (self._hidden.clear if name == "shown" else self._hidden.set)()
             return
-        with self._lock:
-            try:
-                done = self._do(name, asked)
-            except KitError as error:
-                self.refresh(f"Not done: {error}")
-            except Exception as error:
-                # In a callback nothing else would ever show it.
-                self.refresh(f"Not done, by a fault of the panel: {type(error).__name__}: {error}")
-            else:
-                if self.board is not None and not done:
-                    self.board = replace(self.board, notice="")
-                self.refresh(done, is_done=True)
+        # A look may wait for a Git that hangs; who presses a button should hear of that sooner.
+        if not self._lock.acquire(timeout=PATIENCE):
+            if self.board is not None:
+                self._shown(replace(self.board, notice=_HANGS, is_done=False))
+            return
+        try:
+            self._act(name, asked)
+        finally:
+            self._lock.release()
+
+    def _act(self, name: str, asked: Mapping[str, str]) -> None:
+        try:
+            done = self._do(name, asked)
+        except KitError as error:
+            self.refresh(f"Not done: {error}")
+        except Exception as error:
+            # In a callback nothing else would ever show it.
+            self.refresh(f"Not done, by a fault of the panel: {type(error).__name__}: {error}")
+        else:
+            if self.board is not None and not done:
+                self.board = replace(self.board, notice="")
+            self.refresh(done, is_done=True)
 
     def close(self) -> None:
         """Stop looking, and close what was opened."""

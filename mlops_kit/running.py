@@ -48,14 +48,16 @@ class LivePipeline(Live[T]):
             if progress.told:
                 self.view = replace(self.view, told=progress.told)
                 return
-            began = self._began.setdefault(progress.step, time.monotonic())
+            if progress.state == RUNNING:
+                self._began.setdefault(progress.step, time.monotonic())
+            began = self._began.get(progress.step)
             changed = replace(
                 self._step(progress.step),
                 state=progress.state,
                 cell=progress.cell,
                 index=progress.index,
                 count=progress.count,
-                seconds=time.monotonic() - began if progress.state != "skipped" else None,
+                seconds=None if began is None else time.monotonic() - began,
                 reason=progress.detail,
             )
             every = [changed if s.name == progress.step else s for s in self.view.steps]

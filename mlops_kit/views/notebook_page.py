@@ -86,6 +86,8 @@ def shown(name: str, files: Mapping[str, bytes]) -> str:
 def _with_inside(markup: str, pictures: Mapping[str, bytes]) -> str:
     """Return a page with its pictures inside, and with no link out of the frame it is shown in."""
     markup = re.sub(r'<a href="(?!#)[^"]*"', "<a", markup)
+    # Else a link within the page would load in the frame what the frame stands in.
+    markup = markup.replace("<head>", '<head><base href="about:srcdoc">', 1)
     for name, picture in pictures.items():
         kind = _KINDS[name.rpartition(".")[2]]
         inside = f"data:{kind};base64,{base64.b64encode(picture).decode()}"

@@ -138,10 +138,10 @@ class Notebook:
         """Change JupyterLab's theme by its menu."""
         labels = self.page.locator(".lm-Menu-itemLabel")
         self.page.get_by_role("menuitem", name="Settings", exact=True).click()
-        labels.filter(has_text="Theme").first.hover()
+        labels.get_by_text("Theme", exact=True).hover()
         labels.get_by_text(name, exact=True).click()
         is_light = "true" if name.endswith("Light") else "false"
-        self.page.locator(f"body[data-jp-theme-light={is_light}]").wait_for()
+        self.page.locator(f"body[data-jp-theme-light={is_light}]").wait_for(state="attached")
         self.page.wait_for_timeout(500)
 
     def picture(self, name: str) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import mlops_kit.panel
 from mlops_kit import PromotionPanel, Workspace, looking, projects, releasing, watch
 from mlops_kit.errors import ProjectError, RegistryError, ReleaseError, SecretFoundError
 from mlops_kit.pipelines.executions import Execution
@@ -639,4 +641,29 @@ def test_a_watch_that_is_stopped_leaves_the_rollout_as_it_is(
     with pytest.raises(ProjectError, match="was cancelled"):
         watched.wait(30)
     assert "The rollout stays as Git says" in watched.page()
+    assert workspace.repository.head() == before
+
+
+def test_an_act_does_not_wait_for_a_look_that_hangs(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlops_kit.panel, "PATIENCE", 0.1)
+    panel = PromotionPanel(environment="dev", workspace=as_person(workspace, "ana"))
+    panel.refresh()
+    before = workspace.repository.head()
+    hanging, over = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hanging.set()
+        over.wait(30)
+
+    monkeypatch.setattr(panel, "_looked", lambda *_: hang() or panel.board)
+    look = threading.Thread(target=panel.look)
+    look.start()
+    hanging.wait(10)
+    panel.act("promote", {"version": "2", "reason": "up"})
+    assert panel.board is not None
+    assert "hasn't been answered yet" in panel.board.notice
+    over.set()
+    look.join(30)
     assert workspace.repository.head() == before
