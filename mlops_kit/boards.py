@@ -157,8 +157,8 @@ class Reader:
         decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
         offers = (offering.rollback(seen),)
         if _gone(seen.entries):
-            said = _ended(seen.entries[0], self.model)
-            return replace(board, standing="fail", sentence=said, next=decision.next, offers=offers)
+            said, after = _ended(seen.entries[0], self.model), _tried_again(seen.entries)
+            return replace(board, standing="fail", sentence=said, next=after, offers=offers)
         standing: Standing = "fail" if decision.verdict == "fail" else "pass"
         said, after = decision.sentence, decision.next
         if completed := _completed(seen, self.model):
@@ -247,6 +247,17 @@ def _gone(entries: Sequence[Entry]) -> str:
     if not entries or entries[0].action not in ("rollback", "abort"):
         return ""
     return entries[0].origin if entries[0].action == "rollback" else entries[0].version
+
+
+def _tried_again(entries: Sequence[Entry]) -> str:
+    """Return whether the version that was just taken back may be tried again, and how."""
+    bad, version = quarantine.quarantined(entries), _gone(entries)
+    if (entries[0].rolled_back or entries[0].digest) not in bad:
+        return f"v{version} may be promoted again."
+    return (
+        f"v{version} is quarantined; trying again needs a written reason: "
+        f'mlops-kit promote {version} --override "who, and why".'
+    )
 
 
 def _number(version: str) -> int:

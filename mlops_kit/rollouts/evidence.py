@@ -131,15 +131,25 @@ def of_canary(
     policy: Policy, blocks: Iterable[Block], bursts: Bursts, live: Quality | None = None
 ) -> tuple[Metric, ...]:
     """Return errors and slow requests of the blocks, in any order, then what live labels say."""
+    return (*of_counts(policy, counts(blocks), bursts), *of_live(policy, live))
+
+
+def counts(blocks: Iterable[Block]) -> Array:
+    """Return the blocks with live traffic as rows: weight, candidate's counts, champion's."""
+    rows = [(b.weight, *b.candidate.counts, *b.champion.counts) for b in blocks if b.weight]
+    return np.array(rows, float).reshape(-1, 7)
+
+
+def of_counts(policy: Policy, rows: Array, bursts: Bursts) -> tuple[Metric, Metric]:
+    """Return errors and slow requests of the rows, in any order."""
     # Sorted, because a sum of floats depends on the order.
-    rows = sorted((b.weight, *b.candidate.counts, *b.champion.counts) for b in blocks if b.weight)
-    columns = np.array(rows, float).reshape(-1, 7).T
-    weights, n, errors, slow, n_champion, errors_champion, slow_champion = columns
+    weights, n, errors, slow, n_champion, errors_champion, slow_champion = rows[
+        np.lexsort(rows.T[::-1])
+    ].T
     arms = (weights, n, n_champion)
     return (
         _rate("errors", policy.error_rate, policy, bursts.errors, arms, errors, errors_champion),
         _rate("slow", policy.slow_share, policy, bursts.slow, arms, slow, slow_champion),
-        *of_live(policy, live),
     )
 
 

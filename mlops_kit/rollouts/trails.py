@@ -12,6 +12,7 @@ from mlops_kit.rollouts.policy import Policy
 
 # Seconds since the epoch, log evidence for being within the bound, and log evidence against it.
 Point = tuple[float, float, float]
+_LEAST, _WORK = 10, 200_000
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,15 @@ def of_canary(
     """
     seen = sorted((b for b in blocks if b.weight), key=lambda block: block.start)
     first = next((i for i, block in enumerate(seen) if block.start >= since), len(seen))
-    places = _spread(first, len(seen), most)
+    # Each moment costs as much as all blocks up to it: of very many, fewer moments are told.
+    most = min(most, max(_LEAST, _WORK // max(len(seen), 1)))
     found: dict[str, list[Point | None]] = {}
-    before = first
-    for place in places:
+    before, rows = first, evidence.counts(seen)
+    for place in _spread(first, len(seen), most):
         stretch = seen[max(before - 1, first) : place + 1]
         is_apart = _is_apart(stretch, policy.missing_looks * policy.interval)
         moment = seen[place].start + policy.interval
-        for metric in evidence.of_canary(policy, seen[: place + 1], bursts)[:2]:
+        for metric in evidence.of_counts(policy, rows[: place + 1], bursts):
             points = found.setdefault(metric.name, [])
             if is_apart and points:
                 points.append(None)

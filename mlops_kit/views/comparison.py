@@ -42,7 +42,7 @@ def _scores(found: Mapping[str, Any]) -> Html:
             shown(row["reference"]),
             shown(row["candidate"]),
             shown(row["difference"]) if row["difference"] else "–",
-            "differs" if _is_apart(row["difference"]) else "not told apart",
+            _apart(row["difference"]),
         )
         for row in rows
     ]
@@ -276,6 +276,12 @@ def _told(value: float) -> str:
 
 def _nearest(thresholds: Sequence[float], wanted: float) -> int:
     return min(range(len(thresholds)), key=lambda i: abs(thresholds[i] - wanted))
+
+
+def _apart(difference: Mapping[str, Any] | None) -> str:
+    if not difference:
+        return "–"
+    return "differs" if _is_apart(difference) else "not told apart"
 
 
 def _is_apart(difference: Mapping[str, Any] | None) -> bool:

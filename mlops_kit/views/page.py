@@ -269,8 +269,9 @@ def _has(entry: Entry, text: str) -> bool:
 def _more(what: str, total: int, shown: int) -> Html | None:
     if total <= shown:
         return None
+    noun = "acts" if what == "history" else what
     return tag(
         "p",
-        f"{shown:,} of {total:,} {what}. ",
-        control("button", f"Show more {what}", data_act="more", data_what=what, type="button"),
+        f"{shown:,} of {total:,} {noun}. ",
+        control("button", f"Show more {noun}", data_act="more", data_what=what, type="button"),
     )

@@ -207,7 +207,7 @@ def test_every_control_keeps_its_keys_to_itself_and_has_a_name() -> None:
 def test_thousands_of_rows_stay_small_until_they_are_asked_for() -> None:
     many = board("v1", candidates=(Candidate("1", "pass"),) * 200, history=(entry("a"),) * 2000)
     assert len(page.page(many)) < 150_000
-    assert "5 of 2,000 history" in page.page(many)
+    assert "5 of 2,000 acts" in page.page(many)
     assert page.page(many, Unfolded(history=55)).count("2026-11-03") == 55
 
 
