@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from mlops_kit.workspace import Workspace
 if TYPE_CHECKING:
     from mlops_kit.looking import Seen
 
-# Looks of the replay that are drawn.
+# Looks that are kept to be drawn.
 _MOST = 60
 
 
@@ -47,15 +47,14 @@ class LiveRollout(Live[Watched]):
     ) -> None:
         """Use `watch`; the work gets this to tell it each look."""
         self.workspace, self.model, self.environment = workspace, model, environment
-        self._replayed: list[Look] = []
+        self._looks: list[Look] = []
         now = _Now("running", "It starts: the platform takes some seconds.")
         super().__init__(f"The rollout of {model} in {environment}", now, lambda: work(self))
 
     def saw(self, seen: Seen, look: Look) -> None:
         """Take in a look."""
         with self._lock:
-            if not seen.release.weight:
-                self._replayed = [*self._replayed[-_MOST:], look]
+            self._looks = [*(self._looks[::2] if len(self._looks) > _MOST else self._looks), look]
             self.view = replace(self.view, sentence="", seen=seen, look=look)
 
     def page(self) -> Html:
@@ -66,7 +65,8 @@ class LiveRollout(Live[Watched]):
         if seen is not None and look is not None:
             policy = self.workspace.settings.rollout
             whole = boards.evidence(policy, seen, look.decision)
-            whole = replace(whole, trails=(*_of_replay(self._replayed), *whole.trails))
+            known = {trail.name for trail in whole.trails}
+            whole = replace(whole, trails=(*_of_replay(self._looks, known), *whole.trails))
             share = f"{look.weight} % of the requests"
             shown = replace(shown, share=share, decision=look.decision, evidence=whole)
         return rolling.page(shown)
@@ -125,12 +125,12 @@ def watch(
     return live
 
 
-def _of_replay(looks: Sequence[Look]) -> tuple[Trail, ...]:
-    """Return the evidence that the looks of a replay had, a metric a trail."""
+def _of_replay(looks: Sequence[Look], known: Collection[str]) -> tuple[Trail, ...]:
+    """Return the evidence at these looks, a trail for each needed metric that isn't known yet."""
     found: dict[str, list[Point | None]] = {}
     for look in looks:
         for metric in look.decision.metrics:
-            if metric.needed and metric.n:
+            if metric.needed and metric.n and metric.name not in known:
                 point = (look.time, metric.log_for, metric.log_against)
                 found.setdefault(metric.name, []).append(point)
     return tuple(Trail(name, tuple(points)) for name, points in found.items())

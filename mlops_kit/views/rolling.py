@@ -81,20 +81,16 @@ def rollout(evidence: Evidence, *, is_unfolded: bool = False) -> Html:
     rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
     if rows:
         rows.append(_harm(evidence))
-    figures = (
-        ("Evidence over time", "trails", _over_time(evidence)),
-        ("Weight over time", "weights", shapes.chart(_weights(evidence))),
-    )
+    shown = _over_time(evidence)
     return tag(
         "section",
         tag("div", html_table("What the rollout has shown", _HEADER, rows), class_="wide")
         if rows
         else tag("p", "Nothing has been seen of it yet."),
         tag("p", f"The candidate has answered {evidence.requests:,} requests."),
-        *(
-            tag("div", figure, data_key=key) if is_unfolded else folded(title, figure, key=key)
-            for title, key, figure in figures
-        ),
+        tag("div", shown, data_key="trails")
+        if is_unfolded
+        else folded("Evidence over time", shown, key="trails"),
         data_key="rollout",
     )
 
@@ -140,10 +136,10 @@ def _harm(evidence: Evidence) -> tuple[object, ...]:
 
 
 def _over_time(evidence: Evidence) -> Html:
-    if not evidence.trails:
-        return tag("p", "It begins with the first live traffic.")
-    strips = (shapes.chart(_strip(trail, evidence)) for trail in evidence.trails)
-    return joined([tag("p", _HELP, class_="help"), tag("div", *strips, class_="grid")])
+    strips = [shapes.chart(_strip(trail, evidence)) for trail in evidence.trails]
+    said = _HELP if strips else "The evidence over time begins with the first live traffic."
+    weights = shapes.chart(_weights(evidence))
+    return joined([tag("p", said, class_="help"), tag("div", *strips, weights, class_="grid")])
 
 
 def _strip(trail: Trail, evidence: Evidence) -> Chart:
@@ -167,10 +163,10 @@ def _strip(trail: Trail, evidence: Evidence) -> Chart:
         steps=True,
         rules=(
             Rule(log10(needed), f"{needed:,.0f}x = proved"),
-            Rule(1.0, "10x"),
             Rule(0.0, "1x"),
-            Rule(-1.0, "10x against"),
+            Rule(-log10(limit), f"{limit:,.0f}x against"),
         ),
+        x_range=(0.0, evidence.weights[-1][0] if evidence.weights else 1.0),
         y_range=(-edge, edge),
         marks=_shifts(evidence),
     )

@@ -12,6 +12,7 @@ from mlops_kit.views.markup import Html, joined, tag
 Point = tuple[float, float]
 _WIDTH, _HEIGHT = 400.0, 240.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 388.0, 10.0, 200.0
+_WORD = 28.0
 
 # Word, shape and colour say one thing, so that no reader needs all three.
 _MARKS: dict[str, tuple[str, Html]] = {
@@ -109,6 +110,7 @@ class Chart:
     unit: bool = False  # both axes go from 0 to 1
     steps: bool = False
     rules: tuple[Rule, ...] = ()
+    x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     marks: tuple[tuple[float, str], ...] = ()
 
@@ -120,7 +122,9 @@ class Chart:
         (low_x, high_x), (low_y, high_y) = (min(xs), max(xs)), (min(ys), max(ys))
         if self.unit:
             low_x, high_x, low_y, high_y = 0.0, 1.0, 0.0, 1.0
-        elif self.y_range:
+        if self.x_range:
+            low_x, high_x = self.x_range
+        if self.y_range:
             low_y, high_y = self.y_range
         elif not self.log_y:
             low_y = min(0.0, low_y)
@@ -172,10 +176,14 @@ def _axes(value: Chart, x: Scale, y: Scale) -> list[Html]:
         parts.append(
             tag("line", x1=_LEFT, x2=_RIGHT, y1=at, y2=at, stroke="var(--line)", opacity=0.3)
         )
-    for moment, said in value.marks:
+    after = math.inf
+    for moment, said in reversed(value.marks):
         at = x(moment)
         parts.append(tag("line", x1=at, x2=at, y1=_TOP, y2=_BOTTOM, stroke="var(--line)"))
-        parts.append(tag("text", said, x=at + 3, y=_BOTTOM - 4))
+        # Of words that would lie on each other the later ones count.
+        if after - at > _WORD:
+            parts.append(tag("text", said, x=at + 3, y=_BOTTOM - 4))
+            after = at
     across, along = (_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2
     for label, at_x, at_y, turn in (
         (value.x_label, across, _HEIGHT - 8, None),
