@@ -1,18 +1,70 @@
-"""A large board: 200 candidates, 2,000 acts, an evaluation of 100,000 rows."""
+"""A large project, and a large board: 200 candidates, 2,000 acts, an evaluation of 100,000 rows."""
 
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
+from mlflow.tracking import MlflowClient
 
+from mlops_kit import Workspace, projects
 from mlops_kit.models import operating
 from mlops_kit.models.intervals import Judged
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.views.board import Board, Candidate, Offer
+from tests.conftest import LOOSE
 
 ROWS = 100_000
+VERSIONS, ACTS = 200, 2_000
+
+
+def project(folder: Path) -> None:
+    """Make a project whose newest candidate waits, with as many versions and acts.
+
+    One pipeline ran for its champion and one for its candidate; what is many is copied from these
+    into the registry and, as commits, into the repository.
+    """
+    projects.create(folder)
+    settings = folder / "mlops-kit.toml"
+    settings.write_text(
+        'strategy = "direct"\n' + settings.read_text().partition("[gates]")[0] + LOOSE
+    )
+    workspace = Workspace.open(folder)
+    pipeline = workspace.pipeline("fraud-training")
+    given = {"rows": ROWS, "traffic": "live"}
+    workspace.run(pipeline, given, observer=lambda _: None)
+    _repeat(workspace.settings.state_folder / "gitops.git")
+    one = workspace.registry.versions("fraud")[0]
+    client = MlflowClient(workspace.settings.registry_uri)
+    for _ in range(VERSIONS):
+        client.create_model_version("fraud", one.uri, tags=dict(one.tags))
+    given |= {"seed": 8, "promotion": "manual"}
+    workspace.run(pipeline, given, observer=lambda _: None)
+
+
+def _repeat(repository: Path) -> None:
+    """Commit the last act again and again, each with another release name."""
+    git = ["git", f"--git-dir={repository}"]
+
+    def said(*words: str) -> bytes:
+        return subprocess.run([*git, *words], capture_output=True, check=True).stdout
+
+    path = "envs/prod/release.yaml"
+    message, content = said("show", "-s", "--format=%B", "main"), said("show", f"main:{path}")
+    stream = []
+    for number in range(ACTS):
+        # Another text each time, as a commit without a change is none of this file.
+        text = content + b"# %d\n" % number if number < ACTS - 1 else content
+        who = b"committer mlops-kit <mlops-kit@localhost> %d +0000\n" % (1_790_000_000 + number)
+        parent = b"from refs/heads/main^0\n" if not number else b""
+        stream += [
+            b"commit refs/heads/main\n" + who + b"data %d\n" % len(message) + message + parent,
+            b"M 100644 inline " + path.encode() + b"\ndata %d\n" % len(text) + text + b"\n",
+        ]
+    subprocess.run([*git, "fast-import", "--quiet"], input=b"".join(stream), check=True)
 
 
 def board() -> Board:

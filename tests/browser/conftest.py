@@ -144,13 +144,13 @@ class Notebook:
         self.page.locator(f"body[data-jp-theme-light={is_light}]").wait_for(state="attached")
         self.page.wait_for_timeout(500)
 
-    def picture(self, name: str) -> None:
-        """Keep a picture of the newest of our pages, light and dark, for a person to look at."""
+    def picture(self, name: str, which: int = -1) -> None:
+        """Keep a picture of one of our pages, light and dark, for a person to look at."""
         SCREENSHOTS.mkdir(exist_ok=True)
         self.page.set_viewport_size({"width": WIDE, "height": 2400})
         for theme in ("Dark", "Light"):
             self.theme(f"JupyterLab {theme}")
-            shown = self.page.locator(".mlops-kit").last
+            shown = self.page.locator(".mlops-kit").nth(which)
             shown.screenshot(path=SCREENSHOTS / f"{name}-{theme.lower()}.png")
         self.page.set_viewport_size({"width": WIDE, "height": HIGH})
 

@@ -214,6 +214,7 @@ def test_a_rollout_under_traffic_shows_its_evidence_in_panel_and_watch(rollout: 
         strip.get_by_text("20x = proved").wait_for()
     assert rollout.axe() == []
     rollout.picture("watch")
+    rollout.picture("panel-rollout", 0)
 
 
 def test_two_panels_agree_and_either_aborts_what_runs(rollout: Any, lab: Any) -> None:

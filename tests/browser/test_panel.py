@@ -159,7 +159,7 @@ def test_while_a_rollout_runs_it_can_be_held_and_resumed(panel: Any, lab: Any) -
     assert "Held at 0 % by ana" in sentence(panel, "Held at")
     assert "Mlops-Action: hold" in newest(lab)
     assert panel.axe() == []
-    panel.picture("panel-rollout")
+    panel.picture("panel-held")
     do(panel, "Resume v4")
     sentence(panel, "v4 is replayed")
     assert "Mlops-Action: resume" in newest(lab)
