@@ -167,7 +167,7 @@ class PromotionPanel:
             self.unfolded = replace(self.unfolded, **{what: more})
 
     def _open_evidence(self, given: Mapping[str, str]) -> None:
-        """Show a file of an act's evidence, at the revision of the act."""
+        """Show a file of an act's evidence; close it without a revision."""
         revision, wanted = given.get("revision", ""), given.get("file", "")
         if not revision:
             self.unfolded, self.document = replace(self.unfolded, opened=None), ""

@@ -19,10 +19,6 @@ _HEADER = (
     *("metric", "bound", "now, valid at any look", "in a picture"),
     *("evidence / needs", "verdict"),
 )
-_HELP = (
-    "Evidence of 20x that a metric keeps its bound would ever appear, were the metric beyond it, "
-    "in at most 1 of 20 rollouts, however often one looks. It can fall when new data disagree."
-)
 # Evidence over this is drawn at the edge: how much more says nothing more.
 _MOST = 200.0
 
@@ -137,7 +133,14 @@ def _harm(evidence: Evidence) -> tuple[object, ...]:
 
 def _over_time(evidence: Evidence) -> Html:
     strips = [shapes.chart(_strip(trail, evidence)) for trail in evidence.trails]
-    said = _HELP if strips else "The evidence over time begins with the first live traffic."
+    said = "The evidence over time begins with the first live traffic."
+    if strips:
+        needed = f"{1 / evidence.alpha:,.0f}"
+        said = (
+            f"Evidence of {needed}x that a metric keeps its bound would ever appear, were the "
+            f"metric beyond it, in at most 1 of {needed} rollouts, however often one looks. It can "
+            "fall when new data disagree."
+        )
     weights = shapes.chart(_weights(evidence))
     return joined([tag("p", said, class_="help"), tag("div", *strips, weights, class_="grid")])
 

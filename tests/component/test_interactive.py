@@ -208,3 +208,31 @@ def test_the_kit_for_tests_runs_a_notebook_and_checks_the_next(
         said["sad"]
     with pytest.raises(ParameterError):
         mine("first", cuont=3)
+
+
+SIX = """
+import numpy as np
+from mlops_kit import charts, figures
+def curve(number):
+    x = np.linspace(0, 1, 20_000)
+    pair = (("champion", 1.0), ("candidate", 1.1))
+    lines = (charts.Series(name, x, x ** (by + number)) for name, by in pair)
+    return figures.explore(charts.Lines(f"chart {number}", tuple(lines)))
+"""
+
+
+def test_an_executed_notebook_with_six_charts_stays_small_and_readable(
+    run_notebook: NotebookRunner, workspace: Workspace
+) -> None:
+    from nbconvert import MarkdownExporter
+
+    cells = (f"curve({number})" for number in range(6))
+    end = "from mlops_kit import publish\npublish(done=True)"
+    write_notebook(workspace.project / "notebooks" / "six.ipynb", SIX, *cells, end)
+    executed = dataclasses.replace(run_notebook, project=workspace.project)("six").notebook
+    assert executed.stat().st_size <= 500_000
+    text, resources = MarkdownExporter().from_filename(str(executed))
+    pictures = [name for name in resources["outputs"] if name.endswith(".png")]
+    assert len(pictures) == 6
+    assert text.count("![png]") == 6
+    assert "plotly" not in text
