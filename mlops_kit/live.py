@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from mlops_kit.errors import KitError, ProjectError
 from mlops_kit.settings import has_frontend
-from mlops_kit.views.markup import Html
+from mlops_kit.views.markup import Html, tag
 
 # A page that changes more often than this says no more to a person.
 _EVERY = 0.5
@@ -144,8 +144,15 @@ class Live(ABC, Generic[T]):
         """Let time pass in what is shown."""
 
     def _show(self) -> None:
-        if self._page is not None:
-            self._page.show(self.page(), self.document)
+        if self._page is None:
+            return
+        try:
+            markup = self.page()
+        except Exception as error:
+            # In a thread nothing else would ever show it, and the work doesn't depend on it.
+            said = f"The view has failed, the work goes on: {type(error).__name__}: {error}"
+            markup = tag("div", said, class_="notice", role="alert")
+        self._page.show(markup, self.document)
 
     def _freeze(self) -> None:
         for handle, part in zip(self._handles, self.record(), strict=False):

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +71,20 @@ def test_a_failed_step_shows_its_cell_and_how_to_come_back(workspace: Workspace)
     assert "mlops-kit debug two-" in shown
     assert live.view.sentence == "second failed."
     assert live.view.chosen == "second", "nobody has to look for it"
+
+
+def test_a_view_that_fails_says_so_and_the_run_goes_on(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_view: object) -> None:
+        raise ValueError("<no page>")
+
+    monkeypatch.setattr(steps, "page", fail)
+    shown: list[str] = []
+    live = run("two", workspace=workspace)
+    live.shown_by(SimpleNamespace(show=lambda markup, _document="": shown.append(markup)))
+    assert live.wait(60).value("second", "length") == 6
+    assert "The view has failed, the work goes on: ValueError: &lt;no page&gt;" in shown[-1]
 
 
 def test_a_cancelled_run_ends_and_can_be_resumed(workspace: Workspace) -> None:
