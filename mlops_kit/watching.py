@@ -48,8 +48,8 @@ class Watcher:
     looker: Looker
     name: str = ""
     show: Show = lambda _lines: None
-    observe: Observe = lambda _seen, _look: None
     sleep: Callable[[float], object] = time.sleep
+    observe: Observe = lambda _seen, _look: None
 
     def run(self, *, looks: int | None = None) -> Watched:
         """Look until the rollout has ended, or so many times, and return what was seen.
@@ -210,7 +210,7 @@ def watch(
                     customers.send_before(status.url, model, looker.observations)
                 stack.enter_context(customers.traffic(status.url, model, looker.observations))
         name = _named(seen, revision)
-        return Watcher(workspace, looker, name, show, observe, sleep).run()
+        return Watcher(workspace, looker, name, show, sleep, observe).run()
 
 
 def follow(
