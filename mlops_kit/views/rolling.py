@@ -158,7 +158,7 @@ def _strip(trail: Trail, evidence: Evidence) -> Chart:
         f"{trail.name}: evidence over time",
         f"{told}; {needed:,.0f}x for it is a proof.",
         tuple(
-            Line(name, _steps(trail, evidence.start, side, edge))
+            Line(name, _steps(trail, evidence.start, side, edge), is_below=side < 0)
             for name, side in (("within its bound", 1), ("beyond it", -1))
         ),
         "seconds since the promotion",

@@ -83,6 +83,7 @@ class Line:
     name: str
     points: tuple[Point | None, ...]  # None is a gap
     dashed: bool = False
+    is_below: bool = False  # where its name stands
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,7 @@ def _line(line: Line, x: Scale, y: Scale, steps: bool, place: int) -> Html:
     if pieces:
         # At its own end, so that no legend is needed; apart from its neighbour's.
         end = places[-1] if place % 2 == 0 else places[len(places) // 2]
-        at = {"x": min(end[0], _RIGHT - 4), "y": max(_TOP + 10, end[1] - 6)}
+        height = min(_BOTTOM - 4, end[1] + 13) if line.is_below else max(_TOP + 10, end[1] - 6)
+        at = {"x": min(end[0], _RIGHT - 4), "y": height}
         parts.append(tag("text", line.name, **at, text_anchor="end"))
     return joined(parts)

@@ -147,10 +147,12 @@ class Notebook:
     def picture(self, name: str, which: int = -1) -> None:
         """Keep a picture of one of our pages, light and dark, for a person to look at."""
         SCREENSHOTS.mkdir(exist_ok=True)
-        self.page.set_viewport_size({"width": WIDE, "height": 2400})
+        shown = self.page.locator(".mlops-kit").nth(which)
+        high = round(shown.bounding_box()["height"])
+        # Else what is higher than the window lies under JupyterLab's menus.
+        self.page.set_viewport_size({"width": WIDE, "height": high + 400})
         for theme in ("Dark", "Light"):
             self.theme(f"JupyterLab {theme}")
-            shown = self.page.locator(".mlops-kit").nth(which)
             shown.screenshot(path=SCREENSHOTS / f"{name}-{theme.lower()}.png")
         self.page.set_viewport_size({"width": WIDE, "height": HIGH})
 
