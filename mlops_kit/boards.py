@@ -228,6 +228,9 @@ def _of_rollout(seen: Seen, decision: Decision) -> str:
     version = f"v{release.candidate.version}"
     if seen.situation.held_by and decision.act == "hold":
         return f"Held at {release.weight} % by {seen.situation.held_by}."
+    share = f"answers {release.weight} % of"
+    if release.weight and share in decision.sentence:
+        return decision.sentence
     if release.weight:
         return f"{version} answers {release.weight} % of requests. {decision.sentence}"
     return f"{version} is replayed; no user is exposed. {decision.sentence}"

@@ -220,7 +220,7 @@ def test_a_rollout_under_traffic_shows_its_evidence_in_panel_and_watch(rollout: 
 def test_two_panels_agree_and_either_aborts_what_runs(rollout: Any, lab: Any) -> None:
     other = lab.open("notebooks/panel.ipynb")
     other.run()
-    headings(other, "v4 answers 50 %").wait_for(timeout=30_000)
+    headings(other, "4 answers 50 % of").wait_for(timeout=30_000)
     other.press(other.page.get_by_role("button", name="Abort v4…"))
     dialog = other.page.get_by_role("dialog")
     dialog.get_by_role("textbox").fill("customers complain")
