@@ -192,6 +192,9 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     home = tmp_path_factory.mktemp("lab")
     project = home / "fraud"
     projects.create(project)
+    settings = project / "mlops-kit.toml"
+    # Of two trainings at once either may be registered first, and versions are named in the tests.
+    settings.write_text("workers = 1\n" + settings.read_text())
     with serving(project, home) as (address, token):
         yield Lab(project, address, token, browser)
 

@@ -42,7 +42,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     settings = project / "mlops-kit.toml"
     strict = settings.read_text().partition("[gates]")[0]
     # What a promotion itself does; the canary is in the tests that ask for it.
-    settings.write_text('strategy = "direct"\n' + strict + LOOSE)
+    # One after the other, as versions are named here.
+    settings.write_text('workers = 1\nstrategy = "direct"\n' + strict + LOOSE)
     workspace = Workspace.open(project)
     # No rollout begins, so no customers are needed.
     given = {"rows": 16_000, "environment": "prod", "traffic": "live"}
