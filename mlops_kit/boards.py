@@ -16,13 +16,11 @@ from mlops_kit.releases.release import Release
 from mlops_kit.rollouts import course, rollout, trails
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.situation import Decision
-from mlops_kit.rollouts.trails import Trail
 from mlops_kit.views import reports
-from mlops_kit.views.board import Board, Candidate, Evidence, Standing
+from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Standing
 
 if TYPE_CHECKING:
     from mlops_kit.looking import Looker, Seen
-    from mlops_kit.releasing import Status
     from mlops_kit.workspace import Workspace
 
 # On a page behind a proxy, for whoever that doesn't name.
@@ -75,13 +73,10 @@ class Reader:
             history=tuple(entry for entry in seen.entries if entry.action != "create"),
             repository_page=self.workspace.settings.gitops_page,
         )
-        status, said = self._registry(seen)
+        remarks, offers = self._registry(seen)
         is_rolling = bool(seen.release.rollout)
         board = self._rolling(board, seen) if is_rolling else self._waiting(board, seen, chosen)
-        if said:
-            board = replace(board, remarks=(*board.remarks, said))
-        if status is not None and status.differs and not is_rolling:
-            board = replace(board, offers=(*board.offers, offering.REPAIR))
+        board = replace(board, remarks=(*board.remarks, *remarks), offers=(*board.offers, *offers))
         if not self.workspace.settings.approved_by:
             board = replace(board, offers=(), remarks=(*board.remarks, ONLY_LOOKS))
         return board
@@ -166,33 +161,30 @@ class Reader:
             said, board = completed, replace(board, remarks=(*board.remarks, decision.sentence))
         return replace(board, standing=standing, sentence=said, next=after, offers=offers)
 
-    def _registry(self, seen: Seen) -> tuple[Status | None, str]:
-        """Return what the registry says, and where it differs from Git or is away a sentence."""
+    def _registry(self, seen: Seen) -> tuple[tuple[str, ...], tuple[Offer, ...]]:
+        """Return what is to be said of the registry where it differs or is away, and to be done."""
         try:
             status = releasing.status_of(self.workspace, self.model, seen.release, seen.revision)
         except KitError as error:
-            return None, f"The registry can't be asked: {error}"
-        is_remark = status.differs and not seen.release.rollout
-        return status, status.sentence if is_remark else ""
+            return (f"The registry can't be asked: {error}",), ()
+        if status.differs and not seen.release.rollout:
+            return (status.sentence,), (offering.REPAIR,)
+        return (), ()
 
 
-def evidence(
-    policy: Policy, seen: Seen, decision: Decision, past: tuple[Trail, ...] | None = None
-) -> Evidence:
-    """Return what a rollout has shown; `past` is its evidence over time, else by the counters."""
+def evidence(policy: Policy, seen: Seen, decision: Decision) -> Evidence:
+    """Return what a rollout has shown, and how that came about by its counters."""
     situation = seen.situation
-    if past is None:
-        blocks, bursts = situation.blocks, situation.bursts
-        past = trails.of_canary(policy, blocks, bursts, since=situation.started)
+    blocks, bursts = situation.blocks, situation.bursts
     return Evidence(
         decision.metrics,
         policy.alpha_promote,
         _weights(course.of(seen.entries, seen.release.rollout), situation.now),
-        sum(block.candidate.requests for block in situation.blocks),
+        sum(block.candidate.requests for block in blocks),
         decision.harm,
         policy.alpha_rollback,
         situation.started,
-        past,
+        trails.of_canary(policy, blocks, bursts, since=situation.started),
     )
 
 

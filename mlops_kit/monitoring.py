@@ -46,7 +46,7 @@ class LiveRollout(Live[Watched]):
         work: Callable[[LiveRollout], Watched],
     ) -> None:
         """Use `watch`; the work gets this to tell it each look."""
-        self.workspace, self.model, self.environment = workspace, model, environment
+        self.workspace = workspace
         self._looks: list[Look] = []
         now = _Now("running", "It starts: the platform takes some seconds.")
         super().__init__(f"The rollout of {model} in {environment}", now, lambda: work(self))
