@@ -14,7 +14,14 @@ ROOT = Path(__file__).parents[1]
 # What a machine may set, and a test must not depend on.
 _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")
 # The modules that take longest begin, so that none is left to one process at the end.
-_LONGEST = ("test_lab", "test_run", "test_kill", "test_platform", "test_readme", "test_releasing")
+_LONGEST = (
+    "test_lab",
+    "test_run",
+    "test_kill",
+    "test_daemon",
+    "test_readme",
+    "test_project_releases",
+)
 # What a few frauds can prove, so that a small run ends with a promotion.
 LOOSE = """
 [gates]
@@ -74,10 +81,10 @@ def isolated(clean_machine: None) -> Iterator[None]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project as `mlops-kit new` makes it, with smaller data."""
-    from mlops_kit import projects
+    from mlops_kit.project import scaffold
 
     folder = tmp_path / "project"
-    projects.create(folder)
+    scaffold.create(folder)
     return folder
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_kit.rollouts.prediction import Prediction
+from mlops_kit.prediction_log.prediction import Prediction
 
 ROOT = Path(__file__).parents[1]
 CHAMPION, CANDIDATE = "sha256:champion", "sha256:candidate"
@@ -81,7 +81,7 @@ def check(folder: Path) -> int:
 def child(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Start Python with this code; it has the names of this module and of the store's."""
     start = "import sys\nfrom tests.observed import *\n"
-    start += "from mlops_kit.rollouts.observations import Label, Observations\n"
+    start += "from mlops_kit.prediction_log.log import Label, Observations\n"
     words = [sys.executable, "-c", start + code, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)

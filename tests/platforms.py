@@ -18,15 +18,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlops_kit.errors import ModelNotFoundError
-from mlops_kit.releases import files
-from mlops_kit.releases.gitops import GitOpsRepository, Proposal
+from mlops_kit.releases import release_yaml
 from mlops_kit.releases.release import Release, ServedModel
-from mlops_kit.serving.applying import Applier
+from mlops_kit.releases.repository import GitOpsRepository, Proposal
 from mlops_kit.serving.protocol import INPUT
+from mlops_kit.serving.reconciler import Applier
 from tests.served import FEATURES, MODEL, table, write_artifact
 
 ENVIRONMENT = "prod"
-RELEASE = files.path(ENVIRONMENT)
+RELEASE = release_yaml.path(ENVIRONMENT)
 
 
 def until(holds: Callable[[], object], what: str = "it", seconds: float = 30.0) -> None:
@@ -105,7 +105,7 @@ class Site:
         return Release(MODEL, ENVIRONMENT, "", self.sides[champion], other, weight, rollout)
 
     def commit(self, champion: str, candidate: str = "", weight: int = 0) -> str:
-        return self.put(files.write_release(self.release(champion, candidate, weight)))
+        return self.put(release_yaml.write_release(self.release(champion, candidate, weight)))
 
     def put(self, content: bytes, path: str = RELEASE) -> str:
         """Commit a file as it is; return the revision."""
@@ -116,7 +116,7 @@ class Site:
 def made(state: Path, artifacts: Path, sides: dict[str, ServedModel]) -> Site:
     """Make a site whose champion is version 1."""
     site = Site(state, state.with_name("gitops.git"), artifacts, sides)
-    site.repository.create({RELEASE: files.write_release(site.release("1"))})
+    site.repository.create({RELEASE: release_yaml.write_release(site.release("1"))})
     return site
 
 

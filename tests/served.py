@@ -191,14 +191,14 @@ def release(folder: Path) -> Any:
     """Return champion 1, which is fast, and candidate 2, which is slow and may be made to raise."""
     import joblib
 
-    from mlops_kit.serving import loading
+    from mlops_kit.serving import model_loader
     from mlops_kit.serving.predictor import LiveRelease
 
     sides = []
     for version, name in (("1", "fast"), ("2", "slow")):
         place = folder / f"artifact-{version}-{os.getpid()}"
         served = write_artifact(place, joblib.load(folder / f"{name}.joblib"), version)
-        sides.append(loading.load(place, served))
+        sides.append(model_loader.load(place, served))
     champion, candidate = sides
     candidate = dataclasses.replace(candidate, score=poisoned(candidate.score))
     return LiveRelease("r1", MODEL, "dev", "rollout-1", champion, candidate, WEIGHT)
@@ -214,8 +214,8 @@ def poisoned(score: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def main(kind: str, folder: Path) -> None:
+    from mlops_kit.prediction_log.writer import PredictionLog
     from mlops_kit.serving.options import Serving
-    from mlops_kit.serving.prediction_log import PredictionLog
 
     written = Written()
     log = PredictionLog(written.write, every=0.01)

@@ -14,20 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from mlops_kit import Workspace, embedded
+from mlops_kit import Workspace
 from mlops_kit.errors import GitOpsError, RegistryError, ReleaseError
-from mlops_kit.looking import Looker
-from mlops_kit.releases import acts, promotion
-from mlops_kit.releases.gitops import GitOpsRepository
+from mlops_kit.prediction_log.log import Label
+from mlops_kit.prediction_log.prediction import Prediction
+from mlops_kit.project import local_server
+from mlops_kit.project.settings import Settings
+from mlops_kit.releases import commits, promotion
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release, ServedModel
-from mlops_kit.rollouts.observations import Label
-from mlops_kit.rollouts.prediction import Prediction
-from mlops_kit.serving import loading
-from mlops_kit.serving.platform import PlatformStatus
-from mlops_kit.settings import Settings
-from mlops_kit.views.rollouts import Watched
-from mlops_kit.watching import Watcher
+from mlops_kit.releases.repository import GitOpsRepository
+from mlops_kit.rollouts.controller import Watcher
+from mlops_kit.rollouts.observer import Looker
+from mlops_kit.rollouts.result import Watched
+from mlops_kit.serving import model_loader
+from mlops_kit.serving.daemon import PlatformStatus
 from tests.served import FEATURES, write_artifact
 
 SEED = Path(__file__).parents[1] / "workflows" / "gitops"
@@ -100,7 +101,7 @@ class World:
         rollout = dataclasses.replace(settings.rollout, **policy)
         self.workspace = Desk(settings.model_copy(update={"rollout": rollout}), clock)
         self.repository, self.clock, self.off = self.workspace.repository, clock, 0.0
-        self.observations = embedded.observations(self.workspace)
+        self.observations = local_server.observations(self.workspace)
         self.sides = {
             version: ServedModel(**side)
             for version, side in json.loads((project / "sides.json").read_text()).items()
@@ -120,7 +121,7 @@ class World:
             self.workspace,
             MODEL,
             ENVIRONMENT,
-            embedded.observations(self.workspace),
+            local_server.observations(self.workspace),
             self.served,
             clock=lambda: self.clock() + self.off,
             ticks=self.clock,
@@ -154,7 +155,7 @@ class World:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The acts so far, the newest first, without the first champion's."""
-        return acts.entries(self.repository.snapshot(), MODEL, ENVIRONMENT)[:-2]
+        return commits.entries(self.repository.snapshot(), MODEL, ENVIRONMENT)[:-2]
 
     @property
     def acts(self) -> list[tuple[str, int | None]]:
@@ -282,7 +283,7 @@ def _write_models(project: Path) -> None:
             model.intercept_ -= 8
         folder = project / "artifacts" / version
         served = write_artifact(folder, model, version)
-        table[version] = loading.load(folder, served).predict(rows)[1]
+        table[version] = model_loader.load(folder, served).predict(rows)[1]
         sides[version] = dataclasses.asdict(served)
         models.mkdir(parents=True, exist_ok=True)
         folder.rename(models / served.digest.removeprefix("sha256:")[:32])

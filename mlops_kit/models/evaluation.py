@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.models import data, intervals, operating
+from mlops_kit.examples.fraud import data
+from mlops_kit.models import intervals, operating_points
 from mlops_kit.models.gates import Costs, Estimate, Gate, Rules, Verdict, number
 from mlops_kit.models.intervals import Judged
 
@@ -116,7 +117,7 @@ class Evaluation:
                 }
                 for part in self.slices
             ],
-            "curves": operating.curves(self.labels, self.judged, self.costs),
+            "curves": operating_points.curves(self.labels, self.judged, self.costs),
         }
 
     def _repr_markdown_(self) -> str:

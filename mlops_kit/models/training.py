@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.models import data
+from mlops_kit.examples.fraud import data
+from mlops_kit.examples.fraud.generator import Defect
 from mlops_kit.models.gates import Costs, number
-from mlops_kit.models.generator import Defect
 from mlops_kit.models.intervals import costs_by_row
 from mlops_kit.models.registry import Description, ModelVersion, Registry
 

@@ -14,7 +14,6 @@ from typing import Any
 from mlops_kit.errors import KitError, StepError
 from mlops_kit.pipelines import executions, notebooks, values
 from mlops_kit.pipelines.cache import Cache, bring_over
-from mlops_kit.pipelines.checking import check
 from mlops_kit.pipelines.definition import (
     EXECUTION,
     NOTEBOOK,
@@ -27,6 +26,7 @@ from mlops_kit.pipelines.definition import (
 )
 from mlops_kit.pipelines.executions import Execution
 from mlops_kit.pipelines.progress import Observer, Progress
+from mlops_kit.pipelines.validation import check
 from mlops_kit.pipelines.values import Value
 
 # Makes the kernel manager of one notebook, with so many threads for numerics.

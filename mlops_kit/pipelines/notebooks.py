@@ -146,7 +146,7 @@ def _run_papermill(
     on_told: ToldObserver,
     clock: Callable[[], float],
 ) -> None:
-    from mlops_kit.pipelines.warm.preload import lazy_rfc3987
+    from mlops_kit.kernels.preload import lazy_rfc3987
 
     # JupyterLab's presence costs a second in every process that imports nbformat.
     lazy_rfc3987()

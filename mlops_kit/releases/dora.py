@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 
-from mlops_kit.releases.deployments import Story
+from mlops_kit.releases.dora_events import Story
 from mlops_kit.releases.ledger import Entry
 
 _DAY = 86_400.0

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Literal
 
 from mlops_kit.errors import LostRaceError, ReleaseError
-from mlops_kit.releases import acts, ledger, quarantine, release
-from mlops_kit.releases.acts import Act, Promotion, current
-from mlops_kit.releases.files import read_release, write_release
-from mlops_kit.releases.gitops import GitOpsRepository
+from mlops_kit.releases import commits, ledger, quarantine, release
+from mlops_kit.releases.commits import Act, Promotion, current
 from mlops_kit.releases.quarantine import Brakes
 from mlops_kit.releases.release import Release, ServedModel
-from mlops_kit.releases.restoration import rollback
+from mlops_kit.releases.release_yaml import read_release, write_release
+from mlops_kit.releases.repository import GitOpsRepository
+from mlops_kit.releases.rollback import rollback
 from mlops_kit.releases.snapshot import Snapshot
 
 __all__ = [
@@ -82,7 +82,7 @@ def promote(
     act = _promotion(model, environment, candidate, strategy, said, evidence)
 
     def decide(snapshot: Snapshot, found: Release) -> Act | str:
-        entries = acts.entries(snapshot, model, environment)
+        entries = commits.entries(snapshot, model, environment)
         key = ("promote", execution, candidate.version, candidate.digest)
         for entry in entries:
             if (entry.action, entry.run, entry.version, entry.digest) == key:
@@ -94,7 +94,7 @@ def promote(
             quarantine.check_promotion(entries, candidate.version, candidate.digest, brakes, moment)
         return act
 
-    return acts.perform(repository, model, environment, decide)
+    return commits.perform(repository, model, environment, decide)
 
 
 def advance(
@@ -117,7 +117,7 @@ def advance(
     commit before was seen live. Raises ReleaseError for a step that `expected` doesn't allow, and
     LostRaceError, which names what is there now, for any other release.
     """
-    acts.check_verdict(verdict)
+    commits.check_verdict(verdict)
     wanted = release.apply(expected, change)
     candidate = expected.candidate
     assert candidate is not None, "each of these changes is legal only while there is one"
@@ -131,18 +131,18 @@ def advance(
             return act
         if found == wanted:
             key = (name, expected.rollout, wanted.weight)
-            for entry in acts.entries(snapshot, model, environment):
+            for entry in commits.entries(snapshot, model, environment):
                 if (entry.action, entry.rollout, entry.weight) == key:
                     return entry.revision
             if wanted == expected:
                 return snapshot.revision
         raise LostRaceError(
             f"Not done: {subject!r}. {environment} changed meanwhile: expected "
-            f"{acts.described(expected)}, found {acts.described(found)}. Nothing of this was "
+            f"{commits.described(expected)}, found {commits.described(found)}. Nothing of this was "
             "written; look at the history and decide again."
         )
 
-    return acts.perform(repository, model, environment, decide)
+    return commits.perform(repository, model, environment, decide)
 
 
 def _promotion(
@@ -181,7 +181,7 @@ def _crown_first(
         release.Replace(baseline),
         {**said, "rollout": release_name(model, baseline, said["run"])},
     )
-    acts.perform(
+    commits.perform(
         repository,
         model,
         environment,

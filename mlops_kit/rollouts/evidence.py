@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_kit.rollouts import comparison, sequential
-from mlops_kit.rollouts.metric import Metric
+from mlops_kit.rollouts import relative_rates, sequential_tests
+from mlops_kit.rollouts.metrics import Metric
 from mlops_kit.rollouts.policy import Policy
-from mlops_kit.rollouts.sequential import Side, log_e
+from mlops_kit.rollouts.sequential_tests import Side, log_e
 
 Array = NDArray[Any]
 
@@ -156,7 +156,7 @@ def of_counts(policy: Policy, rows: Array, bursts: Bursts) -> tuple[Metric, Metr
 def harm(metrics: Sequence[Metric], among: int = METRICS) -> float:
     """Return the log evidence against the candidate: the mean over metrics, unseen ones being 1."""
     unseen = [0.0] * (among - len(metrics))
-    return float(sequential.log_mean([*(metric.log_against for metric in metrics), *unseen]))
+    return float(sequential_tests.log_mean([*(metric.log_against for metric in metrics), *unseen]))
 
 
 def promotes(metrics: Iterable[Metric], alpha: float) -> bool:
@@ -198,8 +198,8 @@ def bursts(arms: Iterable[Arm]) -> Bursts:
 def _of_replay(policy: Policy, quality: Quality) -> tuple[Metric, ...]:
     recall, precision = _of_labels(policy, quality)
     both = max(quality.frauds - quality.caught - quality.worse, 0)
-    paired = sequential.log_paired(quality.worse, quality.better, both, policy.regression)
-    against = float(sequential.log_mean([recall.log_against, float(paired)]))
+    paired = sequential_tests.log_paired(quality.worse, quality.better, both, policy.regression)
+    against = float(sequential_tests.log_mean([recall.log_against, float(paired)]))
     failures = _metric("failures", quality.failed, quality.labelled, policy.error_rate, "<")
     return replace(recall, log_against=against), precision, failures
 
@@ -234,14 +234,14 @@ def _rate(
     # rollout's first minutes may be the calm before a burst, so the usual rate counts as well.
     own = min(bound, max(burst.rate, (s.sum() + 0.5) / (n.sum() + 1)))
     usual = min(bound, max(burst.rate, (s_champion.sum() + 0.5) / (m.sum() + 1)))
-    at_bound = comparison.inflation(n, variation, bound)
-    alone = comparison.inflation(n, variation, own)
-    of_two = comparison.inflation_of_two(n, m, variation, usual)
+    at_bound = relative_rates.inflation(n, variation, bound)
+    alone = relative_rates.inflation(n, variation, own)
+    of_two = relative_rates.inflation_of_two(n, m, variation, usual)
     counted = float((s / at_bound).sum()), float((n / at_bound).sum())
-    steps, *sums = comparison.by_weight(
+    steps, *sums = relative_rates.by_weight(
         weights, s / of_two, n / of_two, s_champion / of_two, m / of_two
     )
-    against = comparison.log_against(
+    against = relative_rates.log_against(
         ((s / alone).sum(), (n / alone).sum()),
         (sums[0], sums[1]),
         (sums[2], sums[3]),
@@ -257,4 +257,4 @@ def _rate(
 
 
 def _burst(events: Array, n: Array) -> Burst:
-    return Burst(comparison.variation(events, n), float(events.sum() / max(n.sum(), 1)))
+    return Burst(relative_rates.variation(events, n), float(events.sum() / max(n.sum(), 1)))

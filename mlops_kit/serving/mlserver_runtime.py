@@ -19,12 +19,12 @@ from mlserver import types
 from mlserver.errors import MLServerError
 
 from mlops_kit.errors import RequestError, ServingError
+from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving import protocol
-from mlops_kit.serving.bodies import Bounded
+from mlops_kit.serving.asgi import Bounded
+from mlops_kit.serving.inference import Service, Source
 from mlops_kit.serving.metrics import Metrics
 from mlops_kit.serving.options import Serving
-from mlops_kit.serving.prediction_log import PredictionLog
-from mlops_kit.serving.service import Service, Source
 
 # The version that a URL or a gRPC request names: MLServer would look for a model of its own.
 _VERSION: ContextVar[str] = ContextVar("version", default="")

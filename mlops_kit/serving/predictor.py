@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_kit.errors import RequestError, ServingError
-from mlops_kit.rollouts.prediction import Prediction, Role
+from mlops_kit.prediction_log.prediction import Prediction, Role
 from mlops_kit.serving.protocol import InferRequest, Signature
 
 # Rows that a fast predictor scores in well under a millisecond or two, in an event loop.

@@ -14,11 +14,11 @@ import orjson
 
 from mlops_kit import __version__
 from mlops_kit.errors import RequestError, ServingError
+from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving import protocol
-from mlops_kit.serving.bodies import Receive, Scope, Send, headers, read_body, respond
+from mlops_kit.serving.asgi import Receive, Scope, Send, headers, read_body, respond
+from mlops_kit.serving.inference import Service, Source
 from mlops_kit.serving.options import Serving
-from mlops_kit.serving.prediction_log import PredictionLog
-from mlops_kit.serving.service import Service, Source
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

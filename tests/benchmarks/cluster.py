@@ -20,8 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import Workspace, submitting
-from mlops_kit.pipelines.argo import workflows
+from mlops_kit import Workspace
+from mlops_kit.argo import submission, workflow_status
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def main() -> int:
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    where = submitting.cluster(Workspace.open(options.project), options.context)
+    where = submission.cluster(Workspace.open(options.project), options.context)
     found: dict[str, list[Taken]] = {name: [] for name in options.pipelines}
     for _ in range(options.rounds):
         for name, taken in found.items():
             workflow = _ended(where, _submitted(name, options))
-            if workflows.phase(workflow) != "Succeeded":
-                print(f"{name}: {workflows.phase(workflow)} {workflows.said(workflow)}")
+            if workflow_status.phase(workflow) != "Succeeded":
+                print(f"{name}: {workflow_status.phase(workflow)} {workflow_status.said(workflow)}")
                 return 1
             taken.append(_taken(workflow))
     print(
@@ -76,10 +76,10 @@ def _submitted(name: str, options: argparse.Namespace) -> str:
     return str(json.loads(done.stdout)["workflow"])
 
 
-def _ended(where: submitting.Cluster, name: str) -> Mapping[str, Any]:
+def _ended(where: submission.Cluster, name: str) -> Mapping[str, Any]:
     while True:
         workflow = where.workflow(name)
-        if workflows.phase(workflow) in workflows.ENDED:
+        if workflow_status.phase(workflow) in workflow_status.ENDED:
             return workflow
         time.sleep(2)
 

@@ -20,9 +20,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import Workspace, embedded
+from mlops_kit import Workspace
+from mlops_kit.project import local_server
 from mlops_kit.releases import promotion, release
-from mlops_kit.serving import platform
+from mlops_kit.serving import daemon
 
 
 def main() -> int:
@@ -70,7 +71,7 @@ def served_after(place: Path, times: int = 10) -> list[float]:
     took = []
     kit("serve", "--detach", place=place)
     try:
-        folder = embedded.folder(workspace, where[1])
+        folder = local_server.folder(workspace, where[1])
         now = workspace.release(*where)
         assert now.champion is not None
         versions = workspace.registry.versions("fraud")
@@ -89,7 +90,7 @@ def served_after(place: Path, times: int = 10) -> list[float]:
         )
         for number in range(times):
             start = time.monotonic()
-            while (found := platform.running(folder)) is None or found.revision != made.revision:
+            while (found := daemon.running(folder)) is None or found.revision != made.revision:
                 time.sleep(0.01)
             took.append(time.monotonic() - start)
             made = promotion.advance(

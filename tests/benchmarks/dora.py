@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mlops_kit.releases import dora, ledger
-from mlops_kit.releases.gitops import GitOpsRepository
 from mlops_kit.releases.ledger import Commit
+from mlops_kit.releases.repository import GitOpsRepository
 
 PATH = "envs/prod/release.yaml"
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -114,14 +114,15 @@ def trivial_papermill(project: Path, repeats: str) -> float:
 
 def trivial_warm(project: Path, repeats: str) -> float:
     """Return the same by the kit, on a warm kernel each."""
-    from mlops_kit.pipelines import kernels, notebooks
+    from mlops_kit.kernels import provisioner
+    from mlops_kit.pipelines import notebooks
 
     job = notebooks.Job(project / "trivial.ipynb", project / "executed")
-    with kernels.Zygote.start(idle=KEEP_WARM) as zygote:
+    with provisioner.Zygote.start(idle=KEEP_WARM) as zygote:
         zygote.wait()
 
         def execute() -> None:
-            with kernels.manager(zygote=zygote, cwd=project) as manager:
+            with provisioner.manager(zygote=zygote, cwd=project) as manager:
                 notebooks.execute(job, manager)
 
         return _median(execute, int(repeats))
@@ -129,14 +130,14 @@ def trivial_warm(project: Path, repeats: str) -> float:
 
 def warm_up(project: Path) -> int:
     """Start the zygote that the commands share, and return its process once it is ready."""
-    from mlops_kit.pipelines.warm.handle import Zygote
+    from mlops_kit.kernels.zygote_client import Zygote
 
     return Zygote.start(idle=KEEP_WARM).wait()[0]
 
 
 def cool_down(project: Path) -> int:
     """Stop that zygote."""
-    from mlops_kit.pipelines.warm.handle import Zygote
+    from mlops_kit.kernels.zygote_client import Zygote
 
     Zygote.start(idle=KEEP_WARM).stop()
     return 0

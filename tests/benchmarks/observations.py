@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from mlops_kit.rollouts.observations import Cursor, Label, Observations
-from mlops_kit.rollouts.prediction import Prediction
+from mlops_kit.prediction_log.log import Cursor, Label, Observations
+from mlops_kit.prediction_log.prediction import Prediction
 
 CHAMPION, CANDIDATE = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 PAIR = ("fraud", "prod", CHAMPION, CANDIDATE)

@@ -28,8 +28,9 @@ from tests.browser import conftest as lab
 from tests.conftest import write_notebook
 
 WARM = (
-    "import mlops_kit.panel, mlops_kit.views.widget, mlops_kit.forms, mlops_kit.models.registry\n"
-    "import mlops_kit.serving.platform, mlops_kit.rollouts.observations\n"
+    "import mlops_kit.jupyter.panel.panel, mlops_kit.jupyter.widget, mlops_kit.jupyter.forms\n"
+    "import mlops_kit.models.registry\n"
+    "import mlops_kit.serving.daemon, mlops_kit.prediction_log.log\n"
     "import plotly.graph_objects, numpy, anywidget, tests.benchmarks.scenes\n"
     "from mlops_kit import Workspace\n"
     "len(Workspace.open().registry.versions('fraud'))"
@@ -37,8 +38,8 @@ WARM = (
 REAL = "from mlops_kit import PromotionPanel\nPromotionPanel()"
 PANEL = """\
 from tests.benchmarks.scenes import board
-from mlops_kit.views import page
-from mlops_kit.views.widget import View
+from mlops_kit.reporting import page
+from mlops_kit.jupyter.widget import View
 made = board()
 view = View(page.page(made))
 view"""

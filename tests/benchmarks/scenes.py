@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from mlflow.tracking import MlflowClient
 
-from mlops_kit import Workspace, projects
-from mlops_kit.models import operating
+from mlops_kit import Workspace
+from mlops_kit.jupyter.panel.state import Board, Candidate, Offer
+from mlops_kit.models import operating_points
 from mlops_kit.models.intervals import Judged
+from mlops_kit.project import scaffold
 from mlops_kit.releases.ledger import Entry
-from mlops_kit.views.board import Board, Candidate, Offer
 from tests.conftest import LOOSE
 
 ROWS = 100_000
@@ -27,7 +28,7 @@ def project(folder: Path) -> None:
     One pipeline ran for its champion and one for its candidate; what is many is copied from these
     into the registry and, as commits, into the repository.
     """
-    projects.create(folder)
+    scaffold.create(folder)
     settings = folder / "mlops-kit.toml"
     settings.write_text(
         'strategy = "direct"\n' + settings.read_text().partition("[gates]")[0] + LOOSE
@@ -109,7 +110,7 @@ def board() -> Board:
                 "reasons": [],
                 "gates": [{**gate, "bound": 0.7}] * 16,
             },
-            "curves": operating.curves(labels, judged, costs),
+            "curves": operating_points.curves(labels, judged, costs),
         },
         change=("--- a", "+++ b", "-  version: '12'", "+  version: '13'"),
         history=tuple(entries),

@@ -148,9 +148,9 @@ def _release(folder: Path, *, is_null: bool) -> Any:
     import joblib
     import numpy as np
 
+    from mlops_kit.serving.fast_scores import fast_scores
     from mlops_kit.serving.predictor import LiveRelease, Predictor
     from mlops_kit.serving.protocol import Signature
-    from mlops_kit.serving.scoring import fast_scores
 
     score = (
         (lambda rows: np.zeros(len(rows))) if is_null else fast_scores(joblib.load(folder / JOBLIB))
@@ -164,8 +164,8 @@ def _release(folder: Path, *, is_null: bool) -> Any:
 
 
 def _log(folder: Path, key: str) -> Any:
-    from mlops_kit.rollouts.observations import Observations
-    from mlops_kit.serving.prediction_log import PredictionLog
+    from mlops_kit.prediction_log.log import Observations
+    from mlops_kit.prediction_log.writer import PredictionLog
 
     observations = Observations(f"sqlite:///{folder / key}.db")
     observations.prepare()

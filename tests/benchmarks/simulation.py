@@ -12,9 +12,9 @@ import numpy as np
 
 from mlops_kit.releases.release import Promote, Release, Replace, ServedModel, Shift, apply
 from mlops_kit.rollouts import evidence
+from mlops_kit.rollouts.decision import Situation, decide
 from mlops_kit.rollouts.evidence import Arm, Block, Bursts, Quality
 from mlops_kit.rollouts.policy import Policy
-from mlops_kit.rollouts.rollout import Situation, decide
 
 Rng = np.random.Generator
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlops_kit import projects
+from mlops_kit.project import scaffold
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -191,7 +191,7 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A project as `mlops-kit new` makes it, open in JupyterLab."""
     home = tmp_path_factory.mktemp("lab")
     project = home / "fraud"
-    projects.create(project)
+    scaffold.create(project)
     settings = project / "mlops-kit.toml"
     # Of two trainings at once either may be registered first, and versions are named in the tests.
     settings.write_text("workers = 1\n" + settings.read_text())

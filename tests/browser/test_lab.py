@@ -148,11 +148,11 @@ def test_a_page_is_one_click_away(tour: Any, lab: Any, tile: str, words: str) ->
 def test_an_executed_notebook_is_readable_without_a_kernel(
     tour: Any, lab: Any, step: str, tmp_path: Path
 ) -> None:
-    from mlops_kit.views import records
+    from mlops_kit.reporting.notebooks import git_safe
 
     path = sorted(lab.project.glob(f".mlops-kit/executions/*/{step}/*.ipynb"))[0]
     safe = tmp_path / "safe.ipynb"
-    safe.write_bytes(records.git_safe(path))
+    safe.write_bytes(git_safe.git_safe(path))
     figures = path.read_text().count('"application/vnd.plotly.v1+json"')
     counts = {"validate-data": 1, "evaluate": 3, "promote": 0, "watch-rollout": 1}
     assert figures == counts.get(step, 2)

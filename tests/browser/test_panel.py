@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from mlops_kit import Workspace, looking, releasing
+from mlops_kit import Workspace
+from mlops_kit.project import releases
 from mlops_kit.releases import promotion, release
+from mlops_kit.rollouts import observer
 from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port
 from tests.conftest import LOOSE, write_notebook
 
@@ -167,7 +169,7 @@ def test_while_a_rollout_runs_it_can_be_held_and_resumed(panel: Any, lab: Any) -
 
 def test_whoever_was_second_is_told_so(panel: Any, lab: Any, judged: Workspace) -> None:
     panel.page.get_by_role("button", name="Abort v4…").click()
-    with looking.opened(judged, "fraud", "prod") as looker:
+    with observer.opened(judged, "fraud", "prod") as looker:
         seen = looker.look()
     promotion.advance(
         judged.repository,
@@ -203,8 +205,8 @@ def test_a_rejected_one_can_be_approved_again_promoted_and_aborted(panel: Any, l
 
 def test_it_rolls_back(panel: Any, lab: Any, judged: Workspace) -> None:
     direct = Workspace(judged.settings.model_copy(update={"strategy": "direct"}))
-    case = replace(releasing.case(direct, "fraud", "6"), execution="once-more")
-    releasing.promote(direct, case, environment="prod", override="ben: for the test")
+    case = replace(releases.case(direct, "fraud", "6"), execution="once-more")
+    releases.promote(direct, case, environment="prod", override="ben: for the test")
     panel.page.get_by_role("button", name="Refresh").click()
     panel.page.locator(".mlops-kit .bar", has_text="champion v6").wait_for(timeout=30_000)
     do(panel, "Roll back", "customers complain")

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from mlops_kit import Workspace, projects
+from mlops_kit import Workspace
+from mlops_kit.project import scaffold
 from tests.conftest import write_notebook
 
 # Before the fixture that cleans the machine takes them away.
@@ -88,7 +89,7 @@ def site(
     """Commit a small project, render it, and let the cluster have its templates."""
     context = str(pytestconfig.getoption("--with-cluster"))
     project = tmp_path_factory.mktemp("cluster") / "project"
-    projects.create(project)
+    scaffold.create(project)
     (project / "workflows" / "fraud_training.py").unlink()
     (project / "workflows" / "small.py").write_text(WORKFLOW)
     for name, cells in {"make": MAKE, "use": USE}.items():

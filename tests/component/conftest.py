@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from mlops_kit.pipelines import kernels
+from mlops_kit.kernels import provisioner
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[kernels.Zygote]:
+def zygote() -> Iterator[provisioner.Zygote]:
     """A zygote that has imported only what every kernel needs."""
-    with kernels.Zygote.start(("IPython.display",)) as started:
+    with provisioner.Zygote.start(("IPython.display",)) as started:
         yield started
 
 
 @pytest.fixture
-def kernel(zygote: kernels.Zygote, tmp_path: Path) -> Callable[[int], Any]:
+def kernel(zygote: provisioner.Zygote, tmp_path: Path) -> Callable[[int], Any]:
     """Make kernel managers whose working folder is the test's."""
-    return lambda threads=1: kernels.manager(zygote=zygote, cwd=tmp_path, threads=threads)
+    return lambda threads=1: provisioner.manager(zygote=zygote, cwd=tmp_path, threads=threads)

@@ -20,8 +20,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mlops_kit.views import charts, columns, drawing, points
-from mlops_kit.views.charts import Bars, Group, Interval, Intervals, Lines, Marker, Series
+from mlops_kit.reporting.charts import charts, drawing, plotly_json, series
+from mlops_kit.reporting.charts.charts import (
+    Bars,
+    Group,
+    Interval,
+    Intervals,
+    Lines,
+    Marker,
+    Series,
+)
 
 X = tuple(i / 50 for i in range(51))
 CURVES = Lines(
@@ -130,7 +138,7 @@ def test_a_huge_series_keeps_its_extremes_and_says_so():
     y[123_456], y[7] = 9, math.nan
     chart = Lines("walk", (Series("y", np.arange(200_000), y),))
     thin = chart.series[0].decimated()
-    assert len(thin.y) <= points.POINTS
+    assert len(thin.y) <= series.POINTS
     assert max(v for v in thin.y if math.isfinite(v)) == 9
     assert any(math.isnan(v) for v in thin.y)
     assert "drawn from 200,000 points" in chart.svg()
@@ -152,7 +160,7 @@ def test_rows_of_very_different_size_get_scales_of_their_own():
 
 SCRIPT = """
 import hashlib
-from mlops_kit.views.charts import Lines, Series
+from mlops_kit.reporting.charts.charts import Lines, Series
 chart = Lines("a", (Series("b", [1, 2, 3], [1, 4, 9], [0, 3, 8], [2, 5, 10], dashed=True),))
 print(hashlib.sha256(chart.png() + chart.svg().encode()).hexdigest())
 """
@@ -190,7 +198,8 @@ def test_threads_draw_the_same_as_one_after_the_other():
 
 def test_drawing_loads_no_pyplot_and_importing_no_matplotlib():
     script = (
-        "import sys, mlops_kit.views.figures; from mlops_kit.views.charts import Bars, Group\n"
+        "import sys, mlops_kit.reporting.charts.plotly_figures\n"
+        "from mlops_kit.reporting.charts.charts import Bars, Group\n"
         "assert not {'matplotlib', 'plotly'} & set(sys.modules)\n"
         "Bars('a', ('b',), (Group('c', (1,)),)).png()\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
@@ -219,7 +228,7 @@ def test_names_keep_their_order_and_their_distance(places):
     ],
 )
 def test_numbers_are_short(value, text):
-    assert points.number(value) == text
+    assert series.number(value) == text
 
 
 R = np.random.default_rng(1)
@@ -254,7 +263,7 @@ def test_a_plotly_figure_becomes_a_picture_in_colour(name):
 
 def test_columns_in_base64_are_read():
     raw = {"dtype": "i2", "bdata": "AQACAAMABAA=", "shape": "2, 2"}
-    assert columns.values(raw) == [[1, 2], [3, 4]]
+    assert plotly_json.values(raw) == [[1, 2], [3, 4]]
 
 
 def test_panels_stand_one_under_the_other():
@@ -268,7 +277,7 @@ def test_panels_stand_one_under_the_other():
 
 def test_a_trace_that_cannot_be_drawn_is_named_with_its_size():
     surface = {"type": "surface", "name": "hill", "z": [[1.0] * 30] * 20}
-    assert columns.described(surface) == "surface 'hill': 600 values"
+    assert plotly_json.described(surface) == "surface 'hill': 600 values"
     assert pixels(charts.picture({"data": [surface]})).any()
 
 

@@ -15,10 +15,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mlops_kit import __main__, endings, errors
+from mlops_kit import errors
+from mlops_kit.cli import exit_codes, main
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = sorted(__main__.main.commands)
+COMMANDS = sorted(main.main.commands)
 HEAVY = {"mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "matplotlib"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -72,10 +73,10 @@ def echo(project: Path, notebook: Callable[..., Path]) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(run: Run, command: str) -> None:
-    found = __main__.main.commands[command]
+    found = main.main.commands[command]
     assert found.help
     assert found.help.splitlines()[0].endswith(".")
-    assert f"  {command} " in __main__.main.get_help(__main__.main.make_context("mlops-kit", ["x"]))
+    assert f"  {command} " in main.main.get_help(main.main.make_context("mlops-kit", ["x"]))
     for parameter in found.params:
         assert isinstance(parameter, click.Argument) or parameter.help, parameter.name
 
@@ -95,23 +96,23 @@ def test_help_loads_no_heavy_library() -> None:
 
 
 def test_the_documented_exit_codes_are_the_ones_in_use() -> None:
-    documented = {int(code) for code in re.findall(r"(?m)^  (\d+) ", endings.EXIT_CODES)}
+    documented = {int(code) for code in re.findall(r"(?m)^  (\d+) ", exit_codes.EXIT_CODES)}
     faults = {
         each.exit_code
         for each in vars(errors).values()
         if isinstance(each, type) and issubclass(each, errors.KitError)
     }
     words = (None, "pass", "fail", "inconclusive", "else")
-    verdicts = {endings.code_of(each) for each in words}
-    rollouts = {endings.code_of("pass", each) for each in words}
+    verdicts = {exit_codes.code_of(each) for each in words}
+    rollouts = {exit_codes.code_of("pass", each) for each in words}
     # 2 is click's own, too; a signal's is 128 and its number.
     assert documented == faults | verdicts | rollouts | {128 + 1, 128 + 2, 128 + 15}
-    assert endings.code_of(None) == endings.code_of("pass") == 0
-    assert endings.code_of("Pass") == endings.code_of("") == 4
+    assert exit_codes.code_of(None) == exit_codes.code_of("pass") == 0
+    assert exit_codes.code_of("Pass") == exit_codes.code_of("") == 4
     # Whoever was forced past a gate and kept its promise on traffic has ended well.
-    assert endings.code_of("fail", "pass") == endings.code_of("pass", "pass") == 0
-    assert endings.code_of("pass", "fail") == endings.code_of("fail", "fail") == 5
-    assert endings.code_of("pass", "inconclusive") == endings.code_of("pass", "else") == 4
+    assert exit_codes.code_of("fail", "pass") == exit_codes.code_of("pass", "pass") == 0
+    assert exit_codes.code_of("pass", "fail") == exit_codes.code_of("fail", "fail") == 5
+    assert exit_codes.code_of("pass", "inconclusive") == exit_codes.code_of("pass", "else") == 4
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -249,7 +250,7 @@ def test_a_fault_of_the_system_is_a_sentence(run: Run, project: Path) -> None:
 def ended(error: BaseException, *words: str) -> tuple[int, str, BaseException | None]:
     """Return how a command ends whose body raises that."""
 
-    @click.command(cls=endings.Command)
+    @click.command(cls=exit_codes.Command)
     @click.option("--json", "as_json", is_flag=True)
     def command(as_json: bool) -> None:
         raise error
@@ -267,7 +268,7 @@ def test_a_full_disk_and_no_memory_are_sentences_but_a_bug_keeps_its_traceback()
     assert ended(bug) == (1, "", bug)
     code, said, _ = ended(PermissionError(13, "Permission denied", "x"), "--json")
     assert (code, json.loads(said)["error"]) == (1, "PermissionError")
-    code, said, _ = ended(endings.Stopped(15), "--json")
+    code, said, _ = ended(exit_codes.Stopped(15), "--json")
     assert (code, json.loads(said)["exit_code"]) == (143, 143)
 
 

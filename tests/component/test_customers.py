@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mlops_kit import customers, data
+from mlops_kit import data
 from mlops_kit.errors import DataError, ParameterError
+from mlops_kit.examples.fraud import customers
 
 
 def rows(frame: object) -> set[tuple[float, ...]]:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from mlops_kit.errors import DataError
-from mlops_kit.models import data
+from mlops_kit.examples.fraud import data
 
 
 @pytest.fixture(scope="module")

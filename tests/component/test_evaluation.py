@@ -19,7 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlops_kit.models import data, evaluation, training
+from mlops_kit.examples.fraud import data
+from mlops_kit.models import evaluation, training
 from mlops_kit.models.evaluation import Evaluation
 from mlops_kit.models.gates import Costs, Gate, Rules
 

@@ -9,8 +9,16 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from mlops_kit.views.charts import Bars, Group, Interval, Intervals, Lines, Marker, Series
-from mlops_kit.views.figures import explore
+from mlops_kit.reporting.charts.charts import (
+    Bars,
+    Group,
+    Interval,
+    Intervals,
+    Lines,
+    Marker,
+    Series,
+)
+from mlops_kit.reporting.charts.plotly_figures import explore
 
 PLOTLY = "application/vnd.plotly.v1+json"
 N = 100_000

@@ -13,9 +13,10 @@ import pytest
 
 from mlops_kit import Workspace, compare, form, run
 from mlops_kit.errors import CellError, NotebookError, ParameterError, ProjectError
-from mlops_kit.forms import PipelineForm
-from mlops_kit.testing import NotebookRunner
-from mlops_kit.views import fields, steps
+from mlops_kit.jupyter.forms import PipelineForm
+from mlops_kit.jupyter.html import form as fields
+from mlops_kit.jupyter.html import pipeline
+from mlops_kit.pytest_plugin import NotebookRunner
 from tests.conftest import write_notebook
 
 PIPELINE = """
@@ -53,9 +54,9 @@ def test_a_run_returns_at_once_and_its_view_ends_as_a_table(workspace: Workspace
     assert execution.value("second", "length") == 9
     assert [step.state for step in live.view.steps] == ["succeeded", "succeeded"]
     assert live.view.steps[1].after == ("first",)
-    assert "| second | succeeded |" in steps.as_markdown(live.view)
+    assert "| second | succeeded |" in pipeline.as_markdown(live.view)
     live.act("choose", {"step": "first"})
-    assert "first.ipynb" in steps.page(live.view)
+    assert "first.ipynb" in pipeline.page(live.view)
 
 
 def test_a_failed_step_shows_its_cell_and_how_to_come_back(workspace: Workspace) -> None:
@@ -65,7 +66,7 @@ def test_a_failed_step_shows_its_cell_and_how_to_come_back(workspace: Workspace)
     with pytest.raises(CellError):
         live.wait(60)
     live.act("choose", {"step": "second"})
-    shown = steps.page(live.view)
+    shown = pipeline.page(live.view)
     assert "cell-1, line 1" in shown
     assert "ValueError: &lt;img src=x&gt;" in shown
     assert "mlops-kit debug two-" in shown
@@ -79,7 +80,7 @@ def test_a_view_that_fails_says_so_and_the_run_goes_on(
     def fail(_view: object) -> None:
         raise ValueError("<no page>")
 
-    monkeypatch.setattr(steps, "page", fail)
+    monkeypatch.setattr(pipeline, "page", fail)
     shown: list[str] = []
     live = run("two", workspace=workspace)
     live.shown_by(SimpleNamespace(show=lambda markup, _document="": shown.append(markup)))

@@ -18,9 +18,9 @@ import nbclient
 import nbformat
 import pytest
 
-from mlops_kit.pipelines import kernels
+from mlops_kit.kernels import provisioner
 
-PRELOAD_FILE = Path(kernels.__file__).with_name("warm") / "preload.py"
+PRELOAD_FILE = Path(provisioner.__file__).with_name("warm") / "preload.py"
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +31,19 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def zygote(environ: dict[str, str]) -> Iterator[kernels.Zygote]:
+def zygote(environ: dict[str, str]) -> Iterator[provisioner.Zygote]:
     modules = ["threadpoolctl", "numpy.random", "scipy.linalg", "nbformat", "sklearn.utils"]
-    with kernels.Zygote.start(modules, environ=environ) as started:
+    with provisioner.Zygote.start(modules, environ=environ) as started:
         started.wait()
         yield started
 
 
 @pytest.fixture
-def warm(zygote: kernels.Zygote, environ: dict[str, str]) -> Callable[..., Any]:
-    return lambda **kw: kernels.manager(**{"zygote": zygote, "env": environ, **kw})
+def warm(zygote: provisioner.Zygote, environ: dict[str, str]) -> Callable[..., Any]:
+    return lambda **kw: provisioner.manager(**{"zygote": zygote, "env": environ, **kw})
 
 
-def run(source: str, manager: kernels.WarmKernelManager, *, is_warm: bool = True) -> Any:
+def run(source: str, manager: provisioner.WarmKernelManager, *, is_warm: bool = True) -> Any:
     """Run one cell; return the value that it prints as JSON."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     with manager:
@@ -78,9 +78,9 @@ def test_an_openmp_region_before_the_fork_does_not_hang_the_kernel(
         "HistGradientBoostingClassifier(max_iter=5).fit(x, x[:, 0] > 9)"
     )
     env = customized(environ, tmp_path, fit)
-    with kernels.Zygote.start(["threadpoolctl"], environ=env) as fitted:
+    with provisioner.Zygote.start(["threadpoolctl"], environ=env) as fitted:
         source = f"{fit}\nprint(1)"
-        assert run(source, kernels.manager(zygote=fitted, env=env, threads=2)) == 1
+        assert run(source, provisioner.manager(zygote=fitted, env=env, threads=2)) == 1
 
 
 def test_a_zygote_with_a_thread_refuses_to_fork(environ: dict[str, str], tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_a_zygote_with_a_thread_refuses_to_fork(environ: dict[str, str], tmp_pat
         "threading.Thread(target=time.sleep, args=[60], daemon=True).start()"
     )
     env = customized(environ, tmp_path, thread)
-    with kernels.Zygote.start([], environ=env) as threaded:
-        manager = kernels.manager(zygote=threaded, env=env)
+    with provisioner.Zygote.start([], environ=env) as threaded:
+        manager = provisioner.manager(zygote=threaded, env=env)
         assert run("print(1)", manager, is_warm=False) == 1
         assert "1 threads beside its own" in manager.cold_reason
 
@@ -99,8 +99,8 @@ def test_a_zygote_with_a_connection_refuses_to_fork(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     env = customized(environ, tmp_path, "import socket\nkept = socket.socketpair()")
-    with kernels.Zygote.start([], environ=env) as connected:
-        manager = kernels.manager(zygote=connected, env=env)
+    with provisioner.Zygote.start([], environ=env) as connected:
+        manager = provisioner.manager(zygote=connected, env=env)
         assert run("print(1)", manager, is_warm=False) == 1
         assert manager.cold_reason == "imports opened 2 connections"
 
@@ -110,11 +110,11 @@ def test_a_kernel_that_is_asked_for_early_is_forked_from_what_is_there(
     environ: dict[str, str],
 ) -> None:
     source = "import gc, sys, json; print(json.dumps(['plotly.io' in sys.modules, gc.isenabled()]))"
-    with kernels.Zygote.start(environ=environ) as started:
-        early = kernels.manager(zygote=started, env=environ)
+    with provisioner.Zygote.start(environ=environ) as started:
+        early = provisioner.manager(zygote=started, env=environ)
         assert run(source, early) == [False, True]
         assert started.wait()[1] == {}
-        late = kernels.manager(zygote=started, env=environ)
+        late = provisioner.manager(zygote=started, env=environ)
         assert run(source, late) == [True, True]
 
 
@@ -134,11 +134,11 @@ def test_a_kernel_has_its_share_of_threads(threads: int | None, warm: Any) -> No
 def test_plots_show_although_the_backend_was_imported_before_the_shell(
     environ: dict[str, str],
 ) -> None:
-    with kernels.Zygote.start(["matplotlib_inline.backend_inline"], environ=environ) as inline:
+    with provisioner.Zygote.start(["matplotlib_inline.backend_inline"], environ=environ) as inline:
         notebook = nbformat.v4.new_notebook()
         for source in ("import matplotlib.pyplot as plt", "plt.plot([1, 2]);"):
             notebook.cells.append(nbformat.v4.new_code_cell(source))
-        with kernels.manager(zygote=inline, env=environ) as manager:
+        with provisioner.manager(zygote=inline, env=environ) as manager:
             nbclient.NotebookClient(notebook, km=manager).execute()
             assert manager.cold_reason == ""
         assert notebook.cells[0].outputs == []
@@ -189,7 +189,7 @@ def test_local_and_editable_code_is_never_preloaded(
     module.write_text("value = 1")
     env = {**environ, "PYTHONPATH": str(tmp_path)}
     modules = ["ours", "mlops_kit", "no_such_module", "colorsys", "antigravity.nothing"]
-    with kernels.Zygote.start(modules, environ=env) as started:
+    with provisioner.Zygote.start(modules, environ=env) as started:
         skipped = started.wait()[1]
         assert "stale" in skipped["ours"]
         assert "stale" in skipped["mlops_kit"]
@@ -197,7 +197,7 @@ def test_local_and_editable_code_is_never_preloaded(
         assert "colorsys" not in skipped
         for value in (1, 22):
             module.write_text(f"value = {value}")
-            manager = kernels.manager(zygote=started, env=env)
+            manager = provisioner.manager(zygote=started, env=env)
             assert run("import ours; print(ours.value)", manager) == value
         said = [r.getMessage() for r in caplog.records if "is not preloaded" in r.getMessage()]
         assert [message.split()[0] for message in said] == sorted(skipped, key=modules.index)

@@ -21,8 +21,7 @@ import psutil
 import pytest
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from mlops_kit.pipelines import kernels
-from mlops_kit.pipelines.warm import handle
+from mlops_kit.kernels import provisioner, zygote_client
 
 ALLOWED = {"tags": ["raises-exception"]}
 # What a notebook may look at and a kernel could get wrong, one question a cell.
@@ -81,7 +80,7 @@ def book(*cells: str | tuple[str, dict[str, Any]]) -> Any:
     return notebook
 
 
-def run(notebook: Any, manager: kernels.WarmKernelManager, **options: Any) -> list[Any]:
+def run(notebook: Any, manager: provisioner.WarmKernelManager, **options: Any) -> list[Any]:
     """Execute; return each cell's outputs."""
     with manager:
         nbclient.NotebookClient(notebook, km=manager, **options).execute()
@@ -121,16 +120,16 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def zygote(environ: dict[str, str]) -> kernels.Zygote:
+def zygote(environ: dict[str, str]) -> provisioner.Zygote:
     """This process's own, as a kernel's name finds it; it ends with the process."""
-    found = handle.nearest(environ)
+    found = zygote_client.nearest(environ)
     found.wait()
     return found
 
 
 @pytest.fixture
-def warm(zygote: kernels.Zygote, environ: dict[str, str]) -> Callable[..., Any]:
-    return lambda **kw: kernels.manager(**{"zygote": zygote, "env": environ, **kw})
+def warm(zygote: provisioner.Zygote, environ: dict[str, str]) -> Callable[..., Any]:
+    return lambda **kw: provisioner.manager(**{"zygote": zygote, "env": environ, **kw})
 
 
 def masked(outputs: Any, folder: Path) -> Any:
@@ -198,7 +197,7 @@ def test_a_warm_notebook_equals_one_that_stock_papermill_ran(
 
 
 def test_nothing_that_the_kit_preloads_makes_a_fork_unsafe(
-    zygote: kernels.Zygote, warm: Any
+    zygote: provisioner.Zygote, warm: Any
 ) -> None:
     assert zygote.wait()[1] == {}
     manager = warm()
@@ -242,12 +241,14 @@ def test_a_dead_kernel_tells_how_it_died(is_warm: bool, warm: Any) -> None:
 
 def test_a_death_is_called_out_of_memory_only_where_the_control_group_counted_one() -> None:
     def said(is_out: bool | None) -> str:
-        return str(kernels.Death(code=None, signal=9, out_of_memory=is_out))
+        return str(provisioner.Death(code=None, signal=9, out_of_memory=is_out))
 
     assert said(True) == "killed by SIGKILL, out of memory"
     assert said(None) == "killed by SIGKILL, likely out of memory"
     assert said(False) == "killed by SIGKILL"
-    assert str(kernels.Death(code=3, signal=None, out_of_memory=None)) == "ended with exit code 3"
+    assert (
+        str(provisioner.Death(code=3, signal=None, out_of_memory=None)) == "ended with exit code 3"
+    )
 
 
 def test_a_trivial_notebook_is_quicker_warm_than_cold(warm: Any) -> None:
@@ -274,9 +275,9 @@ def test_many_kernels_two_at_once_neither_fail_nor_stall(warm: Any) -> None:
 
 def test_nothing_is_left_behind(environ: dict[str, str]) -> None:
     def use() -> int:
-        with kernels.Zygote.start(["numpy.random"], environ=environ) as own:
+        with provisioner.Zygote.start(["numpy.random"], environ=environ) as own:
             for given in (own, None):
-                manager = kernels.manager(zygote=given, env=environ)
+                manager = provisioner.manager(zygote=given, env=environ)
                 run(book("1"), manager)
                 assert not Path(manager.ip).parent.exists()
         return descriptors()
@@ -325,8 +326,8 @@ def test_an_idle_zygote_is_found_by_another_process_and_ends_by_itself(
 ) -> None:
     folder = tmp_path / "run"
 
-    def start() -> kernels.Zygote:
-        return kernels.Zygote.start(["numpy.random"], idle=1.0, folder=folder, environ=environ)
+    def start() -> provisioner.Zygote:
+        return provisioner.Zygote.start(["numpy.random"], idle=1.0, folder=folder, environ=environ)
 
     script = (
         "import os, pathlib, sys; from mlops_kit.pipelines import kernels\n"
@@ -340,7 +341,7 @@ def test_an_idle_zygote_is_found_by_another_process_and_ends_by_itself(
     assert ours.path is not None
     assert folder.stat().st_mode & 0o777 == 0o700
     assert ours.path.stat().st_mode & 0o777 == 0o600
-    assert run(book("6 * 7"), kernels.manager(zygote=ours, env=environ))[0][0]["data"] == {
+    assert run(book("6 * 7"), provisioner.manager(zygote=ours, env=environ))[0][0]["data"] == {
         "text/plain": "42"
     }
     assert wait_until(lambda: not folder.exists(), 6.0)
@@ -356,15 +357,15 @@ def test_somebody_elses_folder_is_not_trusted(
     folder = tmp_path / "open"
     folder.mkdir()
     folder.chmod(0o755)
-    zygote = kernels.Zygote.start(["numpy.random"], idle=1.0, folder=folder, environ=environ)
-    manager = kernels.manager(zygote=zygote, env=environ)
+    zygote = provisioner.Zygote.start(["numpy.random"], idle=1.0, folder=folder, environ=environ)
+    manager = provisioner.manager(zygote=zygote, env=environ)
     run(book("1"), manager)
     assert "is not this user's own" in manager.cold_reason
     assert not list(folder.iterdir())
 
 
 def test_plain_papermill_uses_it_by_its_kernels_name(
-    tmp_path: Path, zygote: kernels.Zygote, environ: dict[str, str]
+    tmp_path: Path, zygote: provisioner.Zygote, environ: dict[str, str]
 ) -> None:
     os.environ.update(environ)
     source = "import os, sys; print('skops.io' in sys.modules, os.getppid())"
@@ -379,7 +380,7 @@ def cold(manager: Any, caplog: pytest.LogCaptureFixture) -> str:
     """Run a notebook; return why its kernel was cold, which has to have been said once."""
     caplog.clear()
     assert run(book("6 * 7"), manager)[0][0]["data"] == {"text/plain": "42"}
-    said = [r.getMessage() for r in caplog.records if r.name == kernels.__name__]
+    said = [r.getMessage() for r in caplog.records if r.name == provisioner.__name__]
     assert said == [f"This kernel starts cold: {manager.cold_reason}."]
     return str(manager.cold_reason)
 
@@ -396,7 +397,7 @@ def cold(manager: Any, caplog: pytest.LogCaptureFixture) -> str:
     ],
 )
 def test_a_variable_that_is_read_at_import_is_honoured_by_a_cold_kernel(
-    name: str, value: str, zygote: kernels.Zygote, environ: dict[str, str]
+    name: str, value: str, zygote: provisioner.Zygote, environ: dict[str, str]
 ) -> None:
     # Asked of the zygote itself: six cold kernels would show no more.
     with pytest.raises(Exception, match=f"{name} differs"):
@@ -418,29 +419,29 @@ def test_a_fallback_is_said_once_with_its_reason(
 def test_where_fork_is_not_safe_kernels_are_cold(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    zygote = kernels.Zygote.start(["numpy.random"], environ=environ, platform="darwin")
+    zygote = provisioner.Zygote.start(["numpy.random"], environ=environ, platform="darwin")
     assert not zygote.is_alive()
-    reason = cold(kernels.manager(zygote=zygote, env=environ), caplog)
+    reason = cold(provisioner.manager(zygote=zygote, env=environ), caplog)
     assert reason == "fork is not safe on 'darwin'"
 
 
 def test_a_killed_zygote_is_started_again_once_and_then_no_more(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with kernels.Zygote.start(["numpy.random"], environ=environ) as mortal:
-        manager = kernels.manager(zygote=mortal, env=environ)
+    with provisioner.Zygote.start(["numpy.random"], environ=environ) as mortal:
+        manager = provisioner.manager(zygote=mortal, env=environ)
         pid = mortal.wait()[0]
         threading.Timer(0.7, os.kill, (pid, signal.SIGKILL)).start()
         start = time.monotonic()
         with pytest.raises(DeadKernelError):
             run(book("import time; time.sleep(30)"), manager)
         assert time.monotonic() - start < 20
-        again = kernels.manager(zygote=mortal, env=environ)
+        again = provisioner.manager(zygote=mortal, env=environ)
         run(book("1"), again)
         assert again.cold_reason == ""
         assert mortal.wait()[0] != pid
         os.kill(mortal.wait()[0], signal.SIGKILL)
-        reason = cold(kernels.manager(zygote=mortal, env=environ), caplog)
+        reason = cold(provisioner.manager(zygote=mortal, env=environ), caplog)
         assert reason == "the zygote died twice"
 
 
@@ -476,7 +477,7 @@ def test_a_kernel_can_be_interrupted_and_restarted(warm: Any) -> None:
 
 
 def test_importing_the_handle_takes_no_heavy_library() -> None:
-    script = "import sys, mlops_kit.pipelines.warm.handle; print(*sys.modules)"
+    script = "import sys, mlops_kit.kernels.zygote_client; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     heavy = {"jupyter_client", "zmq", "numpy", "IPython", "traitlets"}
     assert not heavy & set(out.stdout.split())

@@ -16,8 +16,9 @@ from uuid import uuid4
 
 import pytest
 
-from mlops_kit import Workspace, projects
+from mlops_kit import Workspace
 from mlops_kit.pipelines.executions import Execution
+from mlops_kit.project import scaffold
 
 PIPELINES = """
 from pathlib import Path
@@ -169,7 +170,7 @@ def write_notebook(path: Path, *sources: str) -> None:
 
 
 def made(folder: Path) -> Path:
-    projects.create(folder)
+    scaffold.create(folder)
     # Each promotion makes a champion at once, so that one run needs no rollout of another's.
     settings = folder / "mlops-kit.toml"
     settings.write_text('strategy = "direct"\n' + settings.read_text())

@@ -11,7 +11,6 @@ import pytest
 
 from mlops_kit.errors import GitOpsError, KitError, LostRaceError, ReleaseError
 from mlops_kit.releases import ledger
-from mlops_kit.releases.gitops import GitOpsRepository, Proposal
 from mlops_kit.releases.promotion import (
     Promotion,
     Strategy,
@@ -20,6 +19,7 @@ from mlops_kit.releases.promotion import (
     rollback,
 )
 from mlops_kit.releases.release import ServedModel
+from mlops_kit.releases.repository import GitOpsRepository, Proposal
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "workflows" / "gitops"
@@ -27,7 +27,7 @@ PATH = "envs/dev/release.yaml"
 PROMOTER = """
 import sys
 from pathlib import Path
-from mlops_kit.releases.gitops import GitOpsRepository
+from mlops_kit.releases.repository import GitOpsRepository
 from mlops_kit.releases.promotion import promote
 from mlops_kit.releases.release import ServedModel
 url, cache, version = sys.argv[1:]

@@ -32,7 +32,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mlops_kit.errors import ModelNotFoundError, RegistryError, UntrustedModelError
-from mlops_kit.models import artifacts, data, training
+from mlops_kit.examples.fraud import data
+from mlops_kit.models import artifacts, training
 from mlops_kit.models.registry import Description, ModelVersion, Registry
 
 # Four processes with one import: forked before a store is opened, after all that is loaded late.

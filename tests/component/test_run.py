@@ -19,7 +19,8 @@ from uuid import uuid4
 
 import pytest
 
-from mlops_kit import Workspace, releasing
+from mlops_kit import Workspace
+from mlops_kit.project import releases
 from mlops_kit.releases.ledger import Entry
 
 # 20,000 rows have 24 frauds in the holdout, too few for the gates of the template.
@@ -89,7 +90,7 @@ class Desk:
     def changes(self) -> list[Entry]:
         """The acts on the release, oldest first."""
         workspace = Workspace.open(self.project)
-        return list(reversed(releasing.history(workspace, "fraud", "prod").entries))
+        return list(reversed(releases.history(workspace, "fraud", "prod").entries))
 
 
 def processes(mark: str) -> Iterator[int]:
@@ -453,7 +454,7 @@ def test_the_champion_of_before_serves_on_and_the_alias_follows(
 ) -> None:
     champion = rolled_out[0][1].version
     assert {entry.champion for entry in rolled_out[1]} == {champion}
-    found = releasing.status(Workspace.open(traffic.project), "fraud", "prod")
+    found = releases.status(Workspace.open(traffic.project), "fraud", "prod")
     assert (found.champion, found.alias) == (champion, champion)
     assert found.release.candidate is None
     said = traffic.run("status").out

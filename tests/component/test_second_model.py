@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlops_kit import Workspace, projects, releasing
+from mlops_kit import Workspace
+from mlops_kit.project import releases, scaffold
 from tests.controller import Controller
 
 PARAMETERS = """
@@ -123,7 +124,7 @@ def add_environment(project: Path, name: str) -> None:
 
 def made(folder: Path, pods: str = "step") -> Path:
     """Make a project with the second model beside the first."""
-    projects.create(folder)
+    scaffold.create(folder)
     write_notebook(folder / "notebooks" / "train_churn.ipynb", TRAIN)
     write_notebook(folder / "notebooks" / "evaluate_churn.ipynb", EVALUATE)
     text = WORKFLOW.replace("release))", f'release), pods="{pods}")')
@@ -150,7 +151,7 @@ def test_a_second_model_needs_two_notebooks_and_a_page(local: Workspace) -> None
     assert len(lines) < 10
     assert max(map(len, lines)) <= 100
     workspace = local
-    found = releasing.status(workspace, "churn", "churn")
+    found = releases.status(workspace, "churn", "churn")
     (execution,) = local.executions.all()
     revision = execution.value("promote", "revision")
     assert (found.champion, found.alias, found.revision) == ("1", "1", revision)
@@ -165,9 +166,9 @@ def test_a_second_model_needs_two_notebooks_and_a_page(local: Workspace) -> None
     report = workspace.repository.read(f"{evidence}/report.md")
     assert report
     assert report.startswith(b"# churn v1 to churn: PASS")
-    assert releasing.status(workspace, "fraud", "prod").champion == "", "the first is untouched"
+    assert releases.status(workspace, "fraud", "prod").champion == "", "the first is untouched"
     # The newest execution judged churn: it must not speak for a model of another name.
-    assert releasing.case(workspace, "churn").version.version == "1"
+    assert releases.case(workspace, "churn").version.version == "1"
 
 
 def evidence(workspace: Workspace) -> set[str]:

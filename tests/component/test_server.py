@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from mlops_kit.errors import ServingError
+from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving.options import Serving
-from mlops_kit.serving.prediction_log import PredictionLog
 from mlops_kit.serving.predictor import LiveRelease, Predictor
 from mlops_kit.serving.protocol import Signature
 from mlops_kit.serving.server import Server, application

@@ -16,7 +16,6 @@ import pytest
 
 from mlops_kit.errors import LostRaceError, QuarantineError, ReleaseError
 from mlops_kit.releases import dora, ledger
-from mlops_kit.releases.gitops import GitOpsRepository, Proposal
 from mlops_kit.releases.promotion import (
     Promotion,
     Step,
@@ -27,6 +26,7 @@ from mlops_kit.releases.promotion import (
     rollback,
 )
 from mlops_kit.releases.release import Abort, Complete, Release, Retire, ServedModel, Shift
+from mlops_kit.releases.repository import GitOpsRepository, Proposal
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "workflows" / "gitops"
@@ -253,7 +253,7 @@ import sys
 from pathlib import Path
 from mlops_kit.errors import LostRaceError
 from mlops_kit.releases import promotion
-from mlops_kit.releases.gitops import GitOpsRepository
+from mlops_kit.releases.repository import GitOpsRepository
 from mlops_kit.releases.release import Abort, Complete, Retire, ServedModel, Shift
 url, cache, verb = sys.argv[1:]
 repository = GitOpsRepository(url, Path(cache))

@@ -11,7 +11,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mlops_kit import Workspace
-from mlops_kit.models import data, training
+from mlops_kit.examples.fraud import data
+from mlops_kit.models import training
 from mlops_kit.models.gates import Costs
 from mlops_kit.models.registry import Registry
 

@@ -18,81 +18,81 @@ PACKAGE = Path(__file__).parents[2] / "mlops_kit"
 # (numbers, frames, estimators) is open to a room, the rest to one module. What isn't here, as
 # plotly, has no door: its figures are written as JSON.
 DOORS = {
-    "IPython": ("live.py", "pipelines/values.py", "pipelines/warm/"),
-    "anywidget": ("views/widget.py",),
-    "alembic": ("rollouts/store.py", "rollouts/migrations/"),
+    "IPython": ("jupyter/live_view.py", "pipelines/values.py", "kernels/"),
+    "anywidget": ("jupyter/widget.py",),
+    "alembic": ("prediction_log/database.py", "prediction_log/migrations/"),
     "click": (
-        "__main__.py",
-        "arguments.py",
-        "cluster_commands.py",
-        "endings.py",
-        "rollout_commands.py",
-        "workflow_commands.py",
+        "cli/main.py",
+        "cli/options.py",
+        "cli/manifests.py",
+        "cli/exit_codes.py",
+        "cli/rollouts.py",
+        "cli/argo.py",
     ),
-    "detect_secrets": ("views/secrets.py",),
+    "detect_secrets": ("reporting/notebooks/secret_scan.py",),
     "fastapi": ("serving/mlserver_runtime.py",),  # MLServer's own, which has to be closed
     "filelock": (
         "models/registry.py",
         "pipelines/executions.py",
-        "rollouts/store.py",
+        "prediction_log/database.py",
     ),
-    "hera": ("pipelines/argo/templates.py",),
-    "ipykernel": ("pipelines/warm/",),
-    "jupyter_client": ("pipelines/kernels.py",),
-    "jupyter_core": ("pipelines/kernels.py",),
-    "kubernetes": ("pipelines/argo/cluster.py",),
-    "markdown_it": ("views/notebook_page.py",),
-    "matplotlib": ("views/charts.py",),
+    "hera": ("argo/templates.py",),
+    "ipykernel": ("kernels/",),
+    "jupyter_client": ("kernels/provisioner.py",),
+    "jupyter_core": ("kernels/provisioner.py",),
+    "kubernetes": ("argo/kubernetes_client.py",),
+    "markdown_it": ("reporting/notebooks/html_page.py",),
+    "matplotlib": ("reporting/charts/charts.py",),
     "mlflow": ("models/registry.py",),
     "mlserver": ("serving/mlserver_runtime.py",),
     "nbclient": ("pipelines/notebooks.py",),
-    "nbformat": ("views/records.py",),
-    "numpy": ("models/", "rollouts/", "serving/", "views/", "replaying.py"),
-    "orjson": ("rollouts/traffic.py", "serving/protocol.py", "serving/server.py"),
-    "pandas": ("models/", "serving/loading.py"),
-    "pandera": ("models/contract.py",),
+    "nbformat": ("reporting/notebooks/git_safe.py",),
+    "numpy": ("examples/", "models/", "prediction_log/", "reporting/", "rollouts/", "serving/"),
+    "orjson": ("examples/load_generator.py", "serving/protocol.py", "serving/server.py"),
+    "pandas": ("examples/fraud/", "serving/model_loader.py"),
+    "pandera": ("examples/fraud/contract.py",),
     "papermill": ("pipelines/notebooks.py", "pipelines/engine.py"),
-    "pytest": ("testing.py",),
+    "pytest": ("pytest_plugin.py",),
     "prometheus_client": ("serving/metrics.py", "serving/mlserver_runtime.py"),
-    "pyarrow": ("models/data.py", "models/snapshots.py"),
-    "pydantic": ("settings.py", "pipelines/parameters.py"),
-    "pydantic_settings": ("settings.py",),
-    "requests": ("pipelines/argo/server.py",),
-    "rich": ("views/progress.py",),
-    "scipy": ("models/intervals.py", "rollouts/sequential.py", "serving/scoring.py"),
-    "pygments": ("views/notebook_page.py",),
+    "pyarrow": ("examples/fraud/data.py", "models/snapshots.py"),
+    "pydantic": ("project/settings.py", "pipelines/parameters.py"),
+    "pydantic_settings": ("project/settings.py",),
+    "requests": ("argo/argo_server_client.py",),
+    "rich": ("cli/progress.py",),
+    "scipy": ("models/intervals.py", "rollouts/sequential_tests.py", "serving/fast_scores.py"),
+    "pygments": ("reporting/notebooks/html_page.py",),
     "sklearn": (
         "models/registry.py",
         "models/training.py",
-        "serving/linear.py",
-        "serving/loading.py",
-        "serving/scoring.py",
-        "views/curves.py",
+        "serving/fast_linear.py",
+        "serving/model_loader.py",
+        "serving/fast_scores.py",
+        "reporting/charts/curves.py",
     ),
     "skops": ("models/artifacts.py",),
     "sqlalchemy": (
         "models/registry.py",
-        "rollouts/counting.py",
-        "rollouts/labelling.py",
-        "rollouts/matured.py",
-        "rollouts/migrations/",
-        "rollouts/recording.py",
-        "rollouts/schema.py",
-        "rollouts/statements.py",
-        "rollouts/store.py",
+        "prediction_log/counters.py",
+        "prediction_log/labels.py",
+        "prediction_log/labelled_rows.py",
+        "prediction_log/migrations/",
+        "prediction_log/insert.py",
+        "prediction_log/schema.py",
+        "prediction_log/sql.py",
+        "prediction_log/database.py",
     ),
     "starlette": ("serving/server.py",),
     "threadpoolctl": ("models/evaluation.py",),
-    "traitlets": ("pipelines/kernels.py", "pipelines/warm/", "views/widget.py"),
-    "urllib3": ("pipelines/argo/cluster.py",),  # what kubernetes raises
+    "traitlets": ("kernels/", "jupyter/widget.py"),
+    "urllib3": ("argo/kubernetes_client.py",),  # what kubernetes raises
     "uvicorn": ("serving/server.py",),
     "yaml": (
-        "arguments.py",
-        "linting/documents.py",
-        "pipelines/argo/rendering.py",
+        "cli/options.py",
+        "lint/yaml_documents.py",
+        "argo/manifests.py",
         "pipelines/parameters.py",
-        "releases/files.py",
-        "serving/loading.py",
+        "releases/release_yaml.py",
+        "serving/model_loader.py",
     ),
 }
 # Loaded with the module, and why that costs nobody.
@@ -111,27 +111,26 @@ AT_IMPORT = {
 # Modules that are loaded only by the library itself, in a process of their own, by the few
 # commands that render, lint or ask a cluster, or by a notebook that shows a page.
 OWN_PROCESS = (
-    "linting/documents.py",
-    "pipelines/argo/cluster.py",
-    "pipelines/argo/rendering.py",
-    "pipelines/argo/server.py",
-    "pipelines/argo/templates.py",
+    "lint/yaml_documents.py",
+    "argo/kubernetes_client.py",
+    "argo/manifests.py",
+    "argo/argo_server_client.py",
+    "argo/templates.py",
     "pipelines/engine.py",
-    "pipelines/warm/",
-    "rollouts/migrations/",
+    "kernels/",
+    "prediction_log/migrations/",
     "serving/mlserver_runtime.py",
-    "testing.py",
-    "views/widget.py",
+    "pytest_plugin.py",
+    "jupyter/widget.py",
 )
 
 # Who may ask the environment, and why.
 ENVIRONMENT = {
-    "settings.py": "the one reader",
-    "embedded.py": "limits numerics to one thread before they are loaded, and reads nothing",
+    "project/settings.py": "the one reader",
+    "project/local_server.py": "limits numerics to one thread before they load, and reads nothing",
     "models/registry.py": "sets MLflow's defaults, which it reads nowhere else",
-    "pipelines/kernels.py": "hands it to a kernel, as a cold start does",
-    "pipelines/warm/": "brings a forked kernel to the environment that it was given",
-    "releases/git.py": "hands git what it finds its helpers and keys by",
+    "kernels/": "hands a kernel the environment that it was given, cold or forked",
+    "releases/git_process.py": "hands git what it finds its helpers and keys by",
 }
 COLD = (
     *("mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "matplotlib"),
@@ -232,7 +231,7 @@ def test_every_exception_for_the_environment_is_still_needed() -> None:
     assert [e for e in ENVIRONMENT if not any(is_in(module, (e,)) for module in found)] == []
 
 
-@pytest.mark.parametrize("module", ["models/registry.py", "embedded.py"])
+@pytest.mark.parametrize("module", ["models/registry.py", "project/local_server.py"])
 def test_who_sets_defaults_for_a_library_reads_nothing(module: str) -> None:
     tree = dict(modules())[module]
     calls = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
@@ -272,5 +271,5 @@ def test_a_second_door_would_be_seen() -> None:
     ]
     assert readers(ast.parse("import os\nos.environ['A']\nos.getenv('B')")) == [2, 3]
     assert readers(ast.parse("from os import environ")) == [1]
-    assert not is_in("views/page.py", DOORS["mlflow"])
+    assert not is_in("jupyter/panel/page.py", DOORS["mlflow"])
     assert is_in("models/anything.py", DOORS["numpy"])

@@ -26,47 +26,59 @@ INNER = {
 # Exceptions that Python or a library gives a meaning of their own, by module.
 BUILTINS = {
     "__init__.py": {"AttributeError": "the protocol of a module's __getattr__"},
-    "forms.py": {"TimeoutError": "as waiting for a thread says it, to who gave the seconds"},
-    "live.py": {
+    "jupyter/forms.py": {
+        "TimeoutError": "as waiting for a thread says it, to who gave the seconds"
+    },
+    "jupyter/live_view.py": {
         "TimeoutError": "as waiting for a thread says it, to who gave the seconds",
         "self._error": "what the run itself raised",
     },
     "models/gates.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
-    "linting/documents.py": {"ValueError": "caught in the same module: it is a finding"},
-    "pipelines/kernels.py": {
+    "lint/yaml_documents.py": {"ValueError": "caught in the same module: it is a finding"},
+    "kernels/provisioner.py": {
         "FileNotFoundError": "as a cold kernel's Popen, for a folder that isn't there",
         "RuntimeError": "as jupyter_client's wait_for_ready, whose callers expect it",
     },
     "pipelines/local.py": {"KeyboardInterrupt": "a cancelled run ends as Ctrl-C ends it"},
     "pipelines/parameters.py": {"ValueError": "inside the reader of annotations, caught there"},
     "pipelines/values.py": {"ValueError": "a cached file that changed, so that the step runs"},
-    "pipelines/warm/place.py": {"PermissionError": "caught by its callers, which go on cold"},
-    "pipelines/warm/preload.py": {
+    "kernels/runtime_dir.py": {"PermissionError": "caught by its callers, which go on cold"},
+    "kernels/preload.py": {
         "AttributeError": "the protocol of a module's __getattr__",
         "ModuleNotFoundError": "as import, for a module that isn't there",
     },
     "releases/dora.py": {"ValueError": "the command says it as a ParameterError"},
-    "releases/files.py": {"yaml.YAMLError": "caught a line later, with PyYAML's own"},
+    "releases/release_yaml.py": {"yaml.YAMLError": "caught a line later, with PyYAML's own"},
     "releases/ledger.py": {"ValueError": "said again as a GitOpsError by gitops"},
-    "rollouts/load.py": {"ValueError": "the command says it as a ParameterError"},
-    "rollouts/planning.py": {"ValueError": "the command says it as a ParameterError"},
+    "examples/load.py": {"ValueError": "the command says it as a ParameterError"},
+    "rollouts/power_analysis.py": {"ValueError": "the command says it as a ParameterError"},
     "serving/lock.py": {"BlockingIOError": "the platform says it as a ServingError"},
     "rollouts/policy.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
-    "rollouts/sequential.py": {"ValueError": "counts that can't be: a programmer's mistake"},
-    "serving/leaves.py": {"ValueError": "caught by scoring, which takes scikit-learn's own way"},
-    "serving/linear.py": {"ValueError": "the same, and while serving as scikit-learn raises it"},
-    "serving/loading.py": {"ValueError": "caught a line later, with the other faults of a file"},
+    "rollouts/sequential_tests.py": {"ValueError": "counts that can't be: a programmer's mistake"},
+    "serving/fast_trees.py": {
+        "ValueError": "caught by scoring, which takes scikit-learn's own way"
+    },
+    "serving/fast_linear.py": {
+        "ValueError": "the same, and while serving as scikit-learn raises it"
+    },
+    "serving/model_loader.py": {
+        "ValueError": "caught a line later, with the other faults of a file"
+    },
     "serving/mlserver_runtime.py": {
         "MLServerError": "MLServer's protocol: REST and gRPC answer with its status",
     },
     "serving/options.py": {"ValueError": "pydantic's protocol, as of the rollout's policy"},
-    "testing.py": {"KeyError": "the protocol of a mapping"},
+    "pytest_plugin.py": {"KeyError": "the protocol of a mapping"},
     "serving/predictor.py": {"ValueError": "as a model raises: the service counts and answers it"},
-    "serving/scoring.py": {"ValueError": "caught in the same module, as of leaves"},
-    "views/charts.py": {"NotImplementedError": "a base class's method"},
-    "views/points.py": {"ValueError": "series of different lengths: a programmer's mistake"},
-    "views/records.py": {"ValueError": "said again as a NotebookError, in the same module"},
-    "watching.py": {"KeyboardInterrupt": "a cancelled watch ends as Ctrl-C ends it"},
+    "serving/fast_scores.py": {"ValueError": "caught in the same module, as of leaves"},
+    "reporting/charts/charts.py": {"NotImplementedError": "a base class's method"},
+    "reporting/charts/series.py": {
+        "ValueError": "series of different lengths: a programmer's mistake"
+    },
+    "reporting/notebooks/git_safe.py": {
+        "ValueError": "said again as a NotebookError, in the same module"
+    },
+    "rollouts/controller.py": {"KeyboardInterrupt": "a cancelled watch ends as Ctrl-C ends it"},
 }
 
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_kit import arguments
+from mlops_kit.cli import options
 from mlops_kit.errors import KitError
 from mlops_kit.pipelines import cache, executions, notebooks, values
 from mlops_kit.pipelines.executions import Executions, State, StepState
+from mlops_kit.project.settings import Settings
 from mlops_kit.releases import promotion
-from mlops_kit.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 REAL = json.loads((ROOT / "notebooks" / "train.ipynb").read_bytes())
@@ -143,9 +143,9 @@ def test_parameters_of_the_command_line(
         content if isinstance(content, bytes) else content.encode(errors="surrogatepass")
     )
     with only_kit_errors():
-        arguments.given(pairs, pairs, [path], [])
+        options.given(pairs, pairs, [path], [])
     with only_kit_errors():
-        found = arguments.given(pairs, [], [], [text])
+        found = options.given(pairs, [], [], [text])
         assert all(isinstance(name, str) for name in found)
 
 

@@ -5,7 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from mlops_kit.__main__ import main
+from mlops_kit.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from mlops_kit import Condition, Input, Pipeline, Step, Workspace
+from mlops_kit.argo import expressions
+from mlops_kit.argo.manifests import rendered
+from mlops_kit.argo.templates import Place
 from mlops_kit.errors import DefinitionError
-from mlops_kit.pipelines.argo import expressions
-from mlops_kit.pipelines.argo.rendering import rendered
-from mlops_kit.pipelines.argo.templates import Place
-from mlops_kit.settings import Argo
+from mlops_kit.project.settings import Argo
 from tests.manifests import check
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_kit.rollouts import comparison, evidence
+from mlops_kit.rollouts import evidence, relative_rates
 from mlops_kit.rollouts.evidence import Arm, Block, Burst, Bursts, Metric, Quality
-from mlops_kit.rollouts.metric import counts, times
+from mlops_kit.rollouts.metrics import counts, times
 from mlops_kit.rollouts.policy import Policy
-from mlops_kit.rollouts.sequential import Side, interval, log_e, log_mean, log_paired
+from mlops_kit.rollouts.sequential_tests import Side, interval, log_e, log_mean, log_paired
 
 POLICY = Policy(recall=0.85, precision=0.90, error_rate=0.05, slow_share=0.01, interval=60.0)
 SIDES: tuple[Side, ...] = ("<", ">")
@@ -278,12 +278,12 @@ def test_qualities_add() -> None:
 
 
 def test_a_broken_split_is_told_from_a_small_one() -> None:
-    assert not comparison.is_split_broken(110, 1000, 10)
-    assert not comparison.is_split_broken(0, 20, 10)
-    assert comparison.is_split_broken(200, 1000, 10)
-    assert comparison.is_split_broken(0, 1000, 10)
-    assert not comparison.is_split_broken(1000, 1000, 100)
-    assert not comparison.is_split_broken(0, 0, 50)
+    assert not relative_rates.is_split_broken(110, 1000, 10)
+    assert not relative_rates.is_split_broken(0, 20, 10)
+    assert relative_rates.is_split_broken(200, 1000, 10)
+    assert relative_rates.is_split_broken(0, 1000, 10)
+    assert not relative_rates.is_split_broken(1000, 1000, 100)
+    assert not relative_rates.is_split_broken(0, 0, 50)
 
 
 def test_evidence_in_words_names_counts_bound_and_what_is_needed() -> None:

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from mlops_kit.jupyter.html import form, markup, pipeline, rollout
+from mlops_kit.jupyter.html.pipeline import PipelineView, StepView
+from mlops_kit.jupyter.html.rollout import Watch
+from mlops_kit.jupyter.panel import evaluation as comparison
+from mlops_kit.jupyter.panel import page
+from mlops_kit.jupyter.panel.state import Board, Candidate, Evidence, Offer, Opened, Unfolded
 from mlops_kit.releases.ledger import Entry
-from mlops_kit.rollouts.metric import Metric
-from mlops_kit.rollouts.situation import Decision
-from mlops_kit.rollouts.trails import Trail
-from mlops_kit.views import comparison, fields, markup, page, rolling, steps
-from mlops_kit.views.board import Board, Candidate, Evidence, Offer, Opened, Unfolded
-from mlops_kit.views.rolling import Watch
-from mlops_kit.views.steps import PipelineView, StepView
+from mlops_kit.rollouts.evidence_history import Trail
+from mlops_kit.rollouts.metrics import Metric
+from mlops_kit.rollouts.state import Decision
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'`</script><b>&amp;|\n* {{x}}"
 TAGS = {
@@ -148,12 +150,12 @@ def test_hostile_text_is_text_in_a_watch_and_in_a_form() -> None:
     trail = Trail(HOSTILE, POINTS)
     evidence = dataclasses.replace(SHOWN, trails=(trail,))
     watch = Watch(HOSTILE, "running", "", HOSTILE, decision, evidence)
-    assert_harmless(Reader(rolling.page(watch)))
-    assert_harmless(Reader(fields.form(HOSTILE, (), {}, others=(HOSTILE, "b"), about=HOSTILE)))
+    assert_harmless(Reader(rollout.page(watch)))
+    assert_harmless(Reader(form.form(HOSTILE, (), {}, others=(HOSTILE, "b"), about=HOSTILE)))
 
 
 def test_the_evidence_over_time_has_a_fixed_range_and_says_what_is_a_proof() -> None:
-    shown = rolling.rollout(SHOWN)
+    shown = rollout.rollout(SHOWN)
     found = Reader(shown)
     assert "20x = proved" in found.text
     assert "harm, all metrics together" in found.text
@@ -181,8 +183,8 @@ def test_hostile_text_is_text_in_a_pipeline() -> None:
     step = StepView(HOSTILE, HOSTILE, (HOSTILE,), HOSTILE, 1, 3, 0.5, HOSTILE, error)
     step = dataclasses.replace(step, notebook=HOSTILE, reproduce=HOSTILE)
     view = PipelineView(HOSTILE, HOSTILE, "running", (step,), HOSTILE, (HOSTILE,))
-    assert_harmless(Reader(steps.page(view)))
-    assert "<img" not in steps.as_markdown(view)
+    assert_harmless(Reader(pipeline.page(view)))
+    assert "<img" not in pipeline.as_markdown(view)
 
 
 @pytest.mark.parametrize("href", ["javascript:alert(1)", " java\nscript:x", "data:text/html,x"])
@@ -222,6 +224,6 @@ def test_the_slider_moves_every_number_that_follows_it() -> None:
 def test_a_table_is_left_when_the_page_is_gone() -> None:
     done = StepView("train", "failed", (), "", 0, 0, 2.5, "no", {"cell": "fit"}, "", "mlops-kit x")
     view = PipelineView("fraud", "It failed.", "failed", (done,))
-    text = steps.as_markdown(view)
+    text = pipeline.as_markdown(view)
     assert "| train | failed | 2.5 s | no |" in text
     assert "Reproduce: mlops-kit x" in text

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from mlops_kit.cli import progress
 from mlops_kit.pipelines import executions
 from mlops_kit.pipelines.definition import Pipeline, Step
 from mlops_kit.pipelines.progress import Progress
-from mlops_kit.views import progress
 
 LONG = Step("a-step", "a.ipynb")
 PIPELINE = Pipeline("p", (LONG, Step("b", "b.ipynb", {"x": LONG.output("notebook")})))

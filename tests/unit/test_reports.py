@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlops_kit.views import reports
-from mlops_kit.views.reports import Report
+from mlops_kit.reporting import reports
+from mlops_kit.reporting.reports import Report
 
 
 def estimate(value: float | None, low: float | None, high: float | None, n: int = 60) -> Any:

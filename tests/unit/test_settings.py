@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlops_kit.errors import SettingsError
-from mlops_kit.settings import FILE, Settings, find_project
+from mlops_kit.project.settings import FILE, Settings, find_project
 
 
 def settings(folder: Path, text: str = "", **environment: str) -> Settings:

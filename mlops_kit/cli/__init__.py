@@ -1,0 +1,1 @@
+"""The command line: a command becomes calls, a value becomes lines or JSON."""

@@ -1,0 +1,145 @@
+"""The commands around workflows on a cluster: submit, logs, and their parts of watch and debug."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from mlops_kit.cli import options
+from mlops_kit.cli.exit_codes import Command, answer, code_of
+from mlops_kit.cli.options import as_json, opened
+from mlops_kit.errors import ClusterError, ProjectError
+
+if TYPE_CHECKING:
+    from mlops_kit.argo.submission import Ending
+    from mlops_kit.pipelines.executions import Execution
+    from mlops_kit.project.workspace import Workspace
+
+context = click.option(
+    "--context",
+    default="",
+    help="Of the kubeconfig; by default ARGO_SERVER, or else the current one.",
+)
+# What a rollout's outcome means for whoever waits for an exit code.
+_BY_OUTCOME = {"completed": "pass", "serving": "pass", "aborted": "fail", "rolled back": "fail"}
+
+
+@click.command(cls=Command)
+@click.argument("pipeline")
+@options.options
+@click.option("--revision", default="", help="A full commit SHA; by default what is checked out.")
+@click.option("--force-gate", is_flag=True, help="Promote whatever the verdict; recorded in Git.")
+@click.option("--fresh", is_flag=True, help="Take no outputs from the cluster's cache.")
+@click.option("--watch", "watched", is_flag=True, help="Follow it to its end.")
+@context
+@as_json
+@click.pass_obj
+def submit(
+    project: Path | None,
+    /,
+    pipeline: str,
+    revision: str,
+    force_gate: bool,
+    fresh: bool,
+    watched: bool,
+    context: str,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Start PIPELINE on the cluster, where its template was rendered and synced.
+
+    Only in a context that the settings name.
+    """
+    from mlops_kit.argo import submission
+
+    workspace = opened(project)
+    inputs = options.given(**values) | ({"force_gate": True} if force_gate else {})
+    chosen = workspace.pipeline(pipeline)
+    where = submission.cluster(workspace, context)
+    click.echo(f"Context {where.context}, namespace {where.namespace}", err=True)
+    submission.refuse_unnamed(workspace, where)
+    sha = submission.revision(workspace, revision)
+    name = submission.submit(workspace, where, chosen, inputs, sha, fresh=fresh)
+    if watched:
+        follow(workspace, name, context, as_json)
+    if as_json:
+        answer({"workflow": name, "revision": sha, "context": where.context})
+        return
+    click.echo(f"Submitted {name} at {sha[:12]}. Next:")
+    click.echo(f"  mlops-kit watch {name}\n  mlops-kit logs {name} --follow")
+
+
+def follow(workspace: Workspace, name: str, context: str, as_json: bool) -> NoReturn:
+    """Show a workflow until it has ended, and end as `run` does."""
+    from mlops_kit.argo import submission
+    from mlops_kit.cli import progress
+
+    where = submission.cluster(workspace, context)
+    with progress.steps_shown(name) as watch:
+        ending = submission.follow(where, name, watch)
+    if as_json:
+        steps = {node.name: node.state for node in ending.nodes}
+        answer({"workflow": name, "phase": ending.phase, "steps": steps, **ending.values})
+    else:
+        click.echo("\n".join(_lines(ending)))
+    if ending.phase != "Succeeded":
+        sys.exit(1)
+    outcome = ending.values.get("outcome")
+    rollout = _BY_OUTCOME.get(outcome, "inconclusive") if outcome else None
+    sys.exit(code_of(ending.values.get("verdict"), rollout))
+
+
+def _lines(ending: Ending) -> list[str]:
+    """Return how it ended: its verdict and values, and where to look at what failed."""
+    lines = [
+        "",
+        f"{ending.name}: {ending.phase}" + (f", {ending.message}" if ending.message else ""),
+    ]
+    lines += [f"  {name} = {value}" for name, value in ending.values.items()]
+    for node in ending.failed:
+        lines += [
+            f"  {node.name}: {node.message}",
+            f"    look: mlops-kit debug {ending.name}/{node.name}",
+            f"    read: mlops-kit logs {ending.name}/{node.name}",
+        ]
+    return lines
+
+
+@click.command(cls=Command)
+@click.argument("what", metavar="WORKFLOW[/STEP]")
+@click.option("--follow", "-f", is_flag=True, help="Until it has ended.")
+@context
+@click.pass_obj
+def logs(project: Path | None, what: str, follow: bool, context: str) -> None:
+    """Print what the pods of a WORKFLOW wrote, each line behind its task's name."""
+    from mlops_kit.argo import submission
+
+    workspace = opened(project)
+    name, _, task = what.partition("/")
+    for line in submission.logs(submission.cluster(workspace, context), name, task, follow=follow):
+        click.echo(line)
+
+
+def failed_step(workspace: Workspace, name: str, step: str, context: str) -> tuple[Execution, str]:
+    """Return a failed step of a workflow, brought here, as if it had run here."""
+    from mlops_kit.argo import submission
+    from mlops_kit.releases.repository import code_revision
+
+    try:
+        where = submission.cluster(workspace, context)
+    except ClusterError as error:
+        raise ProjectError(
+            f"There is no execution {name!r} here ('mlops-kit status' lists them), and no cluster "
+            f"that could have run it. {error}"
+        ) from error
+    execution, found = submission.retrieve(workspace, where, name, step)
+    ran, here = str(execution.state.inputs.get("revision", "")), code_revision(workspace.project)
+    if ran and ran != here:
+        click.echo(f"It ran at {ran[:12]}; here is {here[:18] or 'no commit'}.", err=True)
+    return execution, found
+
+
+COMMANDS = (submit, logs)

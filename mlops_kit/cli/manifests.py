@@ -1,0 +1,188 @@
+"""The commands around a cluster: render, lint, webhook, report, and what a pod runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_kit.cli.exit_codes import Command, answer
+from mlops_kit.cli.options import as_json, opened
+from mlops_kit.errors import StepError
+
+if TYPE_CHECKING:
+    from mlops_kit.argo.pod_run import PodInput
+    from mlops_kit.pipelines.definition import Pipeline
+    from mlops_kit.project.workspace import Workspace
+
+_YAML = (".yaml", ".yml")
+# The highest exit code of a step's fault in a pod.
+_MOST = 124
+
+
+@click.command(cls=Command)
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where Git is stale.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write into a folder instead of the GitOps repository.",
+)
+@as_json
+@click.pass_obj
+def render(project: Path | None, check: bool, output: Path | None, as_json: bool) -> None:
+    """Write the pipelines as Argo's WorkflowTemplates into the GitOps repository."""
+    workspace = opened(project)
+    files = workspace.rendered()
+    before = _stored(workspace, output)
+    stale = sorted(path for path in {**files, **before} if files.get(path) != before.get(path))
+    if not check and stale:
+        _write(workspace, files, set(before) - set(files), output)
+    if as_json:
+        answer({"files": sorted(files), "stale": stale, "written": not check and bool(stale)})
+    else:
+        for path in stale:
+            click.echo(f"{'stale' if check else 'written' if path in files else 'removed'}  {path}")
+        where = output or workspace.settings.gitops_url
+        click.echo(f"{len(files)} files in {where}: " + ("stale" if check and stale else "current"))
+    sys.exit(1 if check and stale else 0)
+
+
+@click.command(cls=Command)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@as_json
+@click.pass_obj
+def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
+    """Find in the YAML of PATHS, by default the GitOps repository, what a cluster shows too late.
+
+    Offline. Exits with 1 where it finds something.
+    """
+    from mlops_kit import lint as linting
+
+    files = _files(paths) if paths else _committed(opened(project), "", _YAML)
+    findings = linting.lint(files)
+    if as_json:
+        answer([finding.to_json() for finding in findings])
+    else:
+        click.echo("".join(f"{finding}\n" for finding in findings), nl=False)
+        click.echo(f"{len(findings)} findings in {len(files)} files", err=True)
+    sys.exit(1 if findings else 0)
+
+
+def _files(paths: tuple[Path, ...]) -> dict[str, bytes]:
+    """Return the YAML files that the paths name, or hold."""
+    found: dict[str, bytes] = {}
+    for path in paths:
+        inside = [each for each in path.rglob("*") if each.suffix in _YAML]
+        for file in [path] if path.is_file() else sorted(inside):
+            found[file.as_posix()] = file.read_bytes()
+    return found
+
+
+def _committed(
+    workspace: Workspace, folder: str, ends: tuple[str, ...] = ("",)
+) -> dict[str, bytes]:
+    """Return the files below a folder of the GitOps repository's newest commit, by path."""
+    snapshot = workspace.repository.snapshot()
+    paths = [path for path in snapshot.list(folder) if path.endswith(ends)]
+    return {path: snapshot.read(path) or b"" for path in paths}
+
+
+@click.command(cls=Command)
+@as_json
+@click.pass_obj
+def webhook(project: Path | None, as_json: bool) -> None:
+    """Say what to enter at GitHub or GitLab, so that a push starts a pipeline."""
+    from mlops_kit.argo import events
+
+    said = events.instructions(opened(project).settings.argo.namespace)
+    if as_json:
+        answer({"instructions": said.splitlines()})
+    else:
+        click.echo(said)
+
+
+@click.command(cls=Command)
+@click.argument("workflow")
+@click.argument("status")
+@click.option("--failures", default="null", help="What Argo says of the failed nodes, as JSON.")
+@as_json
+def report(workflow: str, status: str, failures: str, as_json: bool) -> None:
+    """Say how a WORKFLOW ended with STATUS, and how to look at what failed; for its onExit."""
+    failed = _failed(failures)
+    if as_json:
+        answer({"workflow": workflow, "status": status, "failed": failed})
+        return
+    click.echo(f"{workflow}: {status}")
+    for node in failed:
+        click.echo(f"  {node['step']}: {node['message']}")
+        click.echo(f"    look: mlops-kit debug {workflow}/{node['step']}")
+
+
+def _failed(failures: str) -> list[dict[str, str]]:
+    """Return the steps that failed; Argo gives JSON within a JSON string, or null."""
+    found: Any = failures
+    try:
+        for _ in range(2):
+            found = json.loads(found) if isinstance(found, str) else found
+    except ValueError:
+        return [{"step": "?", "message": failures[:500]}]
+    nodes = found if isinstance(found, list) else []
+    return [
+        {"step": str(n.get("displayName", "?")), "message": str(n.get("message", ""))}
+        for n in nodes
+        if isinstance(n, dict)
+    ]
+
+
+def run_pod(
+    workspace: Workspace,
+    pipeline: Pipeline,
+    name: str,
+    given: PodInput,
+    folder: Path,
+    progress: Path | None,
+) -> None:
+    """Run what a pod runs, its progress in the file that Argo reads, if it wants it."""
+    from mlops_kit.argo.pod_run import Gauge
+
+    try:
+        workspace.run_pod(pipeline, name, given, folder, Gauge(progress) if progress else None)
+    except StepError as error:
+        # Argo takes 137 for a lost pod, and runs it again.
+        error.exit_code = min(error.exit_code, _MOST)
+        raise
+
+
+def _stored(workspace: Workspace, output: Path | None) -> dict[str, bytes]:
+    """Return the files that are there now, by path."""
+    from mlops_kit.argo.manifests import FOLDER
+
+    if output is not None:
+        found = [path for path in (output / FOLDER).rglob("*") if path.is_file()]
+        return {path.relative_to(output).as_posix(): path.read_bytes() for path in found}
+    return _committed(workspace, FOLDER)
+
+
+def _write(
+    workspace: Workspace, files: dict[str, bytes], gone: set[str], output: Path | None
+) -> None:
+    if output is not None:
+        for path, content in files.items():
+            (output / path).parent.mkdir(parents=True, exist_ok=True)
+            (output / path).write_bytes(content)
+        for path in gone:
+            (output / path).unlink()
+        return
+    from mlops_kit.releases.repository import Proposal
+
+    def propose(_snapshot: Any) -> Proposal:
+        trailers = {"Mlops-Action": "render"}
+        return Proposal("Render the pipelines", trailers, files, frozenset(gone))
+
+    workspace.repository.commit(propose)
+
+
+COMMANDS = (render, lint, report, webhook)

@@ -1,0 +1,99 @@
+"""How a run ended, in the lines that a person reads and the data that a machine does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.reporting.reports import shown
+
+if TYPE_CHECKING:
+    from mlops_kit.pipelines.executions import Execution
+    from mlops_kit.project.workspace import Workspace
+
+
+# What of an evaluation is shown; a pipeline may publish another one under that name.
+_SHOWN = {"verdict", "scores", "names", "rows", "frauds", "note"}
+
+
+def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
+    """Return the outcome of an execution as plain data: verdict, evaluation, revision, steps."""
+    names = ("verdict", "evaluation", "revision", "changed", "rollout")
+    found: dict[str, Any] = dict.fromkeys(names)
+    for step in execution.state.steps:
+        for name, value in (execution.outputs(step) or {}).items():
+            if name in found:
+                found[name] = value.data
+    steps = {name: each.state for name, each in execution.state.steps.items()}
+    return {"execution": execution.name, "state": execution.state.state, "steps": steps, **found}
+
+
+def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
+    """Return the last lines of a run: verdict and reasons, scores, commit, where to look next."""
+    lines = [""]
+    evaluation, verdict = result["evaluation"], result["verdict"]
+    if isinstance(evaluation, dict) and evaluation.keys() >= _SHOWN:
+        lines += [f"{str(verdict).upper()}  {evaluation['verdict']['sentence']}"]
+        lines += [f"  {reason}" for reason in evaluation["verdict"]["reasons"]]
+        lines += ["", *_aligned(evaluation)]
+        lines += [f"  {evaluation['note']}"] if evaluation["note"] else []
+    lines += ["", _committed(workspace, result)]
+    if isinstance(result["rollout"], dict):
+        lines += ["", *rollout_lines(result["rollout"])]
+    lines += [
+        "",
+        "Look next:",
+        "  mlops-kit status        what serves now, and how executions ended",
+        "  mlops-kit history       who released what, when and why",
+        "  mlops-kit serve         what was released answers requests",
+        f"  mlflow ui --backend-store-uri {workspace.settings.registry_uri}",
+        "  jupyter lab notebooks   start with the tour",
+        f"  {workspace.executions.folder / result['execution']}",
+    ]
+    return lines
+
+
+def _aligned(evaluation: dict[str, Any]) -> list[str]:
+    """Return both models' scores as lines with aligned columns."""
+    names = evaluation["names"]
+    title = f"{evaluation['rows']:,} rows, {evaluation['frauds']} frauds"
+    rows = [(title, names["reference"], names["candidate"])]
+    rows += [
+        (row["metric"], shown(row["reference"]), shown(row["candidate"]))
+        for row in evaluation["scores"]
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _committed(workspace: Workspace, result: dict[str, Any]) -> str:
+    revision, verdict = result["revision"], result["verdict"]
+    if not revision and verdict == "pass":
+        return "Nothing was promoted yet: a person does, by 'mlops-kit panel' or 'promote'."
+    if not revision:
+        return f"Nothing was promoted: the verdict is {verdict}." if verdict else "Done."
+    where = workspace.settings.gitops_url
+    if result["changed"] is False:
+        return f"Nothing to commit: it serves already, since {revision[:12]} in {where}"
+    return f"Promoted by commit {revision[:12]} in {where}"
+
+
+def rollout_lines(rollout: dict[str, Any]) -> list[str]:
+    """Return how the rollout ended, why, and the path by weight."""
+    path = " → ".join(f"{weight} %" for weight in rollout["weights"])
+    lines = [f"{str(rollout['outcome']).upper()}  {rollout['sentence']}"]
+    if path:
+        lines.append(
+            f"  by weight: {path}; the candidate answered {rollout['requests']:,} requests"
+        )
+    for step in rollout["steps"]:
+        at = step["when"][11:19]
+        lines.append(
+            f"  {at}  {step['act']:<8}  {step['weight'] or 0:>3} %  {step['counts']}".rstrip()
+        )
+    if rollout["dropped"]:
+        lines.append(f"  {rollout['dropped']:,} predictions couldn't be logged")
+    return lines

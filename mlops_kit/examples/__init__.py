@@ -1,0 +1,1 @@
+"""What a user of the library would write: an example's data, and load for a server."""

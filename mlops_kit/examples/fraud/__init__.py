@@ -1,0 +1,1 @@
+"""The fraud example: the transactions, their contract, and customers who send them."""

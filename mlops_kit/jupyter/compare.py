@@ -1,0 +1,226 @@
+"""Two executions side by side: what they were given, what came out, and which code differs."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.errors import NotebookError
+from mlops_kit.pipelines.definition import NOTEBOOK
+from mlops_kit.reporting import markdown
+
+if TYPE_CHECKING:
+    from mlops_kit.pipelines.executions import Execution
+    from mlops_kit.project.workspace import Workspace
+
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value of two executions; None where an execution lacks it."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both say the same."""
+        return self.before == self.after
+
+
+@dataclass(frozen=True)
+class CellDifference:
+    """One code cell that differs, as lines of a unified difference."""
+
+    step: str
+    cell: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two executions have apart; `figures` are the pictures of both, by step and cell."""
+
+    names: tuple[str, str]
+    inputs: tuple[Difference, ...]
+    outputs: tuple[Difference, ...]
+    scores: tuple[Difference, ...]
+    cells: tuple[CellDifference, ...]
+    figures: tuple[tuple[str, str | None, str | None], ...] = ()
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """All values that differ."""
+        every = (*self.inputs, *self.outputs, *self.scores)
+        return tuple(each for each in every if not each.is_same)
+
+    @property
+    def sentence(self) -> str:
+        """What differs, as one sentence."""
+        cells = len(self.cells)
+        code = f"{cells} code cell{'s' if cells > 1 else ''}" if cells else "no code"
+        return f"{len(self.differences)} values differ, and {code}."
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.names[0]!r}, {self.names[1]!r}: {self.sentence})"
+
+    def _repr_markdown_(self) -> str:
+        parts = [f"**{markdown.escape(self.sentence)}**"]
+        groups = {"given": self.inputs, "scores": self.scores, "published": self.outputs}
+        for title, found in groups.items():
+            rows = [(d.name, _shown(d.before), _shown(d.after)) for d in found if not d.is_same]
+            same = sum(each.is_same for each in found)
+            if rows:
+                parts.append(markdown.table((title, *self.names), rows, left=3))
+            if same:
+                parts.append(f"{same} {title} are the same.")
+        for cell in self.cells:
+            parts.append(markdown.escape(f"{cell.step}, cell {cell.cell}"))
+            ticks = max(map(len, re.findall("`+", "\n".join(cell.lines))), default=0)
+            fence = "`" * max(3, ticks + 1)
+            parts.append("\n".join([f"{fence}diff", *cell.lines, fence]))
+        return "\n\n".join(parts)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {
+            "text/markdown": "\n\n".join([self._repr_markdown_(), *self._pictures()]),
+            "text/plain": repr(self),
+        }
+
+    def _pictures(self) -> Iterator[str]:
+        """Yield the figures side by side; a picture that one lacks leaves its place empty."""
+        for title, *pair in self.figures:
+            cells = [f"![{title}](data:image/png;base64,{png})" if png else "–" for png in pair]
+            header = (markdown.escape(f"{title}, {name}") for name in self.names)
+            yield f"| {' | '.join(header)} |\n|---|---|\n| {' | '.join(cells)} |"
+
+
+def compare(
+    first: Execution | str, second: Execution | str, *, workspace: Workspace | None = None
+) -> Comparison:
+    """Return what two executions have apart, by object or by name.
+
+    Cells are matched by their ids, figures by step and cell. Raises ProjectError for a name that
+    isn't an execution's.
+    """
+    from mlops_kit.project.workspace import Workspace
+
+    def opened(asked: Execution | str) -> Execution:
+        if not isinstance(asked, str):
+            return asked
+        return (workspace or Workspace.open()).executions.open(asked)
+
+    pair = (opened(first), opened(second))
+    notebooks = [dict(_notebooks(each)) for each in pair]
+    return Comparison(
+        (pair[0].name, pair[1].name),
+        _differences(*({k: _text(v) for k, v in e.state.inputs.items()} for e in pair)),
+        _differences(*(dict(_published(each)) for each in pair)),
+        _differences(*(dict(_scores(each)) for each in pair)),
+        tuple(_cells(*notebooks)),
+        tuple(_figures(*notebooks)),
+    )
+
+
+def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[Difference, ...]:
+    names = dict.fromkeys((*first, *second))
+    return tuple(Difference(name, first.get(name), second.get(name)) for name in names)
+
+
+def _published(execution: Execution) -> Iterator[tuple[str, str]]:
+    for step in execution.state.steps:
+        for name, value in (execution.outputs(step) or {}).items():
+            if name != NOTEBOOK and name != "evaluation":
+                # A file is the same where its bytes are, wherever it lies.
+                said = _digest(Path(value.file)) if value.file else _text(value.data)
+                yield f"{step}.{name}", said
+
+
+def _scores(execution: Execution) -> Iterator[tuple[str, str]]:
+    from mlops_kit.reporting.reports import shown
+
+    for step in execution.state.steps:
+        outputs = execution.outputs(step) or {}
+        if "evaluation" in outputs:
+            for row in outputs["evaluation"].data.get("scores", ()):
+                yield f"{row['metric']} of the candidate", shown(row["candidate"])
+
+
+def _notebooks(execution: Execution) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the cells of each executed notebook, by id; one that can't be read is left out."""
+    from mlops_kit.pipelines import notebooks
+
+    for step in execution.state.steps:
+        for path in sorted(execution.step_folder(step).glob("*.ipynb")):
+            try:
+                found = notebooks.read(path)
+            except NotebookError:
+                continue
+            yield step, {str(c.get("id", i)): c for i, c in enumerate(found)}
+
+
+def _cells(
+    first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]
+) -> Iterator[CellDifference]:
+    for step in dict.fromkeys((*first, *second)):
+        before, after = first.get(step, {}), second.get(step, {})
+        if not before or not after:
+            continue
+        for cell in dict.fromkeys((*before, *after)):
+            old, new = (_source(side.get(cell)) for side in (before, after))
+            if old != new and "injected-parameters" not in _tags(before, after, cell):
+                lines = difflib.unified_diff(
+                    old.splitlines(), new.splitlines(), "before", "after", lineterm="", n=2
+                )
+                yield CellDifference(step, cell, tuple(lines))
+
+
+def _figures(
+    first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str | None, str | None]]:
+    for step in first.keys() & second.keys():
+        for cell in first[step].keys() & second[step].keys():
+            pair = [_picture(side[step][cell]) for side in (first, second)]
+            if any(pair) and pair[0] != pair[1]:
+                yield f"{step} {cell}", pair[0], pair[1]
+
+
+def _picture(cell: Mapping[str, Any]) -> str | None:
+    for output in cell.get("outputs", ()):
+        if png := output.get("data", {}).get("image/png"):
+            return "".join(png).replace("\n", "")
+    return None
+
+
+def _tags(first: Mapping[str, Any], second: Mapping[str, Any], cell: str) -> list[str]:
+    found = first.get(cell) or second.get(cell) or {}
+    return list(found.get("metadata", {}).get("tags", ()))
+
+
+def _source(cell: Mapping[str, Any] | None) -> str:
+    if cell is None or cell.get("cell_type") != "code":
+        return ""
+    return "".join(cell.get("source", ""))
+
+
+def _digest(path: Path) -> str:
+    from mlops_kit.pipelines.values import file_digest
+
+    return f"sha256:{file_digest(path)}" if path.exists() else "a file that is gone"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _shown(value: str | None) -> str:
+    if value is None:
+        return "–"
+    return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"

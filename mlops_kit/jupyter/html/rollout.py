@@ -1,0 +1,205 @@
+"""A running rollout as HTML: each metric against its bound, and how the evidence came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log, log10
+
+from mlops_kit.jupyter.html import svg
+from mlops_kit.jupyter.html.markup import Html, control, folded, joined, tag
+from mlops_kit.jupyter.html.markup import table as html_table
+from mlops_kit.jupyter.html.svg import Chart, Line, Point, Rule
+from mlops_kit.jupyter.panel.state import Evidence
+from mlops_kit.rollouts.evidence_history import Trail
+from mlops_kit.rollouts.metrics import Metric, percent, times
+from mlops_kit.rollouts.state import Decision
+
+_HEADER = (
+    *("metric", "bound", "now, valid at any look", "in a picture"),
+    *("evidence / needs", "verdict"),
+)
+# Evidence over this is drawn at the edge: how much more says nothing more.
+_MOST = 200.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A rollout that is watched: how the watch goes, and what its newest look came to.
+
+    `state` and `sentence` are the watch's own; the sentence is empty while the decision speaks.
+    """
+
+    title: str
+    state: str
+    sentence: str = ""
+    share: str = ""
+    decision: Decision | None = None
+    evidence: Evidence | None = None
+
+
+def page(watch: Watch) -> Html:
+    """Return the decision in words, then what it rests on."""
+    is_over = watch.state != "running"
+    stop = control("button", "Stop watching", data_act="cancel", type="button")
+    decision = watch.decision
+    standing = watch.state if is_over or decision is None else _standing(decision)
+    said = watch.sentence or (decision.sentence if decision else "")
+    following = decision.next if decision and not is_over else ""
+    return joined(
+        [
+            tag(
+                "div",
+                tag("strong", watch.title),
+                tag("span", watch.share),
+                None if is_over else stop,
+                class_="bar",
+            ),
+            tag(
+                "div",
+                tag("h2", svg.word(standing), " ", said),
+                tag("p", tag("strong", "Next: "), following) if following else None,
+                role="status",
+                data_key="sentence",
+            ),
+            # At its end the record says the same, without a kernel.
+            rollout(watch.evidence, is_unfolded=True) if watch.evidence and not is_over else None,
+        ]
+    )
+
+
+def _standing(decision: Decision) -> str:
+    return "running" if decision.verdict == "inconclusive" else decision.verdict
+
+
+def rollout(evidence: Evidence, *, is_unfolded: bool = False) -> Html:
+    """Return the metrics, and by `is_unfolded` at once or on demand, what they were over time."""
+    rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
+    if rows:
+        rows.append(_harm(evidence))
+    shown = _over_time(evidence)
+    return tag(
+        "section",
+        tag("div", html_table("What the rollout has shown", _HEADER, rows), class_="wide")
+        if rows
+        else tag("p", "Nothing has been seen of it yet."),
+        tag("p", f"The candidate has answered {evidence.requests:,} requests."),
+        tag("div", shown, data_key="trails")
+        if is_unfolded
+        else folded("Evidence over time", shown, key="trails"),
+        data_key="rollout",
+    )
+
+
+def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
+    low, high = metric.interval(alpha)
+    share = metric.events / metric.n
+    sign = "at most" if metric.side == "<" else "at least"
+    edge = 1.0 if metric.side == ">" else max(2 * metric.bound, high, share)
+    proved = metric.is_proved(alpha)
+    verdict = svg.word("proved" if proved else "not yet") if metric.needed else "watched"
+    counted = metric.counted[1]
+    bursts = f", counted as {counted:,.0f}" if counted < 0.95 * metric.n else ""
+    return (
+        metric.name,
+        tag("span", f"{sign} {percent(metric.bound)}", class_="whole"),
+        joined(
+            [
+                tag(
+                    "span", f"{percent(share)} ({percent(low)} to {percent(high)})", class_="whole"
+                ),
+                tag("small", f" n = {metric.n:,}{bursts}", class_="whole"),
+            ]
+        ),
+        svg.interval(low, high, share, metric.bound, edge),
+        f"{times(metric.log_for)} / {1 / alpha:,.0f}x" if metric.needed else "–",
+        verdict,
+    )
+
+
+def _harm(evidence: Evidence) -> tuple[object, ...]:
+    """Return the row that rolls back: the mean over all metrics, which no single row shows."""
+    limit = 1 / evidence.alpha_rollback
+    is_shown = evidence.harm >= log(limit)
+    return (
+        "harm, all metrics together",
+        tag("span", f"under {limit:,.0f}x", class_="whole"),
+        "–",
+        "–",
+        f"{times(evidence.harm)} / {limit:,.0f}x to go back",
+        svg.word("fail", "shown") if is_shown else "not shown",
+    )
+
+
+def _over_time(evidence: Evidence) -> Html:
+    strips = [svg.chart(_strip(trail, evidence)) for trail in evidence.trails]
+    said = "The evidence over time begins with the first live traffic."
+    if strips:
+        needed = f"{1 / evidence.alpha:,.0f}"
+        said = (
+            f"Evidence of {needed}x that a metric keeps its bound would ever appear, were the "
+            f"metric beyond it, in at most 1 of {needed} rollouts, however often one looks. It can "
+            "fall when new data disagree."
+        )
+    weights = svg.chart(_weights(evidence))
+    return joined([tag("p", said, class_="help"), tag("div", *strips, weights, class_="grid")])
+
+
+def _strip(trail: Trail, evidence: Evidence) -> Chart:
+    """Return one metric's evidence, upwards for its bound and downwards against it.
+
+    The axis is fixed, because one that follows the data makes noise look like a verdict.
+    """
+    needed, limit = 1 / evidence.alpha, 1 / evidence.alpha_rollback
+    edge = log10(max(_MOST, 10 * needed, 10 * limit))
+    last = next((point for point in reversed(trail.points) if point), None)
+    told = f"{times(last[1])} for, {times(last[2])} against" if last else "nothing yet"
+    return Chart(
+        f"{trail.name}: evidence over time",
+        f"{told}; {needed:,.0f}x for it is a proof.",
+        tuple(
+            Line(name, _steps(trail, evidence.start, side, edge), is_below=side < 0)
+            for name, side in (("within its bound", 1), ("beyond it", -1))
+        ),
+        "seconds since the promotion",
+        "evidence",
+        steps=True,
+        rules=(
+            Rule(log10(needed), f"{needed:,.0f}x = proved"),
+            Rule(0.0, "1x"),
+            Rule(-log10(limit), f"{limit:,.0f}x against"),
+        ),
+        x_range=(0.0, evidence.weights[-1][0] if evidence.weights else 1.0),
+        y_range=(-edge, edge),
+        marks=_shifts(evidence),
+    )
+
+
+def _steps(trail: Trail, start: float, side: int, edge: float) -> tuple[Point | None, ...]:
+    """Return the powers of ten on one side; what is below 1x lies on the middle line."""
+    return tuple(
+        None
+        if point is None
+        else (point[0] - start, side * min(edge, max(0.0, point[1 if side > 0 else 2] / log(10))))
+        for point in trail.points
+    )
+
+
+def _shifts(evidence: Evidence) -> tuple[tuple[float, str], ...]:
+    """Return where the weight changed, and to what."""
+    path = evidence.weights
+    return tuple(
+        (at, f"{weight:g} %") for (_, before), (at, weight) in pairwise(path) if weight != before
+    )
+
+
+def _weights(evidence: Evidence) -> Chart:
+    weights = evidence.weights
+    return Chart(
+        "The candidate's share over time",
+        f"{weights[-1][1]:g} % now." if weights else "No traffic yet.",
+        (Line("weight", weights),),
+        "seconds since the promotion",
+        "percent",
+        steps=True,
+    )

@@ -1,0 +1,290 @@
+"""Champion and candidate side by side, from what the notebook `evaluate` published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlops_kit.jupyter.html import svg
+from mlops_kit.jupyter.html.markup import Html, control, folded, tag
+from mlops_kit.jupyter.html.markup import table as html_table
+from mlops_kit.jupyter.html.svg import Chart, Line, Scale
+from mlops_kit.reporting.reports import number, shown
+
+SLIDER = "threshold"
+_ROLES = ("reference", "candidate")
+
+
+def evaluation(found: Mapping[str, Any]) -> Html | None:
+    """Return scores, gates, curves and slices; nothing where there is no evaluation."""
+    if not found:
+        return None
+    curves = found.get("curves")
+    return tag(
+        "section",
+        _scores(found),
+        folded(f"All {len(found['verdict']['gates'])} gates", _gates(found), key="gates"),
+        folded("Slices, the worst first", _slices(found), key="slices"),
+        folded("Curves, and the threshold", *_curves(found, curves), key="curves")
+        if curves
+        else None,
+        data_key="evaluation",
+    )
+
+
+def _scores(found: Mapping[str, Any]) -> Html:
+    names = found["names"]
+    # What differs most by its own interval stands first.
+    rows = sorted(found["scores"], key=lambda row: not _is_apart(row["difference"]))
+    told = [
+        (
+            row["metric"],
+            shown(row["reference"]),
+            shown(row["candidate"]),
+            shown(row["difference"]) if row["difference"] else "–",
+            _apart(row["difference"]),
+        )
+        for row in rows
+    ]
+    caption = f"{found['rows']:,} rows, {found['frauds']} frauds; 95 % intervals in brackets"
+    header = ("metric", names["reference"], names["candidate"], "difference", "apart?")
+    return tag("div", html_table(caption, header, told), class_="wide")
+
+
+def _gates(found: Mapping[str, Any]) -> Html:
+    rows = [
+        (
+            gate["name"],
+            svg.word(gate["status"]),
+            shown(gate["estimate"]),
+            f"{'at least' if gate['side'] == 'at_least' else 'at most'} {number(gate['bound'])}",
+        )
+        for gate in sorted(found["verdict"]["gates"], key=lambda gate: gate["status"] == "pass")
+    ]
+    reasons = tag("ul", *(tag("li", said) for said in found["verdict"]["reasons"]))
+    table = html_table("Gates", ("gate", "verdict", "value", "the gate asks for"), rows)
+    return tag("div", reasons, tag("div", table, class_="wide"))
+
+
+def _slices(found: Mapping[str, Any]) -> Html:
+    rows = [
+        (
+            part["name"],
+            f"{part['candidate']['n']:,}",
+            shown(part["reference"]),
+            shown(part["candidate"]),
+        )
+        for part in found["slices"]
+    ]
+    names = found["names"]
+    header = ("slice", "frauds", names["reference"], names["candidate"])
+    return tag("div", html_table("Recall by slice", header, rows), class_="wide")
+
+
+def _curves(found: Mapping[str, Any], curves: Mapping[str, Any]) -> list[Html]:
+    models, thresholds = curves["models"], curves["thresholds"]
+    start = _nearest(thresholds, models["candidate"]["threshold"])
+    charts = (
+        _precision_recall(found["names"], models),
+        _calibration(found["names"], models),
+        _costs(found["names"], models, thresholds),
+    )
+    return [
+        _slider(thresholds, start),
+        tag("div", *charts, class_="grid"),
+        _confusion(found["names"], models, start),
+    ]
+
+
+def _slider(thresholds: Sequence[float], start: int) -> Html:
+    said = tag(
+        "output",
+        number(thresholds[start]),
+        for_=SLIDER,
+        **_following([number(value) for value in thresholds], "text"),
+    )
+    return tag(
+        "p",
+        tag("label", "What if the threshold were ", said, "? ", for_=SLIDER),
+        control(
+            "input",
+            type="range",
+            id=SLIDER,
+            min=0,
+            max=len(thresholds) - 1,
+            value=start,
+            class_="slider",
+            data_key=SLIDER,
+        ),
+        tag("span", " It changes nothing in the release.", class_="help"),
+    )
+
+
+def _precision_recall(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
+    lines = tuple(
+        Line(names[role], tuple(zip(*_rates(models[role]), strict=True)), role == "reference")
+        for role in _ROLES
+    )
+    value = Chart(
+        "Precision and recall",
+        "Each threshold is one point; higher and further right is better.",
+        lines,
+        "recall",
+        "precision",
+        unit=True,
+    )
+
+    def marks(x: Scale, y: Scale) -> list[Html]:
+        found = []
+        for role in _ROLES:
+            recall, precision = _rates(models[role])
+            fill = "var(--ground)" if role == "reference" else "var(--running)"
+            xs, ys = [x(each) for each in recall], [y(each) for each in precision]
+            found.append(_mark(xs, ys, fill))
+        return found
+
+    return svg.chart(value, marks)
+
+
+def _calibration(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
+    pairs = {role: models[role]["calibration"] for role in _ROLES}
+    lowest = min(
+        (min(pair) for each in pairs.values() for pair in each if min(pair) > 0), default=1e-4
+    )
+    lines = [
+        Line(names[role], tuple((a, b) for a, b in pairs[role]), role == "reference")
+        for role in _ROLES
+    ]
+    ideal = Line("as often as said", ((lowest, lowest), (1.0, 1.0)), dashed=True)
+    value = Chart(
+        "Calibration",
+        "On the diagonal a score comes true as often as it says.",
+        (*lines, ideal),
+        "score",
+        "share of frauds",
+        log_x=True,
+        log_y=True,
+    )
+    return svg.chart(value)
+
+
+def _costs(
+    names: Mapping[str, str], models: Mapping[str, Any], thresholds: Sequence[float]
+) -> Html:
+    lines = tuple(
+        Line(
+            names[role],
+            tuple(zip(thresholds, models[role]["cost"], strict=True)),
+            role == "reference",
+        )
+        for role in _ROLES
+    )
+    best = {role: min(zip(models[role]["cost"], thresholds, strict=True)) for role in _ROLES}
+    told = "; ".join(
+        f"{names[role]} costs least, {number(cost)}, at {number(at)}"
+        for role, (cost, at) in best.items()
+    )
+    value = Chart(
+        "Cost per 1,000 transactions",
+        told,
+        lines,
+        "threshold",
+        "cost",
+        log_x=True,
+        log_y=True,
+    )
+
+    def marks(x: Scale, y: Scale) -> list[Html]:
+        chosen = models["candidate"]["threshold"]
+        fixed = tag("line", x1=x(chosen), x2=x(chosen), y1=y.end, y2=y.start, stroke="var(--pass)")
+        moving = tag(
+            "line",
+            y1=y.end,
+            y2=y.start,
+            x1=x(chosen),
+            x2=x(chosen),
+            stroke="var(--running)",
+            stroke_width=2,
+            **_following([x(value) for value in thresholds], "x1 x2"),
+        )
+        return [fixed, moving]
+
+    return svg.chart(value, marks)
+
+
+def _confusion(names: Mapping[str, str], models: Mapping[str, Any], start: int) -> Html:
+    rows = []
+    for role in _ROLES:
+        each = models[role]
+        frauds, genuine = each["frauds"], each["rows"] - each["frauds"]
+        columns = (
+            each["caught"],
+            [frauds - caught for caught in each["caught"]],
+            each["alarms"],
+            [genuine - alarms for alarms in each["alarms"]],
+            each["cost"],
+        )
+        cells = [
+            tag("span", _told(column[start]), **_following([*map(_told, column)], "text"))
+            for column in columns
+        ]
+        rows.append((names[role], *cells))
+    header = (
+        "at this threshold",
+        "caught",
+        "missed",
+        "false alarms",
+        "let through",
+        "cost per 1,000",
+    )
+    return tag("div", html_table("Confusion at the threshold", header, rows), class_="wide")
+
+
+def _rates(model: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    frauds = max(model["frauds"], 1)
+    recall = [caught / frauds for caught in model["caught"]]
+    flagged = [a + b for a, b in zip(model["caught"], model["alarms"], strict=True)]
+    precision = [
+        caught / total if total else 1.0
+        for caught, total in zip(model["caught"], flagged, strict=True)
+    ]
+    return recall, precision
+
+
+def _mark(xs: Sequence[float], ys: Sequence[float], fill: str) -> Html:
+    inner = tag(
+        "circle",
+        cx=xs[0],
+        cy=ys[0],
+        r=5,
+        fill=fill,
+        stroke="currentColor",
+        **_following(xs, "cx"),
+    )
+    # Two attributes move by two lists: the group carries the height.
+    moves = [f"translate(0 {y - ys[0]:.2f})" for y in ys]
+    return tag("g", inner, **_following(moves, "transform"))
+
+
+def _following(values: Sequence[object], sets: str) -> dict[str, Any]:
+    return {"data_follows": SLIDER, "data_values": list(values), "data_sets": sets}
+
+
+def _told(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else number(value)
+
+
+def _nearest(thresholds: Sequence[float], wanted: float) -> int:
+    return min(range(len(thresholds)), key=lambda i: abs(thresholds[i] - wanted))
+
+
+def _apart(difference: Mapping[str, Any] | None) -> str:
+    if not difference:
+        return "–"
+    return "differs" if _is_apart(difference) else "not told apart"
+
+
+def _is_apart(difference: Mapping[str, Any] | None) -> bool:
+    if not difference or difference["low"] is None or difference["high"] is None:
+        return False
+    return bool(difference["low"] > 0 or difference["high"] < 0)

@@ -1,0 +1,363 @@
+"""The promotion panel: shows a board, and does what a person asks for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from mlops_kit.errors import KitError, LostRaceError, ReleaseError
+from mlops_kit.jupyter.html.markup import Html
+from mlops_kit.jupyter.panel import page, reader
+from mlops_kit.jupyter.panel.state import Board, Opened, Unfolded
+from mlops_kit.project import releases
+from mlops_kit.project.workspace import Workspace
+from mlops_kit.releases import approvals, promotion, release, release_yaml
+from mlops_kit.reporting.notebooks import html_page
+from mlops_kit.rollouts import decision as rollout
+from mlops_kit.rollouts import observer
+
+if TYPE_CHECKING:
+    from mlops_kit.jupyter.widget import View
+
+# Between two looks of an open page, in seconds.
+EVERY = 3.0
+# So long an act waits for a look that isn't answered, in seconds.
+PATIENCE = 10.0
+_HANGS = (
+    "Not done: what was asked before hasn't been answered yet, as when Git hangs. Nothing of "
+    "yours was written; try again."
+)
+
+
+class PromotionPanel:
+    """What serves, what could, and what a person may do about it, for one model.
+
+    A view of Git, the registry and the store: it keeps nothing, and two of them show the same.
+    As the last value of a cell it shows itself; `board` is what it shows, `act` what its buttons
+    do. What goes wrong is shown as a sentence.
+    """
+
+    def __init__(
+        self,
+        model: str = "",
+        environment: str = "",
+        *,
+        workspace: Workspace | None = None,
+        every: float = EVERY,
+    ) -> None:
+        """By default the model and the environment of the settings; `every` is in seconds."""
+        self.workspace = workspace or Workspace.open()
+        self.model = model or self.workspace.settings.model
+        self.environment = environment or self.workspace.settings.environment
+        self.unfolded = Unfolded()
+        self.document = ""
+        self.board: Board | None = None
+        self._chosen = ""
+        self._every = every
+        self._lock = threading.RLock()
+        self._stack = ExitStack()
+        self._reader: reader.Reader | None = None
+        self._view: View | None = None
+        self._hidden = threading.Event()
+        self._closed = threading.Event()
+
+    @property
+    def sentence(self) -> str:
+        """The state in one sentence, as it was last read."""
+        if self.board is None:
+            self.refresh()
+        assert self.board is not None
+        return self.board.sentence
+
+    def refresh(self, notice: str = "", *, is_done: bool = False) -> Html:
+        """Read everything anew, show it, and return it; the notice of before stays without one."""
+        with self._lock:
+            return self._shown(self._looked(notice, is_done))
+
+    def look(self) -> None:
+        """Read everything anew, and show it only where more than the clock has changed."""
+        with self._lock:
+            board, shown = self._looked("", False), self.board
+            # What is sent for nothing keeps a kernel that nobody looks at from being culled.
+            if shown is None or replace(board, checked=shown.checked) != shown:
+                self._shown(board)
+
+    def _looked(self, notice: str, is_done: bool) -> Board:
+        try:
+            board = self._read().read(self._chosen)
+        except KitError as error:
+            board = self._away(error)
+        if notice:
+            return replace(board, notice=notice, is_done=is_done)
+        # What was done is no news any more once another state serves.
+        if self.board is not None and self.board.serving == board.serving:
+            return replace(board, notice=self.board.notice, is_done=self.board.is_done)
+        return board
+
+    def _shown(self, board: Board) -> Html:
+        self.board = board
+        markup = page.page(board, self.unfolded)
+        if self._view is not None:
+            self._view.show(markup, self.document)
+        return markup
+
+    def act(self, name: str, given: Mapping[str, str] | None = None) -> None:
+        """Do what a button does; whatever goes wrong becomes the page's notice."""
+        asked = given or {}
+        if name in ("shown", "hidden"):
+            (self._hidden.clear if name == "shown" else self._hidden.set)()
+            return
+        # A look may wait for a Git that hangs; who presses a button should hear of that sooner.
+        if not self._lock.acquire(timeout=PATIENCE):
+            if self.board is not None:
+                self._shown(replace(self.board, notice=_HANGS, is_done=False))
+            return
+        try:
+            self._act(name, asked)
+        finally:
+            self._lock.release()
+
+    def _act(self, name: str, asked: Mapping[str, str]) -> None:
+        try:
+            done = self._do(name, asked)
+        except KitError as error:
+            self.refresh(f"Not done: {error}")
+        except Exception as error:
+            # In a callback nothing else would ever show it.
+            self.refresh(f"Not done, by a fault of the panel: {type(error).__name__}: {error}")
+        else:
+            if self.board is not None and not done:
+                self.board = replace(self.board, notice="")
+            self.refresh(done, is_done=True)
+
+    def close(self) -> None:
+        """Stop looking, and close what was opened."""
+        self._closed.set()
+        with self._lock:
+            self._stack.close()
+            self._reader = None
+
+    def _do(self, name: str, given: Mapping[str, str]) -> str:
+        """Do an act, and return the sentence that says it is done; empty for a mere look."""
+        if name in _LOOKS:
+            _LOOKS[name](self, given)
+            return ""
+        if name not in _ACTS:
+            raise ReleaseError(f"There is no act {name!r}; expected one of {sorted(_ACTS)}.")
+        if not self._who:
+            raise ReleaseError(reader.ONLY_LOOKS)
+        return _ACTS[name](self, given.get("version", ""), given.get("reason", ""))
+
+    def _look_at(self, given: Mapping[str, str]) -> None:
+        if (place := given.get("value", "")) not in self._environments():
+            raise ReleaseError(f"There is no environment {place!r}; {self._environments()}.")
+        self._stack.close()
+        self.environment, self._chosen, self._reader, self.board = place, "", None, None
+        self._open_evidence({})
+
+    def _choose(self, given: Mapping[str, str]) -> None:
+        self._chosen = given.get("version", "")
+
+    def _unfold(self, given: Mapping[str, str]) -> None:
+        what = given.get("what", "")
+        if what in ("history", "candidates"):
+            more = getattr(self.unfolded, what) + page.MORE
+            self.unfolded = replace(self.unfolded, **{what: more})
+
+    def _open_evidence(self, given: Mapping[str, str]) -> None:
+        """Show a file of an act's evidence; close it without a revision."""
+        revision, wanted = given.get("revision", ""), given.get("file", "")
+        if not revision:
+            self.unfolded, self.document = replace(self.unfolded, opened=None), ""
+            return
+        shown = self.board.history if self.board else ()
+        entry = next((each for each in shown if each.revision == revision), None)
+        if entry is None or not entry.evidence:
+            raise ReleaseError(f"No act of {self.environment} has evidence at {revision[:10]!r}.")
+        found = releases.evidence(self.workspace, entry)
+        file = wanted if wanted in found else next(iter(found))
+        title = f"The evidence of v{entry.version}, {entry.revision[:10]}"
+        self.unfolded = replace(self.unfolded, opened=Opened(revision, title, tuple(found), file))
+        self.document = html_page.shown(file, found)
+
+    def _search(self, given: Mapping[str, str]) -> None:
+        self.unfolded = replace(self.unfolded, search=given.get("text", "").strip())
+
+    def _promote(self, version: str, reason: str) -> str:
+        case = releases.case(self.workspace, self.model, version)
+        self._expect_unchanged()
+        done = releases.promote(self.workspace, case, environment=self.environment, reason=reason)
+        self._chosen = ""
+        what = f"{self.model} v{version} is promoted to {self.environment}"
+        return f"{what} by commit {done.revision[:10]}." if done.changed else f"{what} already."
+
+    def _approve(self, version: str, reason: str) -> str:
+        return self._decided(approvals.approve, "approved", version, reason)
+
+    def _reject(self, version: str, reason: str) -> str:
+        return self._decided(approvals.reject, "rejected", version, reason)
+
+    def _withdraw(self, version: str, _reason: str) -> str:
+        subject = releases.case(self.workspace, self.model, version).subject
+        made = approvals.withdraw(self._git, self.environment, subject, self._who)
+        return f"{self._who} withdrew the approval of v{version} by commit {made[:10]}."
+
+    def _decided(self, decide: Callable[..., str], did: str, version: str, reason: str) -> str:
+        subject = releases.case(self.workspace, self.model, version).subject
+        made = decide(self._git, self.environment, subject, self._who, reason)
+        return f"{self._who} {did} v{version} by commit {made[:10]}."
+
+    def _hold(self, _version: str, reason: str) -> str:
+        name = self._running().rollout
+        made = approvals.hold(self._git, self.environment, name, self._who, reason)
+        return f"The rollout is held by commit {made[:10]}."
+
+    def _resume(self, _version: str, _reason: str) -> str:
+        made = approvals.resume(self._git, self.environment, self._running().rollout, self._who)
+        return f"The rollout goes on by commit {made[:10]}."
+
+    def _abort(self, version: str, reason: str) -> str:
+        done = self._advanced(release.Abort(), reason)
+        return f"v{version} is aborted by commit {done[:10]}."
+
+    def _complete(self, version: str, reason: str) -> str:
+        if not reason.strip():
+            raise ReleaseError("The reason is empty; expected why nothing more is to be proved.")
+        done = self._advanced(release.Complete(), reason)
+        return f"v{version} is champion by commit {done[:10]}."
+
+    def _rollback(self, _version: str, reason: str) -> str:
+        if not reason.strip():
+            raise ReleaseError("The reason is empty; expected why it is rolled back.")
+        done = releases.rollback(self.workspace, self.model, self.environment, reason=reason)
+        champion = done.release.champion
+        serves = f"v{champion.version} serves again" if champion else "nothing serves"
+        return f"Rolled back by commit {done.revision[:10]}: {serves}."
+
+    def _repair(self, _version: str, _reason: str) -> str:
+        return releases.repair(self.workspace, self.model, self.environment).sentence
+
+    def _advanced(self, change: promotion.Step, reason: str) -> str:
+        """Commit a step of the rollout that the page shows; raises LostRaceError for another."""
+        seen = self._read().looker.look()
+        self._expect_unchanged(seen.release)
+        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        done = promotion.advance(
+            self._git,
+            change,
+            model=self.model,
+            environment=self.environment,
+            expected=seen.release,
+            verdict=decision.verdict,
+            reason=reason,
+            approved_by=self._who,
+        )
+        releases.follow(self.workspace, done.release)
+        return done.revision
+
+    def _expect_unchanged(self, now: release.Release | None = None) -> None:
+        """Raise LostRaceError where the page shows another state than Git has by now."""
+        found = now or self.workspace.release(self.model, self.environment)
+        if self.board is not None and reader.serving(found) != self.board.serving:
+            newest = releases.history(self.workspace, self.model, self.environment).entries
+            raise _lost(newest[0] if newest else None, found)
+
+    def _running(self) -> release.Release:
+        found = self.workspace.release(self.model, self.environment)
+        if not found.rollout:
+            raise ReleaseError(f"No rollout runs in {self.environment} any more.")
+        return found
+
+    @property
+    def _git(self) -> Any:
+        return self.workspace.repository
+
+    @property
+    def _who(self) -> str:
+        return self.workspace.settings.approved_by
+
+    def _environments(self) -> tuple[str, ...]:
+        return release_yaml.environments(self.workspace.repository.list("envs"))
+
+    def _read(self) -> reader.Reader:
+        if self._reader is None:
+            self._stack = ExitStack()
+            opened = observer.opened(self.workspace, self.model, self.environment)
+            looker = self._stack.enter_context(opened)
+            self._reader = reader.Reader(self.workspace, looker, self._environments())
+        return self._reader
+
+    def _away(self, error: KitError) -> Board:
+        """Return the last board as what it is: old, and nothing to act on."""
+        said = f"Git can't be read: {error}"
+        if self.board is not None and self.board.history:
+            old = f"This is the state of {self.board.checked}; nothing can be changed from here."
+            return replace(
+                self.board, standing="inconclusive", sentence=said, next=old, offers=(), change=()
+            )
+        return Board(
+            model=self.model,
+            environment=self.environment,
+            environments=(self.environment,),
+            headline="",
+            checked=f"{datetime.now(UTC):%H:%M:%S} UTC",
+            standing="inconclusive",
+            sentence=said,
+            next="Traffic is not affected. Refresh when Git answers again.",
+        )
+
+    def _poll(self) -> None:
+        while not self._closed.wait(self._every):
+            if not self._hidden.is_set():
+                self.look()
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Show the page; where nothing can show it, as in a step's image, its sentence."""
+        try:
+            from mlops_kit.jupyter.widget import View
+        except ImportError:
+            return {"text/plain": f"{self.sentence} For the page: pip install 'mlops-kit[lab]'."}
+        if self._view is None:
+            self._view = View(self.refresh(), self.act)
+            threading.Thread(target=self._poll, daemon=True, name="mlops-kit panel").start()
+        bundle = self._view._repr_mimebundle_(**options)
+        assert self.board is not None
+        text = {"text/plain": f"{self.board.sentence} {self.board.next}".strip()}
+        if isinstance(bundle, tuple):
+            return {**bundle[0], **text}, bundle[1]
+        return {**cast(dict[str, Any], bundle or {}), **text}
+
+
+def _lost(entry: Any, found: release.Release) -> LostRaceError:
+    who = f"{entry.who} did '{entry.action} v{entry.version}' at " if entry else ""
+    moment = f"{entry.when.astimezone(UTC):%H:%M:%S} UTC" if entry else "Git changed"
+    return LostRaceError(
+        f"{who}{moment} while you decided. Nothing of yours was written; "
+        f"{found.environment} is shown as it is now."
+    )
+
+
+_LOOKS: dict[str, Callable[[PromotionPanel, Mapping[str, str]], None]] = {
+    "refresh": lambda _panel, _given: None,
+    "environment": PromotionPanel._look_at,
+    "choose": PromotionPanel._choose,
+    "more": PromotionPanel._unfold,
+    "evidence": PromotionPanel._open_evidence,
+    "search": PromotionPanel._search,
+}
+_ACTS: dict[str, Callable[[PromotionPanel, str, str], str]] = {
+    "promote": PromotionPanel._promote,
+    "approve": PromotionPanel._approve,
+    "reject": PromotionPanel._reject,
+    "withdraw": PromotionPanel._withdraw,
+    "hold": PromotionPanel._hold,
+    "resume": PromotionPanel._resume,
+    "abort": PromotionPanel._abort,
+    "complete": PromotionPanel._complete,
+    "rollback": PromotionPanel._rollback,
+    "repair": PromotionPanel._repair,
+}

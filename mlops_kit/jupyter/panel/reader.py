@@ -1,0 +1,280 @@
+"""Read Git, the registry and the store, and say as one board what a person has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mlops_kit.errors import KitError, ReleaseError
+from mlops_kit.jupyter.panel import actions
+from mlops_kit.jupyter.panel.state import Board, Candidate, Evidence, Offer, Standing
+from mlops_kit.models.registry import ModelVersion
+from mlops_kit.project import approvals, releases
+from mlops_kit.releases import commits, quarantine
+from mlops_kit.releases.ledger import Entry
+from mlops_kit.releases.release import Release
+from mlops_kit.reporting import reports
+from mlops_kit.rollouts import decision as rollout
+from mlops_kit.rollouts import evidence_history, timeline
+from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.state import Decision
+
+if TYPE_CHECKING:
+    from mlops_kit.project.workspace import Workspace
+    from mlops_kit.rollouts.observer import Looker, Seen
+
+# On a page behind a proxy, for whoever that doesn't name.
+ONLY_LOOKS = "This page only shows: the proxy in front of it doesn't say who you are."
+_TRAIN = "Train and judge one: 'Run a pipeline' in the launcher, or 'mlops-kit run PIPELINE'."
+_UNWATCHED = (
+    "No watcher is seen on this machine: run the notebook watch_rollout, a pipeline of it (as "
+    "fraud-rollout is) or 'mlops-kit watch', unless a workflow watches it."
+)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one environment of one model; `looker` looks at a rollout."""
+
+    workspace: Workspace
+    looker: Looker
+    environments: tuple[str, ...]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.looker.model
+
+    @property
+    def strategy(self) -> str:
+        """How a promotion goes on: direct or canary."""
+        return self.workspace.settings.strategy
+
+    @property
+    def environment(self) -> str:
+        """The environment."""
+        return self.looker.environment
+
+    def read(self, chosen: str = "") -> Board:
+        """Return the board as it is now; `chosen` is the version to judge, else the newest.
+
+        Raises GitOpsError and ReleaseError where Git doesn't say what is released.
+        """
+        seen = self.looker.look()
+        board = Board(
+            model=self.model,
+            environment=self.environment,
+            environments=self.environments,
+            headline=_headline(seen),
+            checked=f"{datetime.now(UTC):%H:%M:%S} UTC",
+            standing="inconclusive",
+            sentence="",
+            serving=serving(seen.release),
+            history=tuple(entry for entry in seen.entries if entry.action != "create"),
+            repository_page=self.workspace.settings.gitops_page,
+        )
+        remarks, offers = self._registry(seen)
+        is_rolling = bool(seen.release.rollout)
+        board = self._rolling(board, seen) if is_rolling else self._waiting(board, seen, chosen)
+        board = replace(board, remarks=(*board.remarks, *remarks), offers=(*board.offers, *offers))
+        if not self.workspace.settings.approved_by:
+            board = replace(board, offers=(), remarks=(*board.remarks, ONLY_LOOKS))
+        return board
+
+    def _rolling(self, board: Board, seen: Seen) -> Board:
+        """Return the board while a rollout runs."""
+        situation, release = seen.situation, seen.release
+        policy = self.workspace.settings.rollout
+        decision = rollout.decide(policy, situation)
+        version = commits.version(release.candidate)
+        return replace(
+            board,
+            standing="running" if decision.verdict == "inconclusive" else decision.verdict,
+            sentence=_of_rollout(seen, decision),
+            next=decision.next if seen.platform else f"{decision.next} {_UNWATCHED}".strip(),
+            evidence=evidence(policy, seen, decision),
+            chosen=version,
+            offers=actions.of_rollout(seen, version),
+        )
+
+    def _waiting(self, board: Board, seen: Seen, chosen: str) -> Board:
+        """Return the board while nothing is rolled out: what may be promoted, and why not."""
+        champion = seen.release.champion
+        versions = self.workspace.registry.versions(self.model)
+        found = [v for v in versions if champion is None or v.version != champion.version]
+        fresh = [v for v in found if v.tags.get("role") != "baseline"]
+        bad = quarantine.quarantined(seen.entries)
+        served = {entry.champion for entry in seen.entries if entry.crowns}
+        board = replace(
+            board,
+            candidates=tuple(_candidate(v, v.digest in bad, v.version in served) for v in fresh),
+        )
+        # What was just taken back is no candidate until somebody asks for it.
+        floor = max(_number(commits.version(champion)), _number(_gone(seen.entries)))
+        newer = {v.version for v in fresh if _number(v.version) > floor}
+        try:
+            case = (
+                releases.case(self.workspace, self.model, chosen)
+                if chosen
+                else releases.newest_case(self.workspace, self.model, newer)
+            )
+        except ReleaseError as error:
+            resting = self._resting(board, seen)
+            return replace(resting, remarks=(*resting.remarks, str(error)))
+        if case is None:
+            resting = self._resting(board, seen)
+            said = f"v{max(newer, key=_number)} isn't judged here yet." if newer else ""
+            return replace(resting, remarks=(*resting.remarks, *([said] if said else [])))
+        version = case.version.version
+        consent = approvals.consent(self.workspace, case.subject, self.environment)
+        change = releases.proposed(self.workspace, case, self.environment, seen.release)
+        verdict = case.evaluation["verdict"]
+        said = (
+            f"{verdict['sentence']} {actions.reason(verdict) or reports.headline(case.evaluation)}"
+        )
+        return replace(
+            board,
+            standing=verdict["status"],
+            sentence=said.strip(),
+            next=consent.sentence or actions.after(seen, self.strategy, version),
+            chosen=version,
+            evaluation=case.evaluation,
+            change=tuple(change.lines),
+            offers=actions.of_candidate(seen, self.strategy, version, verdict, consent),
+        )
+
+    def _resting(self, board: Board, seen: Seen) -> Board:
+        """Return the board where there is nothing to decide on."""
+        champion = seen.release.champion
+        if champion is None:
+            said = f"No version of {self.model} serves {self.environment}."
+            return replace(board, standing="waiting", sentence=said, next=_TRAIN)
+        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        offers = (actions.rollback(seen),)
+        if _gone(seen.entries):
+            said, after = _ended(seen.entries[0], self.model), _tried_again(seen.entries)
+            return replace(board, standing="fail", sentence=said, next=after, offers=offers)
+        standing: Standing = "fail" if decision.verdict == "fail" else "pass"
+        said, after = decision.sentence, decision.next
+        if completed := _completed(seen, self.model):
+            # That it is champion is the state; what its labels say since then comes after it.
+            said, board = completed, replace(board, remarks=(*board.remarks, decision.sentence))
+        return replace(board, standing=standing, sentence=said, next=after, offers=offers)
+
+    def _registry(self, seen: Seen) -> tuple[tuple[str, ...], tuple[Offer, ...]]:
+        """Return what is to be said of the registry where it differs or is away, and to be done."""
+        try:
+            status = releases.status_of(self.workspace, self.model, seen.release, seen.revision)
+        except KitError as error:
+            return (f"The registry can't be asked: {error}",), ()
+        if status.differs and not seen.release.rollout:
+            return (status.sentence,), (actions.REPAIR,)
+        return (), ()
+
+
+def evidence(policy: Policy, seen: Seen, decision: Decision) -> Evidence:
+    """Return what a rollout has shown, and how that came about by its counters."""
+    situation = seen.situation
+    blocks, bursts = situation.blocks, situation.bursts
+    return Evidence(
+        decision.metrics,
+        policy.alpha_promote,
+        _weights(timeline.of(seen.entries, seen.release.rollout), situation.now),
+        sum(block.candidate.requests for block in blocks),
+        decision.harm,
+        policy.alpha_rollback,
+        situation.started,
+        evidence_history.of_canary(policy, blocks, bursts, since=situation.started),
+    )
+
+
+def serving(found: Release) -> tuple[str, str]:
+    """Return the versions of champion and candidate; empty where there is none."""
+    return commits.version(found.champion), commits.version(found.candidate)
+
+
+def _headline(seen: Seen) -> str:
+    champion = seen.release.champion
+    if champion is None:
+        return "no champion"
+    crown = next((entry for entry in seen.entries if entry.crowns), None)
+    since = f" since {crown.when.astimezone(UTC):%Y-%m-%d %H:%M}" if crown else ""
+    share = 100 - seen.release.weight
+    return f"champion v{champion.version}{since}, serves {share} %"
+
+
+def _candidate(version: ModelVersion, is_quarantined: bool, has_served: bool) -> Candidate:
+    verdict = version.tags.get("verdict", "")
+    defect = version.tags.get("defect", "none")
+    said = [
+        "not judged yet" if not verdict else "",
+        "taken back, quarantined" if is_quarantined else "was champion" if has_served else "",
+        f"defect: {defect}" if defect != "none" else "",
+    ]
+    return Candidate(version.version, verdict or "waiting", "; ".join(filter(None, said)))
+
+
+def _of_rollout(seen: Seen, decision: Decision) -> str:
+    release = seen.release
+    assert release.candidate is not None
+    version = f"v{release.candidate.version}"
+    if seen.situation.held_by and decision.act == "hold":
+        return f"Held at {release.weight} % by {seen.situation.held_by}."
+    share = f"answers {release.weight} % of"
+    if release.weight and share in decision.sentence:
+        return decision.sentence
+    if release.weight:
+        return f"{version} answers {release.weight} % of requests. {decision.sentence}"
+    return f"{version} is replayed; no user is exposed. {decision.sentence}"
+
+
+def _weights(entries: Sequence[Entry], now: float) -> tuple[tuple[float, float], ...]:
+    """Return the share of the candidate by seconds since its promotion, up to now."""
+    if not entries:
+        return ()
+    start = entries[-1].when.timestamp()
+    path = [(entry.when.timestamp() - start, float(entry.weight or 0)) for entry in entries[::-1]]
+    return (*path, (max(now - start, path[-1][0]), path[-1][1]))
+
+
+def _gone(entries: Sequence[Entry]) -> str:
+    """Return the version that the newest act took back; empty where it did something else."""
+    if not entries or entries[0].action not in ("rollback", "abort"):
+        return ""
+    return entries[0].origin if entries[0].action == "rollback" else entries[0].version
+
+
+def _tried_again(entries: Sequence[Entry]) -> str:
+    """Return whether the version that was just taken back may be tried again, and how."""
+    bad, version = quarantine.quarantined(entries), _gone(entries)
+    if (entries[0].rolled_back or entries[0].digest) not in bad:
+        return f"v{version} may be promoted again."
+    return (
+        f"v{version} is quarantined; trying again needs a written reason: "
+        f'mlops-kit promote {version} --override "who, and why".'
+    )
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() else 0
+
+
+def _ended(entry: Entry, model: str) -> str:
+    did = "was rolled back" if entry.action == "rollback" else "was aborted"
+    gone = _gone((entry,))
+    why = f": {entry.why.rstrip('.')}." if entry.why else "."
+    moment = f"{entry.when.astimezone(UTC):%H:%M} UTC"
+    serves = f"v{entry.champion} answers everything." if entry.champion else ""
+    return f"{model} v{gone} {did} at {moment} by {entry.who}{why} {serves}".strip()
+
+
+def _completed(seen: Seen, model: str) -> str:
+    """Return since when and why the champion is it, where a rollout made it that."""
+    crown = next((entry for entry in seen.entries if entry.crowns), None)
+    if crown is None or crown.action != "complete":
+        return ""
+    since = f"{crown.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    why = crown.why.partition(": ")[2] or crown.why
+    return f"{model} v{crown.champion} is champion since {since}: {why}"

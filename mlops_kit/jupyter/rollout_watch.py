@@ -1,0 +1,139 @@
+"""Watch a rollout from a notebook cell, by a figure that changes in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlops_kit.examples.fraud import customers
+from mlops_kit.jupyter.html import rollout
+from mlops_kit.jupyter.html.markup import Html
+from mlops_kit.jupyter.html.rollout import Watch
+from mlops_kit.jupyter.live_view import Live, Markdown
+from mlops_kit.jupyter.panel import reader
+from mlops_kit.project.workspace import Workspace
+from mlops_kit.reporting.charts import plotly_figures
+from mlops_kit.rollouts import controller
+from mlops_kit.rollouts.evidence_history import Point, Trail
+from mlops_kit.rollouts.result import Look, Watched
+
+if TYPE_CHECKING:
+    from mlops_kit.rollouts.observer import Seen
+
+# Looks that are kept to be drawn.
+_MOST = 60
+
+
+@dataclass(frozen=True)
+class _Now:
+    """The newest look, what it was made of, and how the watch itself goes."""
+
+    state: str
+    sentence: str
+    seen: Seen | None = None
+    look: Look | None = None
+
+
+class LiveRollout(Live[Watched]):
+    """A rollout that is watched: what is decided, each metric, the evidence over time."""
+
+    view: _Now
+    parts = 3
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        model: str,
+        environment: str,
+        work: Callable[[LiveRollout], Watched],
+    ) -> None:
+        """Use `watch`; the work gets this to tell it each look."""
+        self.workspace = workspace
+        self._looks: list[Look] = []
+        now = _Now("running", "It starts: the platform takes some seconds.")
+        super().__init__(f"The rollout of {model} in {environment}", now, lambda: work(self))
+
+    def saw(self, seen: Seen, look: Look) -> None:
+        """Take in a look."""
+        with self._lock:
+            self._looks = [*(self._looks[::2] if len(self._looks) > _MOST else self._looks), look]
+            self.view = replace(self.view, sentence="", seen=seen, look=look)
+
+    def page(self) -> Html:
+        """Return the newest look, and the evidence up to it."""
+        now = self.view
+        seen, look = now.seen, now.look
+        shown = Watch(self.title, now.state, now.sentence)
+        if seen is not None and look is not None:
+            policy = self.workspace.settings.rollout
+            whole = reader.evidence(policy, seen, look.decision)
+            known = {trail.name for trail in whole.trails}
+            whole = replace(whole, trails=(*_of_replay(self._looks, known), *whole.trails))
+            share = f"{look.weight} % of the requests"
+            shown = replace(shown, share=share, decision=look.decision, evidence=whole)
+        return rollout.page(shown)
+
+    def record(self) -> Sequence[Any]:
+        """Return how it ended, its evidence as a table, and the evidence over time."""
+        if self._result is None:
+            return (Markdown(self.view.sentence),)
+        watched = self._result
+        if not watched.evidence.metrics:
+            return (watched,)
+        return watched, watched.evidence, plotly_figures.explore(watched.chart())
+
+    def _say(self, state: str, sentence: str) -> None:
+        if state == "stopped":
+            sentence = "The watch has stopped. The rollout stays as Git says; watch it again."
+        if self._result is not None:
+            sentence = self._result.sentence
+        self.view = replace(self.view, state=state, sentence=sentence)
+
+
+def watch(
+    model: str = "",
+    environment: str = "",
+    *,
+    revision: str = "",
+    traffic: Literal["live", "simulated"] = "live",
+    data: str = "generated",
+    seed: int = 7,
+    rate: float = 200.0,
+    workspace: Workspace | None = None,
+) -> LiveRollout:
+    """Watch a rollout and commit what it comes to; return at once with its view.
+
+    `revision` is the promotion's commit, empty for whichever rollout runs. Simulated `traffic` is
+    for a laptop without any: customers send `data` by `seed`, `rate` requests a second. Under
+    papermill, where nobody looks, it returns when it is over. Raises DataError and ParameterError
+    before anything starts.
+    """
+    place = workspace or Workspace.open()
+    name, where = model or place.settings.model, environment or place.settings.environment
+    sent = customers.of(traffic, data, seed=seed, rate=rate)
+
+    def work(live: LiveRollout) -> Watched:
+        return controller.watch(
+            place,
+            name,
+            where,
+            revision=revision,
+            customers=sent,
+            observe=live.saw,
+            cancelled=live.cancelled,
+        )
+
+    live: LiveRollout = LiveRollout(place, name, where, work).attended()
+    return live
+
+
+def _of_replay(looks: Sequence[Look], known: Collection[str]) -> tuple[Trail, ...]:
+    """Return the evidence at these looks, a trail for each needed metric that isn't known yet."""
+    found: dict[str, list[Point | None]] = {}
+    for look in looks:
+        for metric in look.decision.metrics:
+            if metric.needed and metric.n and metric.name not in known:
+                point = (look.time, metric.log_for, metric.log_against)
+                found.setdefault(metric.name, []).append(point)
+    return tuple(Trail(name, tuple(points)) for name, points in found.items())

@@ -1,0 +1,302 @@
+"""A handle on the zygote: start it, fork kernels from it, stop it. Imports in a few ms."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from mlops_kit import errors
+from mlops_kit.kernels import runtime_dir
+from mlops_kit.kernels.fork import Fork, Lines, umask
+from mlops_kit.kernels.preload_key import PRELOAD, THREADS, import_time, key
+
+log = logging.getLogger(__name__)
+
+QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # else the debugger warns on stderr
+ANSWER = 60.0  # seconds: the preload on a loaded machine, with a margin
+
+
+class CannotForkError(errors.KitError):
+    """Why a kernel has to be started cold; the provisioner says it and does so."""
+
+
+class Zygote:
+    """A process that has imported everything, from which kernels are forked.
+
+    It lives as long as the process that started it, or, with `idle`, until it had no kernel for
+    that many seconds, found again by this user's processes through its key. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[str],
+        *,
+        idle: float | None,
+        environ: Mapping[str, str],
+        folder: Path,
+        platform: str,
+    ) -> None:
+        """Use `start`."""
+        self.modules = tuple(modules)
+        self.key = key(modules, environ)
+        self.path = folder / f"{self.key}.sock" if idle is not None else None
+        self.cold_reason = "" if platform == "linux" else f"fork is not safe on {platform!r}"
+        self._environ = dict(environ)
+        self._variables = import_time(environ)
+        self._idle = idle
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._deaths = 0
+        self._said: set[str] = set()
+        self._door: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        modules: Sequence[str] = PRELOAD,
+        *,
+        idle: float | None = None,
+        environ: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        platform: str = sys.platform,
+    ) -> Self:
+        """Start to import `modules`, in the background; `idle` is in seconds.
+
+        Where fork is not safe nothing starts, and every kernel is a cold one.
+        """
+        zygote = cls(
+            modules,
+            idle=idle,
+            environ=os.environ if environ is None else environ,
+            folder=folder or runtime_dir.runtime_folder(),
+            platform=platform,
+        )
+        if not zygote.cold_reason:
+            try:
+                zygote._connect().close()
+            except PermissionError as error:
+                zygote.cold_reason = str(error)
+        return zygote
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.path is None:
+            self.stop()
+
+    def is_alive(self) -> bool:
+        """Tell whether it runs."""
+        if self.path is None:
+            return self._process is not None and self._process.poll() is None
+        try:
+            runtime_dir.dial(self.path).close()
+        except OSError:
+            return False
+        return True
+
+    def wait(self) -> tuple[int, dict[str, str]]:
+        """Wait until all is imported; return the process and why each other module isn't."""
+        connection, message, _ = self._ask({}, [])
+        connection.close()
+        return int(message["zygote"]), dict(message["skipped"])
+
+    def stop(self) -> None:
+        """End it, and every kernel that it still has."""
+        if self.path is not None:
+            with contextlib.suppress(OSError, CannotForkError):
+                runtime_dir.dial(self.path).close()
+                os.kill(self.wait()[0], 15)
+            for remove in (self.path.unlink, self.path.parent.rmdir):
+                with contextlib.suppress(OSError):
+                    remove()
+        with self._lock:
+            self.cold_reason = self.cold_reason or "the zygote was stopped"
+            if self._door is not None and self._process is not None:
+                self._door.close()
+                try:
+                    # It sees the hang-up at once, unless it still imports.
+                    self._process.wait(1)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+
+    def fork(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stdio: Sequence[int],
+        folder: Path | None = None,
+    ) -> Fork:
+        """Fork a kernel and return once its sockets are bound; raises CannotForkError.
+
+        `argv` are ipykernel's arguments; `folder` is removed if this process is killed.
+        """
+        wanted = import_time(env)
+        names = sorted(
+            name
+            for name in wanted.keys() | self._variables.keys()
+            if wanted.get(name) != self._variables.get(name)
+        )
+        if names:
+            raise CannotForkError(f"{', '.join(names)} differs, and is read at import")
+        if (cwd / "matplotlibrc").exists():
+            raise CannotForkError("the folder has a matplotlibrc, which is read at import")
+        request = {
+            "argv": list(argv),
+            "env": dict(env),
+            "cwd": str(cwd),
+            "umask": umask(),
+            "folder": str(folder or ""),
+        }
+        connection, message, lines = self._ask(request, stdio)
+        self._say(message["skipped"])
+        try:
+            outcome = lines.next()
+        except TimeoutError:
+            outcome = {"failed": f"its sockets were not bound in {ANSWER:g} s"}
+        if "bound" not in outcome:
+            connection.close()
+            reason = outcome.get("failed", f"it ended with {outcome.get('ended')!r}")
+            raise CannotForkError(f"the fork did not become a kernel: {reason}")
+        return Fork(connection, lines, message["pid"])
+
+    def _say(self, skipped: Mapping[str, str]) -> None:
+        with self._lock:
+            news = {name: why for name, why in skipped.items() if name not in self._said}
+            self._said |= news.keys()
+        for module, reason in news.items():
+            log.info("%s is not preloaded: %s.", module, reason)
+
+    def _ask(
+        self, request: Mapping[str, object], stdio: Sequence[int]
+    ) -> tuple[socket.socket, dict[str, Any], Lines]:
+        """Send a request and return its connection, the first answer and those to come."""
+        if self._owner != os.getpid() and self.path is None:
+            raise CannotForkError("the zygote belongs to the process that this one was forked from")
+        while True:
+            if self.cold_reason:
+                raise CannotForkError(self.cold_reason)
+            process = self._process
+            message: dict[str, Any] = {}
+            with contextlib.suppress(ConnectionError):
+                connection = self._connect()
+                lines = Lines(connection)
+                try:
+                    message = self._exchange(connection, lines, request, stdio)
+                finally:
+                    if "refused" in message or not message:
+                        connection.close()
+            if "refused" in message:
+                raise CannotForkError(message["refused"])
+            if message:
+                return connection, message, lines
+            self._note_death(process)
+
+    def _exchange(
+        self,
+        connection: socket.socket,
+        lines: Lines,
+        request: Mapping[str, object],
+        stdio: Sequence[int],
+    ) -> dict[str, Any]:
+        connection.settimeout(ANSWER)
+        data = json.dumps(request).encode() + b"\n"
+        try:
+            sent = socket.send_fds(connection, [data], list(stdio))
+            if rest := data[sent:]:  # to send nothing fails as well, once it has been answered
+                connection.sendall(rest)
+            return lines.next()
+        except TimeoutError:
+            raise CannotForkError(f"the zygote did not answer in {ANSWER:g} s") from None
+
+    def _note_death(self, process: subprocess.Popen[bytes] | None) -> None:
+        with self._lock:
+            if process is not self._process:
+                return  # another thread's kernel found out first, and there is a new one
+            self._deaths += 1
+            self._process = None
+            if process is not None:
+                process.kill()
+                process.wait()
+            if self._door is not None:
+                self._door.close()
+            if self._deaths > 1:
+                self.cold_reason = "the zygote died twice"
+
+    def _connect(self) -> socket.socket:
+        with self._lock:
+            if self.path is not None:
+                return self._connect_shared(self.path)
+            if self._process is None:
+                self._door, theirs = socket.socketpair()
+                with theirs:
+                    self._process = self._launch(theirs, owner=os.getpid())
+            assert self._door is not None
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    socket.send_fds(self._door, [b"+"], [theirs.fileno()])
+                except OSError:
+                    ours.close()
+                    raise
+            return ours
+
+    def _connect_shared(self, path: Path) -> socket.socket:
+        with contextlib.suppress(OSError):
+            return runtime_dir.dial(path)
+        with runtime_dir.locked(path.parent):
+            with contextlib.suppress(OSError):  # somebody was quicker
+                return runtime_dir.dial(path)
+            path.unlink(missing_ok=True)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+                path.chmod(0o600)
+                listener.listen(128)
+                # It leaves its own parent at once, so nothing is left to wait for.
+                self._launch(listener, path=str(path)).wait()
+            return runtime_dir.dial(path)
+
+    def _launch(self, door: socket.socket, **where: object) -> subprocess.Popen[bytes]:
+        start = {"descriptor": door.fileno(), "modules": self.modules, "idle": self._idle, **where}
+        command = [sys.executable, str(Path(__file__).with_name("zygote.py")), json.dumps(start)]
+        return subprocess.Popen(
+            command,
+            # A pool of threads that an import starts would make the fork unsafe.
+            env={**self._environ, **dict.fromkeys(THREADS, "1"), **QUIET},
+            cwd="/",
+            pass_fds=[door.fileno()],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=None if self._idle is None else subprocess.DEVNULL,
+        )
+
+
+_own: dict[tuple[int, str], Zygote] = {}
+_own_lock = threading.Lock()
+
+
+def nearest(environ: Mapping[str, str]) -> Zygote:
+    """Return the zygote that runs for this user under the key, else this process's own."""
+    name = key(PRELOAD, environ)
+    if (runtime_dir.runtime_folder() / f"{name}.sock").exists():
+        shared = Zygote.start(idle=600.0, environ=environ)
+        if shared.is_alive():
+            return shared
+    with _own_lock:
+        if (os.getpid(), name) not in _own:
+            _own[os.getpid(), name] = Zygote.start(environ=environ)
+        return _own[os.getpid(), name]

@@ -1,0 +1,1 @@
+"""Predictions and their labels: written by the server, read by a rollout."""

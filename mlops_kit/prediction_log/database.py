@@ -1,0 +1,194 @@
+"""The file that predictions and labels are kept in: its making, its transactions, its faults."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from mlops_kit.errors import ObservationsError, StoreBusyError, StoreFullError
+from mlops_kit.prediction_log.schema import REVISIONS
+
+# Seconds to wait for another writer: a batch takes some milliseconds.
+_BUSY = 1.0
+# Seconds to wait for another's migration.
+_MIGRATION = 60.0
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Store:
+    """A SQLite file behind a SQLAlchemy URL; it is opened, and made, at its first use.
+
+    One process writes at a time, and readers see what was committed when they began. Every
+    method raises StoreBusyError while another writer holds the store for longer than a second,
+    StoreFullError where there is no room, and ObservationsError for any other fault.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Keep the URL, `sqlite:///` and a path; raises ObservationsError for another kind."""
+        try:
+            self._url = make_url(url)
+        except ArgumentError as error:
+            raise ObservationsError(f"The observations' URL can't be read: {url!r}.") from error
+        if self._url.get_backend_name() != "sqlite" or self._url.database in (None, "", ":memory:"):
+            raise ObservationsError(
+                f"The observations' URL is {self}; expected sqlite:/// and the path of a file. "
+                "Look at the setting observations_uri."
+            )
+        self._file = Path(str(self._url.database))
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        return self._url.render_as_string(hide_password=True)
+
+    def prepare(self) -> None:
+        """Make or migrate the store, once, however many ask for it at a time.
+
+        A kill in the middle leaves the store as it was. A store whose schema is current costs one
+        query.
+        """
+        with self._lock:
+            if self._engine is not None:
+                return
+            with self._faults("opened"):
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                engine = _engine(self._url.render_as_string(hide_password=False))
+                try:
+                    if self._revision(engine) != REVISIONS[-1]:
+                        self._migrate(engine)
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._engine = engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that reads one state of the store, and holds up nobody."""
+        with self._transaction(writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that nobody else writes beside; it is kept whole or not at all."""
+        with self._transaction(writes=True) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Let go of the file; a later use opens it again."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        self.prepare()
+        engine = self._engine
+        if engine is None:
+            raise ObservationsError(f"The observations in {self} were closed during their use.")
+        with (
+            self._faults("written" if writes else "read"),
+            engine.connect().execution_options(mlops_kit_writes=writes) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def _revision(self, engine: Engine) -> str:
+        """Return the version of the schema; empty where there is none yet."""
+        with engine.connect() as connection:
+            try:
+                found = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+                revision = str(found.scalar() or "")
+            except DBAPIError as error:
+                if "no such table" not in str(error.orig):
+                    raise
+                return ""
+        if revision not in ("", *REVISIONS):
+            raise ObservationsError(
+                f"The observations in {self} have the schema {revision!r}; expected one of "
+                f"{list(REVISIONS)}. A newer mlops-kit made them: use that one, or another store."
+            )
+        return revision
+
+    def _migrate(self, engine: Engine) -> None:
+        # Loaded here, because it takes longer than all that a current store needs.
+        from alembic import command
+        from alembic.config import Config
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self._file.with_name(f"{self._file.name}.lock"), timeout=_MIGRATION):
+                if self._revision(engine) == REVISIONS[-1]:
+                    return
+                with engine.connect() as connection:
+                    # Readers then don't wait for writers. It is kept in the file, and can't be
+                    # set in a transaction.
+                    driver = connection.connection.driver_connection
+                    assert driver is not None
+                    driver.execute("PRAGMA journal_mode=WAL")
+                writer = engine.connect().execution_options(mlops_kit_writes=True)
+                with writer as connection, connection.begin():
+                    config = Config()
+                    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+        except Timeout as error:
+            raise StoreBusyError(
+                f"The observations in {self} are being migrated for more than {_MIGRATION:.0f} s. "
+                "Try again, or look for the process that does it."
+            ) from error
+
+    @contextmanager
+    def _faults(self, doing: str) -> Iterator[None]:
+        """Turn the driver's and the system's faults into the kit's."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            kind = str(getattr(cause, "sqlite_errorname", ""))
+            what = f"The observations in {self} can't be {doing}: {cause}"
+            if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise StoreBusyError(f"{what}. Another process writes them; try again.") from error
+            if kind.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or _is_full(cause):
+                raise StoreFullError(f"{what}. Make room on that disk, then try again.") from error
+            raise ObservationsError(
+                f"{what}. Look at that file and its permissions; a damaged one must be moved away."
+            ) from error
+
+
+def _engine(url: str) -> Engine:
+    # isolation_level None: the driver begins no transaction by itself, so that _begin can say
+    # which kind, and so that a migration's CREATE TABLE is part of it.
+    engine = create_engine(
+        url,
+        connect_args={"timeout": _BUSY, "isolation_level": None},
+        # A fault's message must not hold what customers sent.
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        # In WAL mode this loses nothing when a process is killed; a power cut may take the
+        # newest transactions, whole.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA cache_size=-16384")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later could be refused in its middle.
+        writes = connection.get_execution_options().get("mlops_kit_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _is_full(error: object) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

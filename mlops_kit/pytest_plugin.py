@@ -1,0 +1,112 @@
+"""A pytest plugin for your own notebooks: run one with parameters, and read what it published.
+
+    def test_a_training_publishes_a_version(run_notebook):
+        trained = run_notebook("train", dataset="small.parquet")
+        assert trained["version"]
+        run_notebook.accepts("evaluate", candidate=trained["version"])
+
+Notebooks run on warm kernels of one process. The project is the one around pytest's root folder,
+or that of `--mlops-project`; a run's files lie in the test's `tmp_path`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mlops_kit.kernels.zygote_client import Zygote
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A notebook that ran to its end; `executed["name"]` is a value that it published.
+
+    A published file is the path where it lies.
+    """
+
+    notebook: Path
+    published: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a published value.
+
+        Raises KeyError that names what was published.
+        """
+        if name not in self.published:
+            raise KeyError(f"{self.notebook.name} published {sorted(self.published)}, not {name!r}")
+        return self.published[name]
+
+
+@dataclass(frozen=True)
+class NotebookRunner:
+    """Runs notebooks of a project; `folder` is where what they make comes to lie."""
+
+    project: Path
+    folder: Path
+    zygote: Zygote
+
+    def __call__(self, notebook: str, /, timeout: float = 600.0, **parameters: Any) -> Executed:
+        """Run a notebook with parameters, and return it once all its cells ran.
+
+        `timeout` is in seconds. Raises ParameterError before it starts, and StepError, with the
+        cell and the line, where it fails.
+        """
+        from mlops_kit.kernels import provisioner
+        from mlops_kit.pipelines import notebooks, values
+
+        source = self._source(notebook)
+        number = len(list(self.folder.glob("notebook-*")))
+        job = notebooks.Job(source, self.folder / f"notebook-{number}", parameters, {}, timeout)
+        with provisioner.manager(zygote=self.zygote, cwd=self.project) as manager:
+            notebooks.execute(job, manager)
+        found = values.published(notebooks.read(job.executed))
+        kept = {name: values.keep(name, data, job.folder) for name, data in found.items()}
+        return Executed(job.executed, {name: value.argument for name, value in kept.items()})
+
+    def accepts(self, notebook: str, /, **parameters: Any) -> dict[str, Any]:
+        """Check that a notebook takes these values, without running it; return them typed.
+
+        So a test can hold one step's outputs against the next one's parameters. Raises
+        ParameterError.
+        """
+        from mlops_kit.pipelines import notebooks
+
+        return notebooks.typed(self._source(notebook), parameters)
+
+    def _source(self, notebook: str) -> Path:
+        from mlops_kit.pipelines import notebooks
+
+        return self.project / "notebooks" / notebooks.file_name(notebook)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the project be named."""
+    parser.addoption(
+        "--mlops-project", metavar="FOLDER", help="the project of mlops-kit's fixtures"
+    )
+
+
+@pytest.fixture(scope="session")
+def mlops_kit_zygote() -> Iterator[Zygote]:
+    """Start the process that the kernels of all tests are forked from."""
+    from mlops_kit.kernels.zygote_client import Zygote
+
+    with Zygote.start() as started:
+        yield started
+
+
+@pytest.fixture
+def run_notebook(
+    request: pytest.FixtureRequest, tmp_path: Path, mlops_kit_zygote: Zygote
+) -> NotebookRunner:
+    """Run notebooks of the project; see `NotebookRunner`."""
+    from mlops_kit.project.settings import find_project
+
+    named = request.config.getoption("--mlops-project")
+    project = Path(named).resolve() if named else find_project(request.config.rootpath)
+    return NotebookRunner(project, tmp_path, mlops_kit_zygote)

@@ -1,0 +1,148 @@
+"""One act on a release is one commit: the changed release.yaml, its evidence and its trailers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mlops_kit.errors import ReleaseError
+from mlops_kit.releases import ledger, release, release_yaml
+from mlops_kit.releases.release import Release, ServedModel
+from mlops_kit.releases.repository import GitOpsRepository, Proposal
+from mlops_kit.releases.snapshot import Snapshot
+
+_VERDICTS = ("pass", "fail", "inconclusive")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The commit of a change, and the release as it is at the head.
+
+    `changed` is False when nothing had to be written; `revision` is then the commit that did it
+    before, or the head.
+    """
+
+    revision: str
+    release: Release
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Act:
+    """A change, and what its commit says about it; `said` by the names of the ledger's fields."""
+
+    action: str
+    subject: str
+    about: ServedModel
+    change: release.Change
+    said: Mapping[str, str]
+    evidence: Mapping[str, bytes] = field(default_factory=dict)
+
+
+Decide = Callable[[Snapshot, Release], Act | str]
+
+
+def perform(
+    repository: GitOpsRepository, model: str, environment: str, decide: Decide
+) -> Promotion:
+    """Commit the act that `decide` names; a revision from it means that it is done already.
+
+    When somebody else was first, `decide` is asked again about the new head.
+    """
+    last: list[Promotion] = []
+
+    def propose(snapshot: Snapshot) -> Proposal | None:
+        before = at(snapshot, model, environment)
+        act = decide(snapshot, before)
+        if isinstance(act, str):
+            last.append(Promotion(act, before, False))
+            return None
+        after = release.apply(before, act.change)
+        last.append(Promotion("", after, True))
+        written = {
+            release_yaml.path(environment): release_yaml.write_release(after),
+            **act.evidence,
+        }
+        return Proposal(act.subject, _trailers(act, before, after), written)
+
+    revision = repository.commit(propose)
+    return replace(last[-1], revision=revision) if last[-1].changed else last[-1]
+
+
+def current(repository: GitOpsRepository, model: str, environment: str) -> Release:
+    """Return what the environment should serve now.
+
+    Raises ReleaseError where there is no such environment, or it serves another model.
+    """
+    content = repository.read(release_yaml.path(environment))
+    if content is None:
+        raise _no_environment(environment, repository.list("envs"))
+    return _named(release_yaml.read_release(content), model, environment)
+
+
+def at(snapshot: Snapshot, model: str, environment: str) -> Release:
+    """Return what the environment should serve by this snapshot; raises as `current` does."""
+    content = snapshot.read(release_yaml.path(environment))
+    if content is None:
+        raise _no_environment(environment, snapshot.list("envs"))
+    return _named(release_yaml.read_release(content), model, environment)
+
+
+def entries(snapshot: Snapshot, model: str, environment: str) -> tuple[ledger.Entry, ...]:
+    """Return the acts on the environment so far, the newest first."""
+    commits = snapshot.log(release_yaml.path(environment))
+    return ledger.history(commits, model=model, environment=environment)
+
+
+def version(model: ServedModel | None) -> str:
+    """Return the version, empty where there is no model."""
+    return model.version if model else ""
+
+
+def described(found: Release) -> str:
+    """Return who serves, and with which share, as a few words."""
+    said = f"champion {version(found.champion)!r}"
+    if found.candidate:
+        said += f" and candidate {found.candidate.version!r} at {found.weight} %"
+        said += f" of rollout {found.rollout!r}"
+    return said
+
+
+def check_verdict(verdict: str, *others: str) -> None:
+    """Raise ReleaseError for what is neither a verdict nor one of `others`."""
+    if verdict not in (*_VERDICTS, *others):
+        raise ReleaseError(f"The verdict is {verdict!r}; expected one of {_VERDICTS}.")
+
+
+def _trailers(act: Act, before: Release, after: Release) -> dict[str, str]:
+    fields = {
+        "action": act.action,
+        "model": after.model,
+        "environment": after.environment,
+        "version": act.about.version,
+        "digest": act.about.digest,
+        "origin": version(before.champion),
+        "champion": version(after.champion),
+        "weight": str(after.weight),
+        "evidence": act.about.evidence,
+        **act.said,
+    }
+    return ledger.trailers(fields)
+
+
+def _named(found: Release, model: str, environment: str) -> Release:
+    # The seed names no model; the first promotion does.
+    named = found if found.model else replace(found, model=model)
+    if (named.model, named.environment) != (model, environment):
+        raise ReleaseError(
+            f"envs/{environment}/release.yaml is about model {named.model!r} in "
+            f"{named.environment!r}; expected {model!r} in {environment!r}."
+        )
+    return named
+
+
+def _no_environment(environment: str, paths: Sequence[str]) -> ReleaseError:
+    known = [*release_yaml.environments(paths)]
+    return ReleaseError(
+        f"The GitOps repository has no envs/{environment}/release.yaml; expected one of {known}."
+    )

@@ -1,0 +1,137 @@
+"""Go back: restore the last good champion by a new commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mlops_kit.errors import LostRaceError, QuarantineError, ReleaseError
+from mlops_kit.releases import commits, ledger, quarantine, release, release_yaml
+from mlops_kit.releases.commits import Act, Promotion, version
+from mlops_kit.releases.release import Release, ServedModel
+from mlops_kit.releases.repository import GitOpsRepository
+from mlops_kit.releases.snapshot import Snapshot
+
+
+def rollback(
+    repository: GitOpsRepository,
+    *,
+    model: str,
+    environment: str,
+    reason: str,
+    approved_by: str,
+    to: str | None = None,
+    expected: Release | None = None,
+    verdict: str = "",
+    counts: str = "",
+    started_at: str = "",
+    override: str = "",
+) -> Promotion:
+    """Restore the last good champion, or the former champion of version `to`, by a new commit.
+
+    A running candidate goes too. A rollback by a verdict, without a person, gives `verdict`, its
+    `counts` and the `expected` release: asked for again it then changes nothing. Without
+    `expected` it goes back twice when it is asked for twice: where the answer may be lost, name
+    `to`. `started_at` (ISO) is when the failure began, where that is known; `override` says who
+    goes back to a quarantined version and why.
+
+    Raises ReleaseError where there is nothing good to go back to, QuarantineError for a second
+    rollback of one digest by a verdict, and LostRaceError when somebody else changed the release,
+    without `expected` the champion, meanwhile.
+    """
+    commits.check_verdict(verdict, "")
+    seen: list[ServedModel | None] = []
+
+    def decide(snapshot: Snapshot, found: Release) -> Act | str:
+        entries = commits.entries(snapshot, model, environment)
+        if expected is not None and found != expected:
+            if done := _rolled_back(entries, expected, found):
+                return done
+            raise _lost(environment, commits.described(expected), commits.described(found))
+        seen.append(found.champion)
+        if found.champion != seen[0]:
+            raise _lost(environment, repr(version(seen[0])), repr(version(found.champion)))
+        if to is not None and found.candidate is None and to == version(found.champion):
+            return snapshot.revision
+        champion = found.champion
+        if verdict and champion:
+            quarantine.check_rollback(entries, champion.version, champion.digest)
+        former = _former(snapshot, entries, found, to, override)
+        said = {"rollout": found.rollout, "verdict": verdict, "counts": counts}
+        said |= {"started_at": started_at, "override": override, "who": approved_by, "why": reason}
+        said |= {"rolled_back": champion.digest if champion else ""}
+        subject = f"Roll back {model} to {former.version} in {environment}"
+        return Act("rollback", subject, former, release.RollBack(former), said)
+
+    return commits.perform(repository, model, environment, decide)
+
+
+def _former(
+    snapshot: Snapshot,
+    entries: Sequence[ledger.Entry],
+    now: Release,
+    to: str | None,
+    override: str,
+) -> ServedModel:
+    """Return the champion to go back to, as it was served then."""
+    champion, bad = now.champion, quarantine.quarantined(entries)
+    found: ledger.Entry | None = None
+    if champion is not None and to is None:
+        found = ledger.last_good(entries, champion.version, champion.digest, avoid=bad)
+        if found is None:
+            _check_hold(entries, champion, bad, now.environment)
+    elif champion is not None:
+        found = next((entry for entry in entries if entry.crowns and entry.version == to), None)
+        if found and found.digest in bad and not ledger.one_line(override):
+            raise QuarantineError(
+                f"Not rolled back to {to!r}: it is in quarantine since "
+                f"{quarantine.said(bad[found.digest])}. Name another version, or give an override."
+            )
+    if found is None:
+        former = sorted({entry.version for entry in entries if entry.crowns})
+        raise ReleaseError(
+            f"There is nothing to go back to in {now.environment!r}: the champion is "
+            f"{version(champion)!r}, asked for {to or 'the last good version'!r}, and champions "
+            f"so far were {former}."
+        )
+    content = snapshot.at(found.revision).read(release_yaml.path(now.environment))
+    served = release_yaml.read_release(content or b"").champion
+    if served is None or (served.version, served.digest) != (found.version, found.digest):
+        raise ReleaseError(
+            f"Commit {found.revision} says that it made {found.version!r} champion, but its "
+            f"release.yaml has {version(served)!r}; expected the two to agree."
+        )
+    return served
+
+
+def _check_hold(
+    entries: Sequence[ledger.Entry],
+    champion: ServedModel,
+    bad: Mapping[str, ledger.Entry],
+    environment: str,
+) -> None:
+    """Raise ReleaseError where there is a state before, but itself a bad one."""
+    before = ledger.last_good(entries, champion.version, champion.digest)
+    if before is not None:
+        raise ReleaseError(
+            f"Not rolled back: the state before is itself bad. {environment} holds "
+            f"{champion.version!r}, because {before.version!r} is in quarantine since "
+            f"{quarantine.said(bad[before.digest])}. A person must decide: promote a better "
+            "version, or roll back to one by name with an override."
+        )
+
+
+def _rolled_back(entries: Sequence[ledger.Entry], expected: Release, found: Release) -> str:
+    """Return the rollback from the expected champion, if the release is as it left it."""
+    champion = expected.champion
+    last = next((entry for entry in entries if entry.action), None)
+    if champion is None or last is None or last.action != "rollback" or found.candidate:
+        return ""
+    same = (last.rolled_back, last.version) == (champion.digest, version(found.champion))
+    return last.revision if same else ""
+
+
+def _lost(environment: str, expected: str, found: str) -> LostRaceError:
+    return LostRaceError(
+        f"Not rolled back: {environment} changed its champion meanwhile, from {expected} to "
+        f"{found}. Nothing of this was written; look at the history and decide again."
+    )

@@ -1,0 +1,1 @@
+"""Pictures, reports and notebooks that survive without a kernel."""

@@ -1,0 +1,1 @@
+"""A chart's values become pictures and figures."""

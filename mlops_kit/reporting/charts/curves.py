@@ -1,0 +1,103 @@
+"""What models do, as charts: amounts, costs, precision and recall, calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.examples.fraud.contract import FEATURES
+from mlops_kit.models import operating_points
+from mlops_kit.models.evaluation import REFERENCE, Evaluation
+from mlops_kit.models.training import Threshold
+from mlops_kit.reporting.charts.charts import Bars, Lines, Marker, Series
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# More points than a chart can show say nothing more.
+_POINTS = 400
+
+
+def amounts(frame: pd.DataFrame) -> Bars:
+    """Return how the amounts of genuine and fraudulent transactions are spread, on a log scale."""
+    import numpy as np
+
+    logs = np.log10(frame["Amount"].clip(lower=0.01))
+    values = {"genuine": logs[frame["Class"] == 0], "fraud": logs[frame["Class"] == 1]}
+    label = "amount in euro, as a power of ten: 0 is 1, 1 is 10, 2 is 100"
+    return Bars.histogram("How the amounts are spread", values, x_label=label)
+
+
+def scores(model: Any, frame: pd.DataFrame) -> Lines:
+    """Return how often a score came true, by score, for labelled rows."""
+    scored = model.predict_proba(frame[[*FEATURES]])[:, 1]
+    series = _reliability("model", frame["Class"].to_numpy(), scored, dashed=False)
+    return _calibration((series,))
+
+
+def costs(threshold: Threshold) -> Lines:
+    """Return the cost of each threshold, with the one that costs least marked."""
+    series = Series("cost", threshold.thresholds, threshold.costs)
+    marker = Marker(threshold.value, "chosen")
+    label = "cost per 1,000 transactions"
+    return Lines("Cost by threshold", (series,), "threshold", label, (marker,), log_x=True)
+
+
+def precision_recall(evaluation: Evaluation) -> Lines:
+    """Return precision over recall of both models."""
+    from sklearn.metrics import precision_recall_curve
+
+    series = []
+    for role, judged in evaluation.judged.items():
+        precision, recall, _ = precision_recall_curve(evaluation.labels, judged.scores)
+        kept = _corners(recall)
+        name, dashed = evaluation.names[role], role == REFERENCE
+        series.append(Series(name, recall[kept], precision[kept], dashed=dashed))
+    return Lines("Precision and recall", tuple(series), "recall", "precision")
+
+
+def calibration(evaluation: Evaluation) -> Lines:
+    """Return how often a score came true, by score, of both models."""
+    return _calibration(
+        tuple(
+            _reliability(
+                evaluation.names[role], evaluation.labels, judged.scores, role == REFERENCE
+            )
+            for role, judged in evaluation.judged.items()
+        )
+    )
+
+
+def cost_by_threshold(evaluation: Evaluation) -> Lines:
+    """Return the cost of each threshold of both models, on the rows of the holdout."""
+    import numpy as np
+
+    thresholds = np.logspace(-4, 0, 120)
+    series = []
+    for role, judged in evaluation.judged.items():
+        found = evaluation.labels, judged.scores, evaluation.costs
+        *_, total = operating_points.by_threshold(*found, thresholds)
+        name, dashed = evaluation.names[role], role == REFERENCE
+        series.append(Series(name, thresholds.tolist(), total.tolist(), dashed=dashed))
+    label = "cost per 1,000 transactions"
+    return Lines("Cost by threshold", tuple(series), "threshold", label, log_x=True, log_y=True)
+
+
+def _calibration(series: tuple[Series, ...]) -> Lines:
+    lowest = min((min(one.x) for one in series if len(one.x)), default=0.001)
+    # Said and true alike; a score is never a moment in time.
+    ends: Any = (lowest, 1.0)
+    ideal = Series("as often as said", ends, ends, dashed=True)
+    label = "share of frauds"
+    return Lines("Calibration", (*series, ideal), "score", label, log_x=True, log_y=True)
+
+
+def _reliability(name: str, labels: Any, scored: Any, dashed: bool) -> Series:
+    return Series(name, *operating_points.reliability(labels, scored), dashed=dashed)
+
+
+def _corners(recall: Any) -> Any:
+    """Return where the recall is about to change, from the lowest on: most points repeat it."""
+    import numpy as np
+
+    corners = np.flatnonzero(np.diff(recall, append=-1.0))[::-1]
+    return corners[np.unique(np.linspace(0, len(corners) - 1, _POINTS).astype(int))]

@@ -1,0 +1,1 @@
+"""Executed notebooks become safe and pleasant in Git and in a browser."""

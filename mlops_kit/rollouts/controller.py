@@ -1,0 +1,294 @@
+"""Watch a rollout: look, decide, commit, and look again, until it has ended.
+
+A watcher keeps nothing to itself. Killed anywhere and started again, it goes on as if nothing had
+happened; two at once don't both act, because each commit is a compare-and-swap.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mlops_kit.errors import GitOpsError, KitError, LostRaceError, RegistryError, ReleaseError
+from mlops_kit.project import local_server, releases
+from mlops_kit.project.settings import has_frontend
+from mlops_kit.releases import commits, promotion, release
+from mlops_kit.rollouts import decision as rollout
+from mlops_kit.rollouts import metrics, observer, timeline
+from mlops_kit.rollouts.observer import Looker, Seen
+from mlops_kit.rollouts.result import Look, Outcome, Watched
+from mlops_kit.rollouts.state import Decision
+
+if TYPE_CHECKING:
+    from mlops_kit.examples.fraud.customers import Customers
+    from mlops_kit.project.workspace import Workspace
+
+# Who approves what the evidence decides.
+WATCHER = "mlops-kit watch"
+# Between two looks while a commit is not served yet, in seconds.
+_SOON = 0.1
+_MOST_LOOKS = 5_000
+
+Show = Callable[[Sequence[str]], None]
+Observe = Callable[[Seen, Look], None]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """One look after another at one rollout; `show` gets the lines of each, `observe` all of it.
+
+    `name` is the rollout's, empty for whichever runs.
+    """
+
+    workspace: Workspace
+    looker: Looker
+    name: str = ""
+    show: Show = lambda _lines: None
+    sleep: Callable[[float], object] = time.sleep
+    observe: Observe = lambda _seen, _look: None
+
+    def run(self, *, looks: int | None = None) -> Watched:
+        """Look until the rollout has ended, or so many times, and return what was seen.
+
+        Raises GitOpsError or ReleaseError when Git doesn't answer, or says what can't be read,
+        for longer than a rollout may take.
+        """
+        policy = self.workspace.settings.rollout
+        path: list[Look] = []
+        name, away = self.name, 0.0
+        while True:
+            try:
+                seen = self.looker.look()
+                name = name or _name(seen)
+                look, ended = self._decide(seen, name)
+                path = [*_thinned(path), look]
+                self.show(look.lines)
+                self.observe(seen, look)
+                if ended or (looks is not None and len(path) >= looks):
+                    return self._watched(name, path)
+                away, wait = 0.0, _SOON if look.committed else policy.interval
+            except LostRaceError:  # somebody else acted: look again at what is there now
+                continue
+            except (GitOpsError, ReleaseError) as error:
+                away, wait = away + policy.interval, policy.interval
+                if away > policy.canary_deadline:
+                    raise
+                self.show([f"Git says nothing to go by, so nothing is decided: {error}"])
+            self.sleep(min(wait, policy.interval))
+
+    def _decide(self, seen: Seen, name: str) -> tuple[Look, bool]:
+        """Decide on what was seen and commit it; tell whether the rollout has ended."""
+        running = seen.release.rollout
+        if running and running != name:
+            said = f"Another rollout began: {running}. This watch was of {name or 'none'}."
+            return _look(seen, _superseded(said)), True
+        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        if name and timeline.outcome(seen.entries, name) in ("aborted", "rolled back"):
+            return _look(seen, decision), True
+        if decision.act == "done":
+            return _look(seen, decision), True
+        try:
+            committed = self._commit(seen, decision)
+        except LostRaceError:
+            raise
+        except ReleaseError as error:  # as where the state before is bad itself: a person decides
+            return _look(seen, replace(decision, act="hold", change=None, next=str(error))), False
+        return _look(seen, decision, committed), False
+
+    def _commit(self, seen: Seen, decision: Decision) -> str:
+        """Commit what was decided, and return the revision; empty where there is nothing to."""
+        if decision.change is None and decision.act != "rollback":
+            return ""
+        looker, alpha = self.looker, self.workspace.settings.rollout.alpha_promote
+        counts = metrics.counts(decision.metrics, alpha) if decision.metrics else ""
+        repository = self.workspace.repository
+        if decision.act == "rollback":
+            done = promotion.rollback(
+                repository,
+                model=looker.model,
+                environment=looker.environment,
+                expected=seen.release,
+                verdict="fail",
+                counts=counts,
+                reason=decision.sentence,
+                approved_by=WATCHER,
+            )
+        else:
+            change = decision.change
+            assert isinstance(change, promotion.Step)
+            done = promotion.advance(
+                repository,
+                change,
+                model=looker.model,
+                environment=looker.environment,
+                expected=seen.release,
+                verdict=decision.verdict,
+                reason=decision.sentence,
+                counts=counts,
+                approved_by=WATCHER,
+                live_at=_iso(seen.platform.since)
+                if seen.platform and seen.situation.is_live
+                else "",
+            )
+        if decision.act in ("complete", "rollback"):
+            self._follow(done.release)
+        return done.revision if done.changed else ""
+
+    def _follow(self, now: release.Release) -> None:
+        """Let the registry's alias follow; where it can't, `repair` does it later."""
+        try:
+            releases.follow(self.workspace, now)
+        except RegistryError as error:
+            self.show([f"The registry doesn't follow yet ('mlops-kit repair'): {error}"])
+
+    def _watched(self, name: str, path: Sequence[Look]) -> Watched:
+        """Return what was seen, and how the rollout ended by Git."""
+        looker = self.looker
+        snapshot = self.workspace.repository.snapshot()
+        entries = commits.entries(snapshot, looker.model, looker.environment)
+        now = commits.at(snapshot, looker.model, looker.environment)
+        # Again, in case that whoever completed it was killed before the alias followed.
+        self._follow(now)
+        how: Outcome = timeline.outcome(entries, name) if name else "serving"
+        if now.rollout and now.rollout != name:
+            how = "superseded"
+        served = looker.served()
+        requests = served.log.get("dropped") if served else None
+        return Watched(
+            model=looker.model,
+            environment=looker.environment,
+            rollout=name,
+            outcome=how,
+            champion=now.champion.version if now.champion else "",
+            entries=timeline.of(entries, name),
+            looks=tuple(path),
+            alpha=self.workspace.settings.rollout.alpha_promote,
+            dropped=sum(requests.values()) if requests else 0,
+        )
+
+
+def watch(
+    workspace: Workspace,
+    model: str,
+    environment: str,
+    *,
+    revision: str = "",
+    customers: Customers | None = None,
+    observe: Observe = lambda _seen, _look: None,
+    cancelled: threading.Event | None = None,
+) -> Watched:
+    """Watch a rollout until it has ended, and return what was seen and how it ended.
+
+    `revision` is the commit of the promotion; without it, whichever rollout runs. While one runs,
+    the platform that serves here is used, or one is started that ends with this call, and
+    `customers` send their traffic. `observe` gets each look. Raises what the platform and Git
+    raise, and KeyboardInterrupt once it is `cancelled`: the rollout stays as it is.
+    """
+    stop = cancelled or threading.Event()
+    # A person sees more in the view than in lines.
+    show: Show = (lambda _lines: None) if has_frontend() else _Teller()
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise KeyboardInterrupt
+
+    with ExitStack() as stack:
+        looker = stack.enter_context(observer.opened(workspace, model, environment))
+        looker.prepare()
+        seen = looker.look()
+        # Where none runs, and no completed one's labels are watched, there is nothing to serve for.
+        if seen.release.rollout or seen.situation.completed is not None:
+            status = stack.enter_context(local_server.attended(workspace, model, environment))
+            if customers is not None:
+                known = seen.situation.replay.labelled if seen.situation.replay else 0
+                if known < len(customers.before) // 2:
+                    show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
+                    customers.send_before(status.url, model, looker.observations)
+                stack.enter_context(customers.traffic(status.url, model, looker.observations))
+        name = _named(seen, revision)
+        return Watcher(workspace, looker, name, show, sleep, observe).run()
+
+
+def follow(
+    workspace: Workspace,
+    model: str,
+    environment: str,
+    *,
+    show: Show,
+    looks: int | None = None,
+) -> Watched:
+    """Watch whichever rollout runs, and return what was seen.
+
+    The platform that serves here is used, or one is started for as long as this takes. Raises
+    what the platform and Git raise.
+    """
+    with ExitStack() as stack:
+        looker = stack.enter_context(observer.opened(workspace, model, environment))
+        if looker.look().release.candidate is not None:
+            stack.enter_context(local_server.attended(workspace, model, environment))
+        return Watcher(workspace, looker, show=show).run(looks=looks)
+
+
+class _Teller:
+    """Shows each look in the place of the one before."""
+
+    def __init__(self) -> None:
+        self._again = False
+
+    def __call__(self, lines: Sequence[str]) -> None:
+        from mlops_kit.pipelines.values import tell
+
+        tell(lines, again=self._again)
+        self._again = True
+
+
+def _named(seen: Seen, revision: str) -> str:
+    """Return the rollout that a promotion's commit began, or the one that runs."""
+    for entry in seen.entries:
+        if revision and entry.revision == revision:
+            return entry.rollout
+    if revision:
+        raise KitError(
+            f"Commit {revision[:12]} is no act on {seen.release.environment}; expected the "
+            "revision that 'promote' published."
+        )
+    return _name(seen)
+
+
+def _name(seen: Seen) -> str:
+    """Return the rollout that runs, or the one that made the champion."""
+    if seen.release.rollout:
+        return seen.release.rollout
+    return next((entry.rollout for entry in seen.entries if entry.crowns), "")
+
+
+def _thinned(path: list[Look]) -> list[Look]:
+    """Return the path, without every second look that led to no commit where it is very long."""
+    if len(path) < _MOST_LOOKS:
+        return path
+    return [look for number, look in enumerate(path) if look.committed or number % 2]
+
+
+def _look(seen: Seen, decision: Decision, committed: str = "") -> Look:
+    blocks = seen.situation.blocks
+    return Look(
+        time=seen.situation.now,
+        weight=seen.release.weight,
+        decision=decision,
+        requests=sum(block.candidate.requests for block in blocks),
+        champion_requests=sum(block.champion.requests for block in blocks),
+        committed=committed,
+    )
+
+
+def _superseded(said: str) -> Decision:
+    return Decision("done", None, "inconclusive", said, "")
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")

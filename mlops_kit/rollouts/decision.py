@@ -1,0 +1,101 @@
+"""What a rollout does next: advance, hold, complete or go back, as one pure function.
+
+    replay ──quality proved──▶ canary, step by step ──all proved──▶ champion ──▶ labels watched
+      │                         │     ▲ data are back                                │
+      │                         │     └── weight 0 ◀── data missing                  │
+      └── harm, or no time left ┴──▶ aborted                  rolled back ◀── harm ──┘
+
+Missing data are neither a pass nor a fail: they never raise a weight and never blame a candidate.
+"""
+
+from __future__ import annotations
+
+from mlops_kit.releases.release import Retire, Shift
+from mlops_kit.rollouts import evidence, phases
+from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.state import Act, Decision, Look, Situation, Verdict, span
+
+__all__ = ["Act", "Decision", "Situation", "Verdict", "decide"]
+
+
+def decide(policy: Policy, seen: Situation) -> Decision:
+    """Return what to do now; depends on nothing but its arguments, in any order of the blocks."""
+    release = seen.release
+    if release.champion is None:
+        where = f"No version of {release.model or 'a model'} serves {release.environment}."
+        return Decision("done", None, "inconclusive", where, "Promote one.")
+    if seen.clock_jumped or seen.now < max(seen.started, seen.since):
+        why = "Held: the clock is wrong, so nothing that depends on time is decided."
+        return Look(policy, seen, (), 0.0).hold(why)
+    if release.candidate is None:
+        return _bake(_after(policy, seen))
+    if release.champion.is_same(release.candidate):
+        return _finish(_after(policy, seen))
+    if release.weight == 0 and seen.shifted is None:
+        return phases.replay(_before(policy, seen))
+    return phases.canary(_before(policy, seen))
+
+
+def _before(policy: Policy, seen: Situation) -> Look:
+    """Return the evidence on a candidate: of the replay, and of live traffic once it has any."""
+    metrics = evidence.of_replay(policy, phases.believed(policy, seen))
+    has_served = seen.release.weight or any(block.weight for block in seen.blocks)
+    if has_served or seen.live or seen.shifted is not None:
+        metrics += evidence.of_canary(policy, seen.blocks, seen.bursts, seen.live)
+    return Look(policy, seen, metrics, evidence.harm(metrics))
+
+
+def _after(policy: Policy, seen: Situation) -> Look:
+    metrics = evidence.of_live(policy, seen.live)
+    return Look(policy, seen, metrics, evidence.harm(metrics, len(metrics)))
+
+
+def _finish(look: Look) -> Decision:
+    """Return how to end a rollout whose candidate is champion already, while both still serve."""
+    if look.is_harmful and not look.seen.faults:
+        return _regret(look)
+    if look.seen.held_by:
+        return look.hold(f"Held by {look.seen.held_by}.")
+    if not look.seen.is_live:
+        return look.hold(f"{look.name} is champion; held until what Git says is what is served.")
+    if look.seen.release.weight:
+        why = f"{look.name} is champion: its requests go to the champion's place."
+        return look.say("settle", Shift(0), "pass", why, "The candidate's place is emptied.")
+    why = f"{look.name} is champion: the candidate's place is emptied."
+    return look.say("retire", Retire(), "pass", why, "Its labels are watched on.")
+
+
+def _bake(look: Look) -> Decision:
+    """Return whether a champion without a candidate stays: its matured labels can still tell."""
+    policy, seen = look.policy, look.seen
+    if seen.completed is None:
+        return look.say("done", None, "pass", f"{look.name} serves, no rollout runs.", "")
+    if look.is_harmful and not seen.faults:
+        return _regret(look)
+    # What was answered until then needs the time for its labels, too.
+    left = seen.completed + policy.baking + policy.maturity - seen.now
+    known = any(metric.n for metric in look.metrics)
+    state = "; ".join(metric.seen for metric in look.metrics)
+    if left <= 0 and known:
+        return look.say("done", None, "pass", f"{look.name} stays champion: {state}.", "")
+    if left <= 0:
+        why = f"{look.name} stays champion, but too few labels told of its own answers."
+        return look.say("done", None, "inconclusive", why, "")
+    then = f"Its labels are watched for {span(left)} more and can roll it back."
+    if seen.faults:
+        return look.hold(f"{look.name} is champion, unwatched: {' '.join(seen.faults)}", then)
+    if not known:
+        why = f"{look.name} is champion, but too few labels of its own answers are here."
+        return look.hold(f"{why} That alone rolls nothing back.", then)
+    return look.hold(f"{look.name} is champion: {state}.", then)
+
+
+def _regret(look: Look) -> Decision:
+    """Return the decision to go back from a champion, where there is something to go back to."""
+    if look.seen.can_restore and look.seen.target_ready:
+        why = f"{look.name} is rolled back: {look.blame}."
+        then = "It is quarantined, and the last good version serves."
+        return look.say("rollback", None, "fail", why, then)
+    gone = "can't serve" if look.seen.can_restore else "isn't there"
+    why = f"{look.name} should be rolled back ({look.blame}), but a good version before it {gone}."
+    return look.say("hold", None, "fail", why, "A person is needed; the traffic stays.")

@@ -1,0 +1,233 @@
+"""What a watcher sees at one look: Git, the platform and the store, as one situation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mlops_kit.errors import KitError, ObservationsError
+from mlops_kit.project import local_server
+from mlops_kit.releases import approvals, commits, ledger, quarantine
+from mlops_kit.releases.ledger import Entry
+from mlops_kit.releases.release import Release, ServedModel
+from mlops_kit.rollouts import evidence
+from mlops_kit.rollouts.evidence import Bursts
+from mlops_kit.rollouts.replay import Answers, Replay
+from mlops_kit.rollouts.state import Situation
+from mlops_kit.rollouts.timeline import Course, course
+
+if TYPE_CHECKING:
+    from mlops_kit.prediction_log.log import Observations
+    from mlops_kit.project.workspace import Workspace
+    from mlops_kit.serving.daemon import PlatformStatus
+    from mlops_kit.serving.predictor import Predictor
+
+# The champion's usual day, from which the bursts of its errors are estimated; in seconds.
+_USUAL = 86_400.0
+# Between two looks the clock may differ from a stopwatch by so many seconds.
+_JUMP = 5.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look: what Git says, what the platform serves, and what a decision depends on."""
+
+    revision: str
+    release: Release
+    entries: tuple[Entry, ...]
+    platform: PlatformStatus | None
+    situation: Situation
+
+
+@dataclass(frozen=True)
+class _Git:
+    """What the repository says at one revision."""
+
+    revision: str
+    release: Release
+    entries: tuple[Entry, ...]
+    hold: approvals.Hold
+
+
+@dataclass
+class Looker:
+    """Looks at one environment again and again, and reads only what is new.
+
+    It knows nothing that isn't in Git or in the store, so another one in its place sees the same.
+    `served` returns what the platform says of itself, None where none runs.
+    """
+
+    workspace: Workspace
+    model: str
+    environment: str
+    observations: Observations
+    served: Callable[[], PlatformStatus | None]
+    clock: Callable[[], float] = time.time
+    ticks: Callable[[], float] = time.monotonic
+    _read: _Git | None = None
+    _predictors: dict[str, Predictor] = field(default_factory=dict)
+    _replay: tuple[tuple[str, str], Replay] | None = None
+    _answers: tuple[tuple[str, float], Answers] | None = None
+    _bursts: tuple[tuple[str, float], Bursts] | None = None
+    _times: tuple[float, float] | None = None
+    _dropped: int | None = None
+
+    def prepare(self) -> None:
+        """Load the models of the release, so that a platform which starts next finds their files.
+
+        Here the registry is loaded already, which takes a new process seconds.
+        """
+        # What goes wrong here goes wrong again, and is said, at a look.
+        with suppress(KitError):
+            release = self._git().release
+            for side in (release.champion, release.candidate):
+                if side is not None:
+                    self._predictor(side)
+
+    def look(self) -> Seen:
+        """Return what is to be seen now; raises GitOpsError where Git can't be read."""
+        git = self._git()
+        revision, release, entries = git.revision, git.release, git.entries
+        platform = self.served()
+        now = self.clock()
+        jumped = self._has_jumped(now)
+        passed = course(entries, release)
+        facts = {
+            "now": now,
+            "release": release,
+            "started": passed.started,
+            "since": passed.since,
+            "shifted": passed.shifted,
+            "completed": passed.completed,
+            "is_live": platform is not None and platform.revision == revision,
+            "applied": platform.since if platform else None,
+            "target_ready": platform is not None and bool(platform.champion),
+            "can_restore": _can_restore(entries, release),
+            "held_by": git.hold.by(release.rollout),
+            "clock_jumped": jumped,
+        }
+        observed, faults = self._observed(release, passed, now)
+        faults += self._platform_faults(platform)
+        situation = Situation(**facts, **observed, faults=faults)  # type: ignore[arg-type]
+        return Seen(revision, release, entries, platform, situation)
+
+    def _git(self) -> _Git:
+        snapshot = self.workspace.repository.snapshot()
+        if self._read is None or self._read.revision != snapshot.revision:
+            self._read = _Git(
+                snapshot.revision,
+                commits.at(snapshot, self.model, self.environment),
+                commits.entries(snapshot, self.model, self.environment),
+                approvals.held(snapshot, self.environment),
+            )
+        return self._read
+
+    def _has_jumped(self, now: float) -> bool:
+        """Tell whether the clock differs from a stopwatch since the last look."""
+        times, self._times = self._times, (now, self.ticks())
+        if times is None:
+            return False
+        by_clock, by_stopwatch = now - times[0], self._times[1] - times[1]
+        return abs(by_clock - by_stopwatch) > _JUMP
+
+    def _observed(
+        self, release: Release, passed: Course, now: float
+    ) -> tuple[dict[str, object], tuple[str, ...]]:
+        """Return what the store says, and the sentences of what it can't."""
+        champion, candidate = release.champion, release.candidate
+        if champion is None:
+            return {}, ()
+        policy = self.workspace.settings.rollout
+        before = now - policy.maturity
+        found: dict[str, object] = {}
+        faults: list[str] = []
+        try:
+            judged = candidate or champion
+            if candidate is not None or passed.completed is not None:
+                found["live"] = self._own(judged, passed.started).read(before)
+            if candidate is not None and not candidate.is_same(champion):
+                pair = (self.model, self.environment, champion.digest, candidate.digest)
+                found["blocks"] = self.observations.blocks(*pair)
+                found["bursts"] = self._usual(champion, passed.started)
+                if release.weight:
+                    found["clients"] = self.observations.clients(*pair, release.weight)
+                replay = self._replayed(champion, candidate)
+                found["replay"] = replay.read(before)
+                faults += replay.faults
+        except ObservationsError as error:
+            faults.append(f"The store of predictions can't be read: {error}")
+        except KitError as error:
+            faults.append(f"The replay can't run: {error}")
+        return found, tuple(faults)
+
+    def _platform_faults(self, platform: PlatformStatus | None) -> tuple[str, ...]:
+        if platform is None:
+            return ("No platform serves here: 'mlops-kit serve' starts one.",)
+        faults = []
+        if platform.error:
+            faults.append(f"The platform can't apply {platform.wanted[:10]}: {platform.error}")
+        dropped = sum((platform.log.get("dropped") or {}).values())
+        if self._dropped is not None and dropped > self._dropped:
+            faults.append(
+                f"{dropped - self._dropped:,} predictions couldn't be logged since the last look."
+            )
+        self._dropped = dropped
+        return tuple(faults)
+
+    def _own(self, judged: ServedModel, since: float) -> Answers:
+        key = (judged.digest, since)
+        if self._answers is None or self._answers[0] != key:
+            where = (self.model, self.environment, judged.digest, since)
+            self._answers = (key, Answers(self.observations, *where))
+        return self._answers[1]
+
+    def _usual(self, champion: ServedModel, started: float) -> Bursts:
+        """Return the bursts of the champion's usual day, which ended when the rollout began."""
+        key = (champion.digest, started)
+        if self._bursts is None or self._bursts[0] != key:
+            where = (self.model, self.environment, champion.digest)
+            # Whoever looks for the first time only later must not count what came since then.
+            arms = self.observations.champion_blocks(*where, started - _USUAL, started)
+            self._bursts = (key, evidence.bursts(arms))
+        return self._bursts[1]
+
+    def _replayed(self, champion: ServedModel, candidate: ServedModel) -> Replay:
+        key = (champion.digest, candidate.digest)
+        if self._replay is None or self._replay[0] != key:
+            share = self.workspace.settings.rollout.replay_share
+            sides = (self._predictor(champion), self._predictor(candidate))
+            where = (self.observations, self.model, self.environment)
+            self._replay = (key, Replay(*where, *sides, share))
+        return self._replay[1]
+
+    def _predictor(self, side: ServedModel) -> Predictor:
+        if side.digest not in self._predictors:
+            applier = local_server.applier(self.workspace, self.model, self.environment)
+            self._predictors[side.digest] = applier.predictor(side)
+        return self._predictors[side.digest]
+
+
+@contextmanager
+def opened(workspace: Workspace, model: str, environment: str) -> Iterator[Looker]:
+    """Yield a looker at one environment, with the store that it reads."""
+    from mlops_kit.serving import daemon
+
+    observations = local_server.observations(workspace)
+    folder = local_server.folder(workspace, environment)
+    try:
+        yield Looker(workspace, model, environment, observations, lambda: daemon.running(folder))
+    finally:
+        observations.close()
+
+
+def _can_restore(entries: tuple[Entry, ...], release: Release) -> bool:
+    """Tell whether there is a last good version to go back to."""
+    champion = release.champion
+    if champion is None:
+        return False
+    bad = quarantine.quarantined(entries)
+    good = ledger.last_good(entries, champion.version, champion.digest, avoid=bad)
+    return good is not None

@@ -1,0 +1,198 @@
+"""A candidate's trial: its replay, then its canary, to the last step or back."""
+
+from __future__ import annotations
+
+from mlops_kit.releases.release import Abort, Complete, Shift
+from mlops_kit.rollouts import evidence, relative_rates
+from mlops_kit.rollouts.evidence import Block, Quality
+from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.state import Decision, Look, Situation, Verdict, listed, span
+
+# Under so many expected requests, none at all may be chance: e^-5 is under 1 %.
+_EXPECTED = 5.0
+
+
+def believed(policy: Policy, seen: Situation) -> Quality:
+    """Return the replay, or an empty one where too few of its rows have a label."""
+    replay = seen.replay or Quality()
+    return replay if replay.coverage >= policy.coverage else Quality()
+
+
+def replay(look: Look) -> Decision:
+    """Return what to do while the candidate is replayed and has no traffic."""
+    policy, seen = look.policy, look.seen
+    if look.is_harmful and not seen.faults:
+        why = f"{look.name} is aborted: {look.blame}. No request was exposed."
+        return look.say("abort", Abort(), "fail", why, "It is quarantined.")
+    stop = _no_start(look)
+    if not stop:
+        first = policy.steps[0]
+        why = f"{look.name} is replayed: {look.proofs}. No request was exposed."
+        return look.say("advance", Shift(first), "pass", why, f"It gets {first} % of the traffic.")
+    left = seen.started + policy.replay_deadline - seen.now
+    if left <= 0:
+        return _inconclusive(look, stop)
+    return look.hold(stop, f"{look.again} Without a decision it is aborted in {span(left)}.")
+
+
+def _no_start(look: Look) -> str:
+    """Return why the candidate may not have traffic, or an empty text: its quality is proved."""
+    policy, seen = look.policy, look.seen
+    if waiting := _waiting(look):
+        return waiting
+    replay = seen.replay or Quality()
+    if not replay.labelled:
+        return f"No labels have arrived for the replay of {look.name}: that is no verdict."
+    if replay.coverage < policy.coverage:
+        return (
+            f"Of {replay.mature:,} rows old enough, {replay.labelled:,} have a label "
+            f"({replay.coverage:.0%}, floor {policy.coverage:.0%}): the first are a selection."
+        )
+    quality = evidence.of_replay(policy, replay)
+    if not evidence.promotes(quality, policy.alpha_promote):
+        return f"{look.name} is replayed: {look.proofs}. No user is exposed."
+    return ""
+
+
+def canary(look: Look) -> Decision:
+    """Return what to do once the candidate has, or had, traffic."""
+    policy, seen = look.policy, look.seen
+    weight, last = seen.release.weight, policy.steps[-1]
+    if look.is_harmful and not seen.faults:
+        return _condemn(look)
+    stop = _no_advance(look) if weight else _no_return(look)
+    proved = evidence.promotes(look.metrics, policy.alpha_promote)
+    if not stop and weight >= last and proved:
+        why = f"{look.name} becomes champion: {look.proofs}."
+        return look.say("complete", Complete(), "pass", why, "Its labels are watched on.")
+    if not stop and weight >= last:
+        stop = f"{look.name} answers {weight} % of the requests, no harm is shown: {look.proofs}."
+    begun = seen.since if seen.shifted is None else seen.shifted
+    left = begun + policy.canary_deadline - seen.now
+    if left <= 0:
+        return _inconclusive(look, stop or f"{look.name} has only {weight} % of the traffic.")
+    if weight and look.is_harmful:
+        return _rest(look, f"{look.blame}, but that can't be believed. {stop}")
+    if weight and seen.is_live and _is_lost(look):
+        return _rest(look, f"nothing was seen of {look.name} for {policy.missing_looks} looks.")
+    if stop:
+        return look.hold(stop, f"{look.again} Without a decision it is aborted in {span(left)}.")
+    to = next(step for step in policy.steps if step > weight)
+    why = f"{look.name} goes from {weight} to {to} %, no harm is shown: {look.proofs}."
+    return look.say("advance", Shift(to), "inconclusive", why, look.again)
+
+
+def _condemn(look: Look) -> Decision:
+    if _is_stuck(look):
+        return _escalate(look, "fail", look.blame)
+    why = f"{look.name} is aborted at {look.seen.release.weight} %: {look.blame}."
+    return look.say("abort", Abort(), "fail", why, f"{look.champion} answers everything again.")
+
+
+def _inconclusive(look: Look, why: str) -> Decision:
+    if _is_stuck(look):
+        return _escalate(look, "inconclusive", why)
+    why = f"{look.name} is aborted as inconclusive, its time is over. {why}"
+    return look.say("abort", Abort(), "inconclusive", why, "It may be promoted again.")
+
+
+def _rest(look: Look, why: str) -> Decision:
+    """Return the decision to take the candidate's traffic away without a verdict."""
+    if _is_stuck(look):
+        return _escalate(look, "inconclusive", why)
+    then = f"{look.name} goes on when data are back."
+    return look.say("hold", Shift(0), "inconclusive", f"Held at weight 0: {why}", then)
+
+
+def _is_stuck(look: Look) -> bool:
+    return look.seen.release.weight > 0 and not look.seen.target_ready
+
+
+def _escalate(look: Look, verdict: Verdict, why: str) -> Decision:
+    why = f"{look.name} should go back ({why}), but {look.champion} can't serve."
+    then = "A person is needed; the traffic stays where it is answered."
+    return look.say("hold", None, verdict, why, then)
+
+
+def _waiting(look: Look) -> str:
+    """Return why nothing may be changed for the better now, or an empty text."""
+    seen = look.seen
+    if seen.faults:
+        return f"Held: {' '.join(seen.faults)}"
+    if seen.held_by:
+        return f"Held by {seen.held_by}."
+    return "" if seen.is_live else "Held until what Git says is what is served."
+
+
+def _no_return(look: Look) -> str:
+    """Return why a candidate whose traffic was taken away doesn't get it back, or an empty text."""
+    silence = _silence(look)
+    if stop := _no_start(look):
+        return stop
+    if silence is None or silence > look.policy.interval or _since(look) < look.policy.interval:
+        return f"{look.name} waits at weight 0 until requests and their counts are back."
+    return _harmless(look)
+
+
+def _no_advance(look: Look) -> str:
+    """Return why the candidate doesn't get more traffic now, or an empty text."""
+    policy, seen = look.policy, look.seen
+    if waiting := _waiting(look):
+        return waiting
+    weight, clients = seen.release.weight, seen.clients
+    if relative_rates.is_split_broken(*clients, weight):
+        return f"The split is broken: {clients[0]:,} of {clients[1]:,} clients at {weight} %."
+    if _since(look) < policy.interval:
+        return f"{look.name} answers {weight} % of the requests, since {span(_since(look))}."
+    silence = _silence(look)
+    if silence is None or silence > policy.interval:
+        why = "too little traffic" if _is_chance(look) else "data are missing"
+        return f"Held at {weight} %: {why}, nothing was seen of {look.name}. That is no verdict."
+    recent = [b for b in seen.blocks if b.start + 2 * policy.interval >= seen.now]
+    if shared := evidence.fail_together(policy, recent):
+        return f"Held at {weight} %: the champion fails too ({listed(shared)}), a shared outage."
+    return _harmless(look)
+
+
+def _harmless(look: Look) -> str:
+    if look.harm <= 0:
+        return ""
+    return f"Held at {look.seen.release.weight} %, more speaks against it than for: {look.blame}."
+
+
+def _since(look: Look) -> float:
+    seen = look.seen
+    return seen.now - max(seen.since, seen.applied or seen.since)
+
+
+def _present(look: Look) -> list[Block]:
+    """Return the blocks of this weight since it began."""
+    seen, interval = look.seen, look.policy.interval
+    begun, weight = seen.now - _since(look), seen.release.weight
+    return [b for b in seen.blocks if b.weight == weight and b.start + interval > begun]
+
+
+def _silence(look: Look) -> float | None:
+    """Return for how long nothing was seen at this weight of who should be; None: never."""
+    weight, interval = look.seen.release.weight, look.policy.interval
+    heard = [
+        block.start + interval
+        for block in _present(look)
+        if (block.candidate if weight else block.champion).requests
+    ]
+    return look.seen.now - max(heard) if heard else None
+
+
+def _is_chance(look: Look) -> bool:
+    """Tell whether the champion had so few requests since that the candidate may have had none."""
+    silence, weight = _silence(look), look.seen.release.weight
+    since = look.seen.now - (_since(look) if silence is None else silence)
+    asked = sum(b.champion.requests for b in _present(look) if b.start >= since)
+    return 0 < asked * weight < _EXPECTED * (100 - weight)
+
+
+def _is_lost(look: Look) -> bool:
+    """Tell whether nothing is seen of a candidate that has traffic, for too many looks."""
+    silence = _silence(look)
+    quiet = _since(look) if silence is None else silence
+    return quiet >= look.policy.missing_looks * look.policy.interval and not _is_chance(look)

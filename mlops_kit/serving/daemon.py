@@ -1,0 +1,301 @@
+"""The embedded platform: one process that serves what Git says, and ends with its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import ObservationsError, ServingError
+from mlops_kit.prediction_log.log import Observations
+from mlops_kit.prediction_log.writer import PredictionLog
+from mlops_kit.serving import lock
+from mlops_kit.serving.options import Serving
+from mlops_kit.serving.reconciler import Applier
+from mlops_kit.serving.server import Server, application
+
+_STATUS, _LOCK, LOG = "status.json", "lock", "serve.log"
+# Seconds that a start and a stop may take, imports included.
+START_DEADLINE, STOP_DEADLINE = 60.0, 15.0
+# Seconds until a stop interrupts what hasn't seen it.
+_PATIENCE = 2.0
+
+
+@dataclass(frozen=True)
+class PlatformStatus:
+    """What a platform says of itself; times in seconds since the epoch.
+
+    `revision` is the commit that is served and `since` when it was applied, `wanted` the newest
+    commit that was seen; `error` says why they differ. `log` is the prediction log's status.
+    """
+
+    pid: int
+    url: str
+    model: str
+    environment: str
+    revision: str = ""
+    wanted: str = ""
+    since: float = 0.0
+    error: str = ""
+    champion: str = ""
+    candidate: str = ""
+    weight: int = 0
+    log: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """What is served where, as one sentence, and what is wrong."""
+        serves = f"{self.model} v{self.champion}" if self.champion else "nothing yet"
+        if self.candidate:
+            serves += f", v{self.candidate} answers {self.weight} %"
+        said = f"{self.url} serves {serves}, as of commit {self.revision[:10] or '–'}."
+        if self.error and self.wanted == self.revision:
+            said += f" Git can't be followed: {self.error}"
+        elif self.error:
+            said += f" Commit {self.wanted[:10] or '–'} can't be applied: {self.error}"
+        dropped = self.log.get("dropped") or {}
+        if lost := sum(dropped.values()):
+            why = self.log.get("last_error") or ", ".join(dropped)
+            said += f" {lost:,} predictions were dropped: {why}"
+        return said
+
+
+class Platform:
+    """Serves one environment of one model from this process."""
+
+    def __init__(
+        self,
+        applier: Applier,
+        observations: Observations,
+        options: Serving,
+        *,
+        say: Callable[[str], None] = lambda _said: None,
+        warm: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Nothing is opened yet; `say` gets a sentence at each change.
+
+        `warm` is called once before serving, and does what the next commit would wait for: done
+        meanwhile, it would make requests slow, and those of models with threads most.
+        `ending` is set as soon as a run begins to end.
+        """
+        self.ending = threading.Event()
+        self.applier, self.observations, self.options = applier, observations, options
+        self._say, self._warm = say, warm
+        self._server: Server | None = None
+        self._log: PredictionLog | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until `stop` is set, or an exception such as KeyboardInterrupt.
+
+        Raises ServingError where another process serves this environment already, or the address
+        is taken.
+        """
+        folder = self.applier.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        # Each is undone, also where a second Ctrl-C interrupts the one before.
+        with ExitStack() as ending:
+            ending.enter_context(_only_one(folder))
+            ending.callback(self._unwrite)
+            # Serving comes first: where nothing can be logged, that is counted and said.
+            with suppress(ObservationsError):
+                self.observations.prepare()
+            ending.callback(self.observations.close)
+            self._log = PredictionLog(
+                self.observations.add, rows=self.options.log_rows, every=self.options.log_every
+            )
+            ending.callback(self._log.close)
+            app = application(self.applier, self._log, self.options, lambda: asdict(self.status()))
+            server = self._server = Server(app, self.options)
+            ending.callback(server.stop)
+            ending.callback(self.ending.set)
+            self._warm()
+            self.applier.look()
+            self.applier.restore()
+            server.start()
+            self._follow(stop)
+
+    def status(self) -> PlatformStatus:
+        """Return what is served now, as `/status` and the status file say it."""
+        live, applied = self.applier.live, self.applier.applied
+        return PlatformStatus(
+            pid=os.getpid(),
+            url=self._server.url if self._server else "",
+            model=self.applier.model,
+            environment=self.applier.environment,
+            revision=applied.revision,
+            wanted=applied.wanted,
+            since=applied.since,
+            error=applied.error,
+            champion=live.champion.version if live else "",
+            candidate=live.candidate.version if live and live.candidate else "",
+            weight=live.weight if live else 0,
+            log=self._log.status() if self._log else {},
+        )
+
+    def _follow(self, stop: threading.Event) -> None:
+        self._tell()
+        written = time.monotonic()
+        while not stop.wait(self.options.poll):
+            changed = self.applier.look()
+            if changed:
+                self._tell()
+            elif time.monotonic() - written > 1.0:
+                self._write()
+            else:
+                continue
+            written = time.monotonic()
+
+    def _tell(self) -> None:
+        self._write()
+        # Whoever listened may be gone, and a log's disk full.
+        with suppress(OSError):
+            self._say(self.status().sentence)
+
+    def _write(self) -> None:
+        """Write the status file; where there is no room, `/status` still says it."""
+        path = self.applier.folder / _STATUS
+        with suppress(OSError):
+            new = path.with_suffix(".new")
+            new.write_text(json.dumps(asdict(self.status())))
+            new.replace(path)
+
+    def _unwrite(self) -> None:
+        with suppress(OSError):
+            (self.applier.folder / _STATUS).unlink(missing_ok=True)
+
+
+def running(folder: Path) -> PlatformStatus | None:
+    """Return the status of the platform that serves from this folder, or None."""
+    if not lock.is_held(folder / _LOCK):
+        return None
+    try:
+        return PlatformStatus(**json.loads((folder / _STATUS).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+@contextmanager
+def attended(command: Sequence[str], folder: Path) -> Iterator[PlatformStatus]:
+    """Yield the platform that serves from this folder, or start one that ends with this block.
+
+    It ends with this process, too, however that ends: it watches its standard input. Raises
+    ServingError when it doesn't start.
+    """
+    if (found := running(folder)) is not None:
+        yield found
+        return
+    process = _start([*command, "--attended"], folder, stdin=subprocess.PIPE)
+    try:
+        yield _wait_for(process, folder)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def detach(command: Sequence[str], folder: Path) -> PlatformStatus:
+    """Start a platform that outlives this process, and return its status when it serves.
+
+    Raises ServingError when it doesn't start, or one is there.
+    """
+    if (found := running(folder)) is not None:
+        raise ServingError(f"{found.sentence} It is process {found.pid}; stop it first.")
+    process = _start(command, folder, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return _wait_for(process, folder)
+    except BaseException:
+        process.kill()
+        raise
+
+
+def stop(folder: Path) -> PlatformStatus | None:
+    """Stop the platform that serves from this folder; None where there is none.
+
+    One that is starting is waited for. Raises ServingError when it doesn't end.
+    """
+    deadline = time.monotonic() + START_DEADLINE
+    while (found := running(folder)) is None:
+        if not lock.is_held(folder / _LOCK):
+            return None
+        if time.monotonic() > deadline:
+            raise ServingError(
+                f"A process holds {str(folder / _LOCK)!r} and doesn't say which: end it by hand."
+            )
+        time.sleep(0.05)
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_DEADLINE
+    while lock.is_held(folder / _LOCK):
+        if time.monotonic() > deadline:
+            raise ServingError(f"Process {found.pid} doesn't end; look at {str(folder / LOG)!r}.")
+        time.sleep(0.05)
+    return found
+
+
+def stop_at_end_of_input(stop: threading.Event, ending: threading.Event) -> None:
+    """Set `stop` when standard input ends, which it does when the parent is gone.
+
+    Where `ending` isn't set soon after, SIGTERM interrupts what sees no event: a call of Git.
+    """
+
+    def watch() -> None:
+        # Not by sys.stdin: its lock, held here, would abort the interpreter at its end.
+        with suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        stop.set()
+        # Not at once: Ctrl-C is for this process too, and a second stop could spoil the first.
+        if not ending.wait(_PATIENCE):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _start(command: Sequence[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOG).open("wb") as log:
+        return subprocess.Popen([*command], stdout=log, stderr=log, **options)
+
+
+def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> PlatformStatus:
+    """Return the status of a started platform when it answers; else its end is the caller's."""
+    deadline = time.monotonic() + START_DEADLINE
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        found = running(folder)
+        # Somebody else's is as good, if it was quicker.
+        if found is not None and (found.pid == process.pid or ended):
+            return found
+        if ended and not lock.is_held(folder / _LOCK):
+            break
+        time.sleep(0.05)
+    tail = (folder / LOG).read_text(errors="replace").strip()[-1000:]
+    raise ServingError(f"The platform didn't start. It said: {tail or 'nothing'}")
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.hold(folder / _LOCK))
+        except BlockingIOError as error:
+            found = running(folder)
+            who = f"process {found.pid} at {found.url}" if found else "another process"
+            raise ServingError(
+                f"This environment is served already, by {who}: 'mlops-kit serve stop' ends it."
+            ) from error
+        # Of one that was killed.
+        (folder / _STATUS).unlink(missing_ok=True)
+        yield

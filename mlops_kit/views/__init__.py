@@ -1,1 +1,0 @@
-"""A person sees and decides."""

@@ -1,0 +1,208 @@
+"""A watcher takes a rollout to its end, and back where it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mlops_kit.releases import quarantine
+from mlops_kit.releases.release import Abort, Complete, Retire, Shift
+from mlops_kit.releases.repository import Proposal
+from mlops_kit.rollouts.state import Situation
+from mlops_kit.serving.daemon import PlatformStatus
+from tests import watched
+from tests.watched import World
+
+GOOD = [
+    ("promote", 0),
+    *(("shift", weight) for weight in (10, 20, 30, 40, 50)),
+    ("complete", 50),
+    ("shift", 0),
+    ("retire", 0),
+]
+Make = Callable[..., World]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return watched.made(tmp_path_factory.mktemp("watching") / "project")
+
+
+@pytest.fixture
+def make(project: Path, tmp_path: Path) -> Make:
+    """Make a world in which a version was just promoted."""
+    return partial(watched.placed, project, tmp_path / "project")
+
+
+def completed(world: World) -> str:
+    """Let candidate 2 become champion; return its rollout."""
+    name = world.release.rollout
+    world.watch(looks=1)
+    world.wait(2.0)
+    world.served()
+    for change in (Complete(), Shift(0), Retire()):
+        world.step(change)
+    assert world.acts[-1] == ("retire", 0)
+    return name
+
+
+def test_a_good_candidate_goes_all_the_way_and_a_new_looker_sees_the_same(make: Make) -> None:
+    world = make(steps=(10, 20, 30, 40, 50))
+    world.errors = {"candidate": 0.01, "champion": 0.03}
+    pairs: list[tuple[Situation, Situation]] = []
+
+    def compare() -> None:
+        sides = (world.looker, world.new_looker())
+        old, new = (looker.look().situation for looker in sides)
+        pairs.append((old, new))
+
+    world.on_wait = compare
+    done = world.watch()
+    assert (done.outcome, done.verdict, done.champion) == ("completed", "pass", "2")
+    assert world.acts == GOOD
+    assert done.weights == (0, 10, 20, 30, 40, 50, 100)
+    # Its labels were watched for the time that the policy names.
+    retired = world.entries[0].when.timestamp()
+    assert 3 <= done.looks[-1].time - retired < 5
+    assert done.looks[-1].decision.act == "done"
+    assert [entry.verdict for entry in world.entries][-2::-1] == [
+        *("pass", *["inconclusive"] * 4, "pass", "pass", "pass")
+    ]
+    complete = next(entry for entry in world.entries if entry.action == "complete")
+    assert "errors=" in complete.counts
+    assert "recall=" in complete.counts
+    assert complete.live_at > complete.when.isoformat()[:10]
+    assert world.workspace.aliases.set[-1] == "2"
+    assert all(old == new for old, new in pairs)
+    # What each of them said but the first, which was decided before anybody waited.
+    assert len({old.release for old, _ in pairs}) == len(GOOD) - 1
+
+
+BAD = {
+    "errors": ("2", {"errors": {"candidate": 0.5}}, "errors="),
+    "slow": ("2", {"slow": {"candidate": 0.5}}, "slow="),
+    "recall": ("3", {}, "recall="),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD))
+def test_a_bad_candidate_is_aborted_and_the_champion_serves_alone(make: Make, name: str) -> None:
+    version, changed, counts = BAD[name]
+    world = make(version)
+    vars(world).update(changed)
+    done = world.watch()
+    assert (done.outcome, done.verdict, done.champion) == ("aborted", "fail", "1")
+    assert world.release.candidate is None
+    last = world.entries[0]
+    assert (last.action, last.verdict, last.version) == ("abort", "fail", version)
+    assert counts in last.counts
+    assert world.sides[version].digest in quarantine.quarantined(world.entries)
+    expected = [("promote", 0), ("abort", 0)]
+    if name == "recall":
+        assert done.exposed == 0
+    else:
+        expected.insert(1, ("shift", 10))
+        assert 0 < done.exposed < 100
+    assert world.acts == expected
+
+
+def test_without_data_the_weight_goes_to_0_and_the_end_is_inconclusive(make: Make) -> None:
+    world = make(canary_deadline=12.0)
+    world.watch(looks=1)
+    world.is_silent = True
+    done = world.watch()
+    assert world.acts == [("promote", 0), ("shift", 10), ("shift", 0), ("abort", 0)]
+    assert (done.outcome, done.verdict) == ("aborted", "inconclusive")
+    assert not quarantine.quarantined(world.entries)
+
+
+def test_a_shared_outage_holds_and_is_nobodys_fault(make: Make) -> None:
+    world = make()
+    world.watch(looks=2)
+    world.errors = {"candidate": 0.5, "champion": 0.5}
+    held = world.watch(looks=6)
+    assert world.acts[1:] == [("shift", 10)]
+    assert "a shared outage" in held.looks[-1].decision.sentence
+    world.errors = {}
+    after = world.watch(looks=5)
+    assert (after.outcome, after.verdict) == ("running", "inconclusive")
+    assert "a shared outage" not in after.looks[-1].decision.sentence
+    assert not quarantine.quarantined(world.entries)
+
+
+def test_late_harm_rolls_a_champion_back_also_under_a_newer_commit(make: Make) -> None:
+    world = make(baking=30.0)
+    name = completed(world)
+    other = Proposal("Change a timeout", {"Ticket": "7"}, {"envs/prod/timeout.txt": b"5"})
+    newer = world.repository.commit(lambda _snapshot: other)
+    world.label = lambda truth, _decision: 1 - truth
+    done = world.watch(name=name)
+    assert (done.outcome, done.verdict, done.champion) == ("rolled back", "fail", "1")
+    last = world.entries[0]
+    assert (last.action, last.rolled_back) == ("rollback", world.sides["2"].digest)
+    assert "live-recall=" in last.counts
+    assert world.repository.snapshot().log()[1].revision == newer
+    assert world.repository.read("envs/prod/timeout.txt") == b"5"
+    assert world.workspace.aliases.set[-1] == "1"
+
+
+def test_where_the_state_before_is_bad_too_a_person_is_asked(make: Make) -> None:
+    world = make(baking=8.0)
+    name = completed(world)
+    world.promote("1")
+    world.step(Abort(), "fail")
+    acts = world.acts
+    world.label = lambda truth, _decision: 1 - truth
+    done = world.watch(looks=8, name=name)
+    last = done.looks[-1].decision
+    assert (last.act, last.verdict) == ("hold", "fail")
+    assert "A person is needed" in last.next
+    assert world.acts == acts
+    assert done.champion == "2"
+
+
+def test_labels_that_are_lost_while_it_bakes_roll_nothing_back(make: Make) -> None:
+    world = make()
+    name = completed(world)
+    world.label = lambda _truth, _decision: None
+    done = world.watch(name=name)
+    assert (done.outcome, done.champion) == ("completed", "2")
+    assert done.looks[-1].decision.verdict == "inconclusive"
+    assert "too few labels" in done.looks[-1].decision.sentence
+    assert world.acts[-1] == ("retire", 0)
+
+
+@pytest.mark.parametrize("end", ["aborted", "completed"])
+def test_a_newer_promotion_ends_the_watch_of_the_one_before(make: Make, end: str) -> None:
+    world = make()
+    if end == "completed":
+        name = completed(world)
+    else:
+        name = world.release.rollout
+        world.watch(looks=1)
+        world.step(Abort(), "inconclusive")
+    newer = world.promote("3")
+    done = world.watch(name=name)
+    assert (done.outcome, done.rollout) == ("superseded", name)
+    assert f"Another rollout began: {newer}" in done.looks[-1].decision.sentence
+    assert world.acts[-1] == ("promote", 0)
+
+
+def test_what_was_decided_about_another_release_is_not_committed(make: Make) -> None:
+    world = make()
+    name = world.release.rollout
+
+    def act_between() -> PlatformStatus | None:
+        """Somebody acts after this look has read Git, and before it decides."""
+        world.looker.served = world.served
+        world.step(Abort(), "inconclusive")
+        world.promote("3")
+        return served
+
+    served = world.served()
+    world.looker.served = act_between
+    assert world.watch(name=name).outcome == "superseded"
+    assert world.acts == [("promote", 0), ("abort", 0), ("promote", 0)]
