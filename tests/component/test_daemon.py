@@ -36,9 +36,9 @@ timeout = 5.0
 PARENT = """
 import sys, time
 from pathlib import Path
-from mlops_kit.serving import platform
+from mlops_kit.serving import daemon
 
-with platform.attended(sys.argv[2:], Path(sys.argv[1])) as status:
+with daemon.attended(sys.argv[2:], Path(sys.argv[1])) as status:
     print(status.pid, flush=True)
     time.sleep(600)
 """

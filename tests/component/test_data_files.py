@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     script = (
         "import pathlib, resource, sys\n"
         "from mlops_kit.errors import DataError\n"
-        "from mlops_kit.models import data\n"
+        "from mlops_kit.examples.fraud import data\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "try:\n"
         "    data.save(data.generate(3_000), pathlib.Path(sys.argv[1]))\n"
@@ -230,7 +230,7 @@ def test_a_folder_that_cannot_be_is_a_data_error(frame: pd.DataFrame, tmp_path: 
 
 def test_importing_the_module_imports_no_heavy_library() -> None:
     script = (
-        "import sys; from mlops_kit.models import data;"
+        "import sys; from mlops_kit.examples.fraud import data;"
         "print({'numpy', 'pandas', 'pandera', 'pyarrow', 'sklearn'} & set(sys.modules))"
     )
     ended = subprocess.run(

@@ -20,7 +20,7 @@ import pytest
 
 from mlops_kit.kernels import provisioner
 
-PRELOAD_FILE = Path(provisioner.__file__).with_name("warm") / "preload.py"
+PRELOAD_FILE = Path(provisioner.__file__).with_name("preload.py")
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +210,9 @@ def test_each_kernel_has_short_socket_paths_of_its_own_in_a_private_folder(
     deep.mkdir(parents=True)
     source = """
 import asyncio, json, os, stat, sys
-from mlops_kit.pipelines import kernels
+from mlops_kit.kernels import provisioner
 async def main():
-    managers = [kernels.manager(zygote=None) for _ in range(2)]
+    managers = [provisioner.manager(zygote=None) for _ in range(2)]
     await asyncio.gather(*(m.start_kernel() for m in managers))
     modes = [stat.S_IMODE(os.stat(os.path.dirname(m.ip)).st_mode) for m in managers]
     print(json.dumps([[m.ip for m in managers], modes]))

@@ -290,10 +290,10 @@ def test_nothing_is_left_behind(environ: dict[str, str]) -> None:
 
 DRIVER = """
 import asyncio, os, sys
-from mlops_kit.pipelines import kernels
+from mlops_kit.kernels import provisioner
 async def main():
-    zygote = kernels.Zygote.start(["numpy.random"])
-    manager = kernels.manager(zygote=zygote)
+    zygote = provisioner.Zygote.start(["numpy.random"])
+    manager = provisioner.manager(zygote=zygote)
     await manager.start_kernel()
     print(zygote.wait()[0], manager.provisioner.pid, manager.ip, flush=True)
     await asyncio.sleep(float(sys.argv[1]))
@@ -330,8 +330,10 @@ def test_an_idle_zygote_is_found_by_another_process_and_ends_by_itself(
         return provisioner.Zygote.start(["numpy.random"], idle=1.0, folder=folder, environ=environ)
 
     script = (
-        "import os, pathlib, sys; from mlops_kit.pipelines import kernels\n"
-        "z = kernels.Zygote.start(['numpy.random'], idle=1.0, folder=pathlib.Path(sys.argv[1]))\n"
+        "import os, pathlib, sys\n"
+        "from mlops_kit.kernels import provisioner\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "z = provisioner.Zygote.start(['numpy.random'], idle=1.0, folder=folder)\n"
         "print(z.wait()[0])"
     )
     command = [sys.executable, "-c", script, str(folder)]
