@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.examples.fraud import data
 from mlops_kit.models import intervals, operating_points
-from mlops_kit.models.gates import Costs, Estimate, Gate, Rules, Verdict, number
+from mlops_kit.models.columns import Columns
+from mlops_kit.models.gates import Costs, Estimate, Gate, Rules, Verdict
 from mlops_kit.models.intervals import Judged
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ TITLES = {
 }
 # A pass over so many single rows is steady to a few percent.
 LATENCY_ROWS = 30
-_AMOUNTS = (0.0, 10.0, 100.0, 1000.0, float("inf"))
-_HOURS = (0, 6, 12, 18, 24)
 
 
 @dataclass(frozen=True)
@@ -137,28 +134,33 @@ def compare(
     candidate: Any,
     reference: Any,
     holdout: pd.DataFrame,
+    columns: Columns,
     *,
     names: Mapping[str, str],
     costs: Costs,
     rules: Rules,
     note: str = "",
-    features: Sequence[str] = data.FEATURES,
-    label: str = "Class",
-    amount: str | None = "Amount",
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Evaluation:
     """Score both models on the holdout, with exact or paired bootstrap intervals.
 
-    `rules` say how many resamples, and with which confidence; `note` is what a reader of the
-    numbers has to know of the holdout. Other data than transactions name their own columns; where
-    there is no amount, a missed positive costs the fee alone, and only transactions have slices.
+    Args:
+        candidate: a classifier with `predict_proba`.
+        reference: the one to beat.
+        holdout: rows that neither was fitted on.
+        columns: the roles of their columns; its slices are judged on their own.
+        names: what to call the two, by role.
+        costs: of each kind of error.
+        rules: how many resamples, and with which confidence.
+        note: what a reader of the numbers has to know of the holdout.
+        seed: of the bootstrap.
+        clock: in seconds, for the latency.
     """
-    rows, labels = holdout[list(features)], holdout[label].to_numpy()
+    rows, labels = holdout[list(columns.features)], holdout[columns.label].to_numpy()
     models = {CANDIDATE: candidate, REFERENCE: reference}
     judged = {role: _judge(model, rows) for role, model in models.items()}
-    amounts = holdout[amount].to_numpy() if amount else 0.0 * labels
-    by_row = intervals.costs_by_row(amounts, costs)
+    by_row = intervals.costs_by_row(columns.amounts(holdout), costs)
     estimates, differences = intervals.bootstrap(
         labels,
         judged,
@@ -177,7 +179,7 @@ def compare(
             for role, found in estimates.items()
         },
         differences={metric: differences[metric] for metric in METRICS},
-        slices=_slices(holdout, labels, judged, rules.confidence),
+        slices=_slices(columns.slices(holdout), labels, judged, rules.confidence),
         labels=labels,
         judged=judged,
         costs=by_row,
@@ -269,21 +271,8 @@ def _exact(labels: Any, judged: Judged, confidence: float) -> dict[str, Estimate
 
 
 def _slices(
-    holdout: pd.DataFrame, labels: Any, judged: Mapping[str, Judged], confidence: float
+    masks: Mapping[str, Any], labels: Any, judged: Mapping[str, Judged], confidence: float
 ) -> tuple[Slice, ...]:
-    if not {"Amount", "Time"} <= set(holdout.columns):
-        return ()
-    amounts = holdout["Amount"].to_numpy()
-    hours = holdout["Time"].to_numpy() / 3600 % 24
-    masks = {}
-    for low, high in itertools.pairwise(_AMOUNTS):
-        name = (
-            f"amount over {number(low)}" if high == float("inf") else f"amount {low:g} to {high:g}"
-        )
-        masks[name] = (amounts >= low) & (amounts < high)
-    for start, end in itertools.pairwise(_HOURS):
-        masks[f"hours {start} to {end}"] = (hours >= start) & (hours < end)
-
     def recall(role: str, mask: Any) -> Estimate:
         frauds = mask & (labels == 1)
         return intervals.share(

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.examples.fraud import data
-from mlops_kit.examples.fraud.generator import Defect
+from mlops_kit.models.columns import Columns
 from mlops_kit.models.gates import Costs, number
 from mlops_kit.models.intervals import costs_by_row
 from mlops_kit.models.registry import Description, ModelVersion, Registry
+from mlops_kit.models.snapshots import fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,36 +38,18 @@ class Threshold:
         )
 
 
-def with_defect(estimator: Any, defect: Defect) -> Any:
-    """Return the estimator with a defect that only live traffic shows: a missing feature.
-
-    `errors`: it refuses the row. `latency`: it looks through all training rows, six times, for
-    those most alike. Any other defect changes nothing here.
-    """
-    from sklearn.impute import KNNImputer
-    from sklearn.pipeline import make_pipeline, make_union
-    from sklearn.preprocessing import FunctionTransformer
-
-    if defect == "errors":
-        return make_pipeline(FunctionTransformer(validate=True), estimator)
-    if defect == "latency":
-        neighbours = make_union(
-            *(KNNImputer(n_neighbors=count) for count in (5, 10, 25, 50, 100, 200))
-        )
-        return make_pipeline(neighbours, estimator)
-    return estimator
-
-
-def choose_threshold(model: Any, frame: pd.DataFrame, *, costs: Costs) -> Threshold:
+def choose_threshold(
+    model: Any, frame: pd.DataFrame, columns: Columns, *, costs: Costs
+) -> Threshold:
     """Return the threshold that costs least of all, on rows that the model wasn't fitted on.
 
     A flagged genuine transaction costs a review, a missed fraud its amount and a fee.
     """
     import numpy as np
 
-    scores = model.predict_proba(frame[list(data.FEATURES)])[:, 1]
-    frauds = frame["Class"].to_numpy() == 1
-    missed, alarm = costs_by_row(frame["Amount"].to_numpy(), costs)
+    scores = model.predict_proba(frame[list(columns.features)])[:, 1]
+    frauds = frame[columns.label].to_numpy() == 1
+    missed, alarm = costs_by_row(columns.amounts(frame), costs)
     # Half-way between scores, so that no row of these data lies on the threshold itself; the
     # first flags everything, the last nothing.
     distinct = np.unique(scores)
@@ -88,7 +70,7 @@ def choose_threshold(model: Any, frame: pd.DataFrame, *, costs: Costs) -> Thresh
     return Threshold(float(thresholds[best]), *shown)
 
 
-def with_threshold(model: Any, threshold: float, frame: pd.DataFrame) -> Any:
+def with_threshold(model: Any, threshold: float, frame: pd.DataFrame, columns: Columns) -> Any:
     """Return the model with the threshold built in: `predict` decides, the digest covers it."""
     from sklearn.frozen import FrozenEstimator
     from sklearn.model_selection import FixedThresholdClassifier
@@ -96,8 +78,8 @@ def with_threshold(model: Any, threshold: float, frame: pd.DataFrame) -> Any:
     fixed = FixedThresholdClassifier(
         FrozenEstimator(model), threshold=threshold, response_method="predict_proba"
     )
-    rows = frame.groupby("Class").head(1)
-    return fixed.fit(rows[list(data.FEATURES)], rows["Class"])
+    rows = frame.groupby(columns.label).head(1)
+    return fixed.fit(rows[list(columns.features)], rows[columns.label])
 
 
 def register(
@@ -105,23 +87,31 @@ def register(
     name: str,
     model: Any,
     frame: pd.DataFrame,
+    columns: Columns,
     *,
     role: str,
     tags: Mapping[str, str],
 ) -> ModelVersion:
     """Register a model with a threshold as a new version of a name.
 
-    `frame` are the rows that it was fitted on: their fingerprint becomes a tag, beside `tags`.
+    Args:
+        registry: where to.
+        name: the registered model's.
+        model: as `with_threshold` returns it.
+        frame: the rows that it was fitted on; their fingerprint becomes a tag.
+        columns: the roles of the frame's columns.
+        role: "candidate" or "baseline".
+        tags: of the version, beside role and data.
     """
     return registry.register(
         model,
         name,
-        frame[list(data.FEATURES)].head(3),
+        frame[list(columns.features)].head(3),
         Description(
             run_name=role,
             metrics={"threshold": model.threshold, "training_rows": len(frame)},
             parameters=_parameters(model),
-            tags={"role": role, "data": data.fingerprint(frame), **tags},
+            tags={"role": role, "data": fingerprint(frame), **tags},
         ),
     )
 

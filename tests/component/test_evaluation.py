@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mlops_kit.examples.fraud import data
 from mlops_kit.models import evaluation, training
+from mlops_kit.models.columns import Columns
 from mlops_kit.models.evaluation import Evaluation
 from mlops_kit.models.gates import Costs, Gate, Rules
 
@@ -35,13 +36,13 @@ def split() -> data.Split:
 
 def fitted(estimator: Any, split: data.Split, defect: Any = "none") -> Any:
     """Return a model as the notebook makes it."""
-    train = data.spoil(split.train, defect)
-    calibrate = data.spoil(split.calibrate, defect)
+    train = data.inject_defect(split.train, defect)
+    calibrate = data.inject_defect(split.calibrate, defect)
     model = estimator.fit(train[[*data.FEATURES]], train["Class"])
     calibrated = CalibratedClassifierCV(FrozenEstimator(model), method="sigmoid", ensemble=False)
     calibrated.fit(calibrate[[*data.FEATURES]], calibrate["Class"])
-    threshold = training.choose_threshold(calibrated, calibrate, costs=Costs())
-    return training.with_threshold(calibrated, threshold.value, calibrate)
+    threshold = training.choose_threshold(calibrated, calibrate, data.TABLE, costs=Costs())
+    return training.with_threshold(calibrated, threshold.value, calibrate, data.TABLE)
 
 
 def boosted() -> Any:
@@ -63,8 +64,8 @@ def baseline(split: data.Split) -> Any:
 
 
 def compared(candidate: Any, reference: Any, holdout: pd.DataFrame, **more: Any) -> Evaluation:
-    given = {"names": NAMES, "costs": Costs(), "rules": RULES, "clock": steady(), **more}
-    return evaluation.compare(candidate, reference, holdout, **given)
+    given = {"columns": data.TABLE, "names": NAMES, "costs": Costs(), "rules": RULES} | more
+    return evaluation.compare(candidate, reference, holdout, **{"clock": steady(), **given})
 
 
 def steady(milliseconds: float = 2.0) -> Any:
@@ -237,7 +238,7 @@ def test_what_is_published_is_json_without_nan(baseline: Any, split: data.Split)
     nothing = DummyClassifier(strategy="prior").fit(
         split.train[[*data.FEATURES]], split.train["Class"]
     )
-    quiet = training.with_threshold(nothing, 0.9, split.train)
+    quiet = training.with_threshold(nothing, 0.9, split.train, data.TABLE)
     found = compared(quiet, baseline, split.holdout)
     verdict = evaluation.judge(found, LOOSE)
     published = {**found.summary(), "verdict": verdict.summary()}
@@ -257,8 +258,7 @@ def test_other_data_name_their_own_columns() -> None:
     rows["left"] = (rows["calls"] + rng.normal(size=2000) * 0.3 > 1.2).astype(int)
     model = LogisticRegression().fit(rows[["calls", "months"]], rows["left"])
     other = LogisticRegression(C=1e-3).fit(rows[["calls", "months"]], rows["left"])
-    columns = {"features": ["calls", "months"], "label": "left", "amount": None}
-    found = compared(model, other, rows, **columns)
+    found = compared(model, other, rows, columns=Columns(("calls", "months"), "left"))
     assert found.rows == 2000
     assert found.frauds == rows["left"].sum()
     assert found.slices == ()

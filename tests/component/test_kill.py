@@ -70,9 +70,10 @@ from sklearn.linear_model import LogisticRegression
 from mlops_kit import Workspace, data, publish, training
 frame = data.load("generated", rows=1000, seed=seed)
 model = LogisticRegression(max_iter=5).fit(frame[[*data.FEATURES]], frame["Class"])
-fitted = training.with_threshold(model, 0.5, frame)
+fitted = training.with_threshold(model, 0.5, frame, data.TABLE)
 version = training.register(
-    Workspace.open().registry, "fraud", fitted, frame, role="candidate", tags={"seed": str(seed)}
+    Workspace.open().registry, "fraud", fitted, frame, data.TABLE,
+    role="candidate", tags={"seed": str(seed)},
 )
 verdict = {"status": "pass", "sentence": f"{version} passes.", "reasons": ["It may."], "gates": []}
 names = {"candidate": str(version), "reference": "nobody"}

@@ -93,7 +93,7 @@ def as_the_notebook_does(estimator: Any, frame: pd.DataFrame) -> Any:
     fitted = estimator.fit(frame[[*data.FEATURES]], frame["Class"])
     calibrated = CalibratedClassifierCV(FrozenEstimator(fitted), method="sigmoid", ensemble=False)
     calibrated.fit(frame[[*data.FEATURES]], frame["Class"])
-    return training.with_threshold(calibrated, 0.2, frame)
+    return training.with_threshold(calibrated, 0.2, frame, data.TABLE)
 
 
 def linear() -> Any:
@@ -124,7 +124,7 @@ def test_a_model_comes_back_bit_for_bit(
     registry: Registry, frame: pd.DataFrame, features: pd.DataFrame, make: Callable[[], Any]
 ) -> None:
     model = as_the_notebook_does(make(), frame)
-    made = training.register(registry, "whole", model, frame, role="candidate", tags={})
+    made = training.register(registry, "whole", model, frame, data.TABLE, role="candidate", tags={})
     loaded = registry.load(registry.version("whole", made.version), made.digest)
     scores = model.predict_proba(features)
     assert loaded.predict_proba(features).tobytes() == scores.tobytes()

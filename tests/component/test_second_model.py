@@ -53,7 +53,7 @@ import pandas as pd
 from sklearn.datasets import make_classification
 from sklearn.dummy import DummyClassifier
 
-from mlops_kit import Workspace, evaluation, publish
+from mlops_kit import Columns, Workspace, evaluation, publish
 from mlops_kit.models.gates import Costs, Rules
 
 workspace = Workspace.open()
@@ -66,12 +66,10 @@ compared = evaluation.compare(
     workspace.registry.load(challenger, challenger.digest),
     DummyClassifier(strategy="stratified", random_state=7).fit(past[[*"abcdef"]], past["left"]),
     later,
+    Columns((*"abcdef",), "left"),
     names={"candidate": str(challenger), "reference": "a guess"},
     costs=Costs(review=2.0, missed_fee=50.0),
     rules=rules,
-    features=[*"abcdef"],
-    label="left",
-    amount=None,
 )
 compared
 """,

@@ -64,13 +64,13 @@ def least(frame: pd.DataFrame, costs: Costs) -> float:
 def test_no_threshold_costs_less(rows: int, costs: Costs, ties: bool) -> None:
     for seed in range(2):
         frame = drawn(seed, rows, ties)
-        chosen = training.choose_threshold(Scores(), frame, costs=costs)
+        chosen = training.choose_threshold(Scores(), frame, data.TABLE, costs=costs)
         assert cost(frame, chosen.value, costs) == pytest.approx(least(frame, costs))
 
 
 def test_each_threshold_has_the_cost_that_is_documented() -> None:
     frame, costs = drawn(5, 300), Costs(4.0, 30.0)
-    found = training.choose_threshold(Scores(), frame, costs=costs)
+    found = training.choose_threshold(Scores(), frame, data.TABLE, costs=costs)
     assert len(found.costs) == len(found.thresholds) > 100
     assert min(found.costs) == found.costs[found.thresholds.index(found.value)]
     assert list(found.thresholds) == sorted(found.thresholds)
@@ -80,7 +80,7 @@ def test_each_threshold_has_the_cost_that_is_documented() -> None:
 
 def test_the_last_threshold_flags_nothing_also_where_a_score_is_1() -> None:
     frame = frame_of([0.0, 0.5, 1.0, 1.0], [0, 0, 1, 0], [10.0, 10.0, 100.0, 10.0])
-    found = training.choose_threshold(Scores(), frame, costs=Costs(1e6, 20.0))
+    found = training.choose_threshold(Scores(), frame, data.TABLE, costs=Costs(1e6, 20.0))
     assert found.costs[-1] == pytest.approx(1000 * 120 / 4)
     assert found.value > 1.0
     assert "flagging nothing would cost 30,000" in found._repr_markdown_()
@@ -94,13 +94,13 @@ def test_the_least_of_many_is_found_far_from_the_top() -> None:
     labels = np.zeros(20_000)
     labels[[9_991, 19_000]] = 1
     frame = frame_of(scores, labels, 1000.0)
-    chosen = training.choose_threshold(Scores(), frame, costs=Costs(0.01, 0.0))
+    chosen = training.choose_threshold(Scores(), frame, data.TABLE, costs=Costs(0.01, 0.0))
     assert scores[9_990] < chosen.value <= scores[9_991]
 
 
 def test_a_threshold_that_costs_least_is_as_low_as_the_data_say() -> None:
     frame = frame_of([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], 10.0)
-    found = training.choose_threshold(Scores(), frame, costs=Costs())
+    found = training.choose_threshold(Scores(), frame, data.TABLE, costs=Costs())
     assert found.value == pytest.approx(0.5)
     assert found.costs[found.thresholds.index(found.value)] == 0
 
@@ -117,10 +117,10 @@ def test_a_model_decides_exactly_at_its_threshold(fitted: tuple[Any, pd.DataFram
     scores = model.predict_proba(features)[:, 1]
     at = float(np.sort(scores)[-20])
     for threshold in (at, float(np.nextafter(at, 1)), float(np.nextafter(at, 0)), 0.0, 1.1):
-        decides = training.with_threshold(model, threshold, frame)
+        decides = training.with_threshold(model, threshold, frame, data.TABLE)
         assert (decides.predict(features) == (scores >= threshold)).all()
         assert decides.threshold == threshold
-    decides = training.with_threshold(model, at, frame)
+    decides = training.with_threshold(model, at, frame, data.TABLE)
     assert decides.predict(features).sum() == 20
     assert (decides.predict_proba(features)[:, 1] == scores).all(), "scores stay as they were"
 
@@ -129,10 +129,12 @@ def test_a_version_carries_its_papers(
     fitted: tuple[Any, pd.DataFrame], tmp_path: Path, project: Path
 ) -> None:
     model, frame = fitted
-    decides = training.with_threshold(model, 0.25, frame)
+    decides = training.with_threshold(model, 0.25, frame, data.TABLE)
     registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts=tmp_path / "artifacts")
     papers = Workspace.open(project).papers("train.ipynb", defect="none")
-    made = training.register(registry, "fraud", decides, frame, role="candidate", tags=papers)
+    made = training.register(
+        registry, "fraud", decides, frame, data.TABLE, role="candidate", tags=papers
+    )
     tags = registry.version("fraud", made.version).tags
     assert tags["role"] == "candidate"
     assert tags["data"] == data.fingerprint(frame)

@@ -140,7 +140,7 @@ def test_impossible_data_are_refused(arguments: dict[str, object]) -> None:
 
 
 def test_broken_labels_cost_a_model_a_third_of_its_recall(large: pd.DataFrame) -> None:
-    spoiled = data.spoil(large, "recall")
+    spoiled = data.inject_defect(large, "recall")
     assert spoiled.drop(columns="Class").equals(large.drop(columns="Class"))
     assert set(large["Class"][spoiled["Class"] != large["Class"]]) == {1}
     assert data.examine(spoiled).passed
@@ -148,9 +148,9 @@ def test_broken_labels_cost_a_model_a_third_of_its_recall(large: pd.DataFrame) -
 
 
 def test_no_defect_changes_nothing_and_an_unknown_one_is_refused(frame: pd.DataFrame) -> None:
-    assert data.spoil(frame, "none").equals(frame)
+    assert data.inject_defect(frame, "none").equals(frame)
     with pytest.raises(ParameterError, match="'precision'"):
-        data.spoil(frame, "precision")
+        data.inject_defect(frame, "precision")
 
 
 def broken(frame: pd.DataFrame, rule: str) -> pd.DataFrame:

@@ -13,15 +13,17 @@ from mlops_kit.errors import DataError
 from mlops_kit.examples.fraud.contract import (
     COLUMNS,
     FEATURES,
+    TABLE,
     TYPES,
     Contract,
     Rule,
     check,
     examine,
 )
-from mlops_kit.examples.fraud.generator import generate, spoil
+from mlops_kit.examples.fraud.defects import inject_defect, with_defect
+from mlops_kit.examples.fraud.generator import generate
 from mlops_kit.examples.fraud.splits import Split, split
-from mlops_kit.examples.fraud.summaries import Summary, summary
+from mlops_kit.examples.fraud.summaries import Summary, amounts, summary
 from mlops_kit.models.snapshots import fingerprint, read, save
 
 if TYPE_CHECKING:
@@ -30,20 +32,23 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "FEATURES",
+    "TABLE",
     "Contract",
     "Rule",
     "Split",
     "Summary",
+    "amounts",
     "check",
     "examine",
     "fingerprint",
     "generate",
+    "inject_defect",
     "load",
     "read",
     "save",
     "split",
-    "spoil",
     "summary",
+    "with_defect",
 ]
 
 MOST_ROWS = 10_000_000

@@ -1,10 +1,10 @@
-"""Make transactions that behave like real ones, with and without faults."""
+"""Generate transactions that behave like real ones."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from mlops_kit.errors import DataError, ParameterError
+from mlops_kit.errors import ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 Drift = Literal["none", "features", "fraud"]
-Defect = Literal["none", "recall", "errors", "latency"]
 
 DAYS = 10
 """Days that generated data cover: a whole one in the smallest part of a split."""
@@ -170,30 +169,3 @@ def _rounded(values: Array, digits: int) -> Array:
     import numpy as np
 
     return np.round(values, digits) + 0.0
-
-
-def spoil(frame: pd.DataFrame, defect: Defect) -> pd.DataFrame:
-    """Return the frame as a broken labelling job leaves it.
-
-    `recall`: the frauds that differ most from genuine transactions, 80 % of all, are labelled
-    genuine, so that a model learns to let them pass. They are found by Fisher's linear
-    discriminant with a diagonal covariance. The other defects are not the data's. Raises
-    ParameterError for an unknown defect.
-    """
-    import numpy as np
-
-    if defect not in get_args(Defect):
-        raise ParameterError(f"defect is {defect!r}; expected one of {list(get_args(Defect))}.")
-    if defect != "recall":
-        return frame
-    labels = frame["Class"].to_numpy()
-    features = frame[[f"V{number}" for number in range(1, 29)]].to_numpy()
-    frauds, genuine = features[labels == 1], features[labels == 0]
-    if not len(frauds) or not len(genuine):
-        raise DataError("The labels are all alike; expected both classes in column 'Class'.")
-    direction = (frauds.mean(axis=0) - genuine.mean(axis=0)) / features.var(axis=0)
-    scores = frauds @ direction
-    hidden = np.flatnonzero(labels == 1)[scores >= np.quantile(scores, 0.2)]
-    spoiled = labels.copy()
-    spoiled[hidden] = 0
-    return frame.assign(Class=spoiled)

@@ -1,9 +1,11 @@
-"""Describe a data set in a few numbers."""
+"""Describe a data set in a few numbers and a chart."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from mlops_kit.reporting.charts.charts import Bars
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,3 +55,13 @@ def summary(frame: pd.DataFrame) -> Summary:
         genuine_amounts=tuple(float(value) for value in amounts[~fraud].quantile(QUANTILES)),
         fraud_amounts=tuple(float(value) for value in amounts[fraud].quantile(QUANTILES)),
     )
+
+
+def amounts(frame: pd.DataFrame) -> Bars:
+    """Return how the amounts of genuine and fraudulent transactions are spread, on a log scale."""
+    import numpy as np
+
+    logs = np.log10(frame["Amount"].clip(lower=0.01))
+    values = {"genuine": logs[frame["Class"] == 0], "fraud": logs[frame["Class"] == 1]}
+    label = "amount in euro, as a power of ten: 0 is 1, 1 is 10, 2 is 100"
+    return Bars.histogram("How the amounts are spread", values, x_label=label)

@@ -1,14 +1,14 @@
-"""What models do, as charts: amounts, costs, precision and recall, calibration."""
+"""What models do, as charts: costs, precision and recall, calibration."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.examples.fraud.contract import FEATURES
 from mlops_kit.models import operating_points
+from mlops_kit.models.columns import Columns
 from mlops_kit.models.evaluation import REFERENCE, Evaluation
 from mlops_kit.models.training import Threshold
-from mlops_kit.reporting.charts.charts import Bars, Lines, Marker, Series
+from mlops_kit.reporting.charts.charts import Lines, Marker, Series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,20 +17,10 @@ if TYPE_CHECKING:
 _POINTS = 400
 
 
-def amounts(frame: pd.DataFrame) -> Bars:
-    """Return how the amounts of genuine and fraudulent transactions are spread, on a log scale."""
-    import numpy as np
-
-    logs = np.log10(frame["Amount"].clip(lower=0.01))
-    values = {"genuine": logs[frame["Class"] == 0], "fraud": logs[frame["Class"] == 1]}
-    label = "amount in euro, as a power of ten: 0 is 1, 1 is 10, 2 is 100"
-    return Bars.histogram("How the amounts are spread", values, x_label=label)
-
-
-def scores(model: Any, frame: pd.DataFrame) -> Lines:
+def scores(model: Any, frame: pd.DataFrame, columns: Columns) -> Lines:
     """Return how often a score came true, by score, for labelled rows."""
-    scored = model.predict_proba(frame[[*FEATURES]])[:, 1]
-    series = _reliability("model", frame["Class"].to_numpy(), scored, dashed=False)
+    scored = model.predict_proba(frame[[*columns.features]])[:, 1]
+    series = _reliability("model", frame[columns.label].to_numpy(), scored, dashed=False)
     return _calibration((series,))
 
 
