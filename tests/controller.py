@@ -119,7 +119,7 @@ class Controller:
         done = subprocess.run(
             command,
             cwd=pod,
-            env={"PATH": os.environ["PATH"], **self.environment, **own},
+            env={**_machine(), **self.environment, **own},
             capture_output=True,
             text=True,
             timeout=300,
@@ -196,3 +196,8 @@ def _artifact(source: str, nodes: Mapping[str, Node]) -> Path | None:
     tasks, task, outputs, artifacts, name = found[1].split(".")
     assert (tasks, outputs, artifacts) == ("tasks", "outputs", "artifacts")
     return nodes[task].artifacts.get(name)
+
+
+def _machine() -> dict[str, str]:
+    """Return what a machine sets for all its processes: where programs are, which BLAS kernels."""
+    return {n: v for n, v in os.environ.items() if n == "PATH" or n.startswith("OPENBLAS_")}

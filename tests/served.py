@@ -147,7 +147,10 @@ class Written:
 def started(kind: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Start a server in a process of its own, and give its addresses when it is ready."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    # The same kernels of BLAS as the test compares with, bit for bit.
+    kept = {
+        n: v for n, v in os.environ.items() if n in ("PATH", "HOME") or n.startswith("OPENBLAS_")
+    }
     command = [sys.executable, "-m", "tests.served", kind, str(folder)]
     with (folder / f"{kind}.log").open("wb") as log:
         process = subprocess.Popen(
