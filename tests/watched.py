@@ -18,7 +18,7 @@ from mlops_kit import Workspace
 from mlops_kit.errors import GitOpsError, RegistryError, ReleaseError
 from mlops_kit.prediction_log.log import Label
 from mlops_kit.prediction_log.prediction import Prediction
-from mlops_kit.project import local_server
+from mlops_kit.project import local_server, releases
 from mlops_kit.project.settings import Settings
 from mlops_kit.releases import commits, promotion
 from mlops_kit.releases.ledger import Entry
@@ -27,6 +27,7 @@ from mlops_kit.releases.repository import GitOpsRepository
 from mlops_kit.rollouts.controller import Watcher
 from mlops_kit.rollouts.observer import Looker
 from mlops_kit.rollouts.result import Watched
+from mlops_kit.rollouts.shared_replay import ComputedReplays, StoredReplays
 from mlops_kit.serving import model_loader
 from mlops_kit.serving.daemon import PlatformStatus
 from tests.served import FEATURES, write_artifact
@@ -116,12 +117,21 @@ class World:
         self.on_wait: Callable[[], object] = lambda: None
         self.looker = self.new_looker()
 
-    def new_looker(self) -> Looker:
+    def new_looker(self, *, is_viewer: bool = False) -> Looker:
+        """Return another observer: a watcher's, or that of somebody who only looks on."""
+        observations = local_server.observations(self.workspace)
+        applier = local_server.applier(self.workspace, MODEL, ENVIRONMENT)
+        policy = self.workspace.settings.rollout
+        place = (observations, MODEL, ENVIRONMENT)
         return Looker(
-            self.workspace,
+            self.repository,
+            policy,
             MODEL,
             ENVIRONMENT,
-            local_server.observations(self.workspace),
+            observations,
+            StoredReplays(*place)
+            if is_viewer
+            else ComputedReplays(*place, applier.predictor, policy.replay_share),
             self.served,
             clock=lambda: self.clock() + self.off,
             ticks=self.clock,
@@ -187,7 +197,13 @@ class World:
     def watch(self, looks: int = 150, name: str = "", sleep: Any = None) -> Watched:
         """Watch to the end, or for so many looks."""
         show = self.said.extend
-        watcher = Watcher(self.workspace, self.looker, name, show, sleep or self.wait)
+        watcher = Watcher(
+            self.looker,
+            lambda now: releases.follow(self.workspace, now),
+            name,
+            show,
+            sleep or self.wait,
+        )
         return watcher.run(looks=looks)
 
     def wait(self, seconds: float) -> None:

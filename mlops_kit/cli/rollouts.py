@@ -97,12 +97,12 @@ def watch(
     cluster is only looked at; the exit code is then that of a run.
     """
     from mlops_kit.cli.run_summary import rollout_lines
-    from mlops_kit.rollouts import controller
+    from mlops_kit.project import rollouts
 
     workspace = opened(project)
     if workflow:
         argo.follow(workspace, workflow, context, as_json)
-    seen = controller.follow(
+    seen = rollouts.watch(
         workspace,
         *where(workspace, model, environment),
         show=(lambda _lines: None) if as_json else (lambda lines: click.echo("\n".join(lines))),

@@ -12,9 +12,10 @@ from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.live_view import Live, Markdown
 from mlops_kit.jupyter.panel import reader
+from mlops_kit.project import rollouts
+from mlops_kit.project.settings import has_frontend
 from mlops_kit.project.workspace import Workspace
 from mlops_kit.reporting.charts import plotly_figures
-from mlops_kit.rollouts import controller
 from mlops_kit.rollouts.evidence_history import Point, Trail
 from mlops_kit.rollouts.result import Look, Watched
 
@@ -114,10 +115,12 @@ def watch(
     sent = customers.of(traffic, data, seed=seed, rate=rate)
 
     def work(live: LiveRollout) -> Watched:
-        return controller.watch(
+        return rollouts.watch(
             place,
             name,
             where,
+            # A person sees more in the view than in lines.
+            show=(lambda _lines: None) if has_frontend() else _Teller(),
             revision=revision,
             customers=sent,
             observe=live.saw,
@@ -126,6 +129,19 @@ def watch(
 
     live: LiveRollout = LiveRollout(place, name, where, work).attended()
     return live
+
+
+class _Teller:
+    """Shows each look in the place of the one before."""
+
+    def __init__(self) -> None:
+        self._again = False
+
+    def __call__(self, lines: Sequence[str]) -> None:
+        from mlops_kit.pipelines.values import tell
+
+        tell(lines, again=self._again)
+        self._again = True
 
 
 def _of_replay(looks: Sequence[Look], known: Collection[str]) -> tuple[Trail, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from mlops_kit.prediction_log import schema
-from mlops_kit.rollouts.evidence import Arm, Block
+from mlops_kit.prediction_log.blocks import Arm, Block
 
 _predictions = schema.predictions.c
 _splits = schema.splits.c

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlops_kit.prediction_log import counters, insert, labelled_rows, labels, schema
+from mlops_kit.prediction_log import counters, insert, labelled_rows, labels, replays, schema
+from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.prediction_log.database import Store
 from mlops_kit.prediction_log.label import Label
 from mlops_kit.prediction_log.labelled_rows import Cursor, Matured
 from mlops_kit.prediction_log.prediction import Prediction, Role
+from mlops_kit.prediction_log.replays import StoredReplay
 from mlops_kit.prediction_log.sql import chunks, driver, find_key
-from mlops_kit.rollouts.evidence import Arm, Block
 
 __all__ = ["Cursor", "Label", "Matured", "Observations"]
 
@@ -182,6 +183,20 @@ class Observations:
             # Nothing comes before the first ones, so it stays as it is.
             self._full_samples[split, most] = counted
         return counted
+
+    def save_replay(
+        self, model: str, environment: str, champion: str, candidate: str, found: StoredReplay
+    ) -> None:
+        """Keep what a watcher found in the replay of a pair of digests, in place of the last."""
+        with self._store.writing() as connection:
+            replays.save(connection, (model, environment, champion, candidate), found)
+
+    def replay(
+        self, model: str, environment: str, champion: str, candidate: str
+    ) -> StoredReplay | None:
+        """Return what a watcher found last in the replay of a pair; None where none did."""
+        with self._store.reading() as connection:
+            return replays.load(connection, (model, environment, champion, candidate))
 
     def status(self, model: str, environment: str) -> dict[str, Any]:
         """Return what is stored: counts, and the times of what came last, in seconds, or None.

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 # The versions of the schema that this kit knows, oldest first.
-REVISIONS = ("v0001",)
+REVISIONS = ("v0001", "v0002")
 # Seconds that one row of `tallies` covers.
 TALLY = 10.0
 
@@ -140,5 +140,19 @@ waiting = Table(
     Column("label", SmallInteger, nullable=False),
     Column("time", Float, nullable=False),
     Column("is_conflict", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What a watcher found in the replay of a candidate; the newest for each pair of digests.
+replays = Table(
+    "replays",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("champion", Text, primary_key=True),
+    Column("candidate", Text, primary_key=True),
+    Column("computed", Float, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("faults", Text, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -6,27 +6,18 @@ happened; two at once don't both act, because each commit is a compare-and-swap.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from mlops_kit.errors import GitOpsError, KitError, LostRaceError, RegistryError, ReleaseError
-from mlops_kit.project import local_server, releases
-from mlops_kit.project.settings import has_frontend
 from mlops_kit.releases import commits, promotion, release
 from mlops_kit.rollouts import decision as rollout
-from mlops_kit.rollouts import metrics, observer, timeline
+from mlops_kit.rollouts import metrics, timeline
 from mlops_kit.rollouts.observer import Looker, Seen
 from mlops_kit.rollouts.result import Look, Outcome, Watched
 from mlops_kit.rollouts.state import Decision
-
-if TYPE_CHECKING:
-    from mlops_kit.examples.fraud.customers import Customers
-    from mlops_kit.project.workspace import Workspace
 
 # Who approves what the evidence decides.
 WATCHER = "mlops-kit watch"
@@ -42,11 +33,12 @@ Observe = Callable[[Seen, Look], None]
 class Watcher:
     """One look after another at one rollout; `show` gets the lines of each, `observe` all of it.
 
-    `name` is the rollout's, empty for whichever runs.
+    `sync_alias` lets the registry's alias follow a release. `name` is the rollout's, empty for
+    whichever runs.
     """
 
-    workspace: Workspace
     looker: Looker
+    sync_alias: Callable[[release.Release], object]
     name: str = ""
     show: Show = lambda _lines: None
     sleep: Callable[[float], object] = time.sleep
@@ -58,13 +50,13 @@ class Watcher:
         Raises GitOpsError or ReleaseError when Git doesn't answer, or says what can't be read,
         for longer than a rollout may take.
         """
-        policy = self.workspace.settings.rollout
+        policy = self.looker.policy
         path: list[Look] = []
         name, away = self.name, 0.0
         while True:
             try:
                 seen = self.looker.look()
-                name = name or _name(seen)
+                name = name or running_name(seen)
                 look, ended = self._decide(seen, name)
                 path = [*_thinned(path), look]
                 self.show(look.lines)
@@ -87,7 +79,7 @@ class Watcher:
         if running and running != name:
             said = f"Another rollout began: {running}. This watch was of {name or 'none'}."
             return _look(seen, _superseded(said)), True
-        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        decision = rollout.decide(self.looker.policy, seen.situation)
         if name and timeline.outcome(seen.entries, name) in ("aborted", "rolled back"):
             return _look(seen, decision), True
         if decision.act == "done":
@@ -104,9 +96,9 @@ class Watcher:
         """Commit what was decided, and return the revision; empty where there is nothing to."""
         if decision.change is None and decision.act != "rollback":
             return ""
-        looker, alpha = self.looker, self.workspace.settings.rollout.alpha_promote
+        looker, alpha = self.looker, self.looker.policy.alpha_promote
         counts = metrics.counts(decision.metrics, alpha) if decision.metrics else ""
-        repository = self.workspace.repository
+        repository = self.looker.repository
         if decision.act == "rollback":
             done = promotion.rollback(
                 repository,
@@ -142,14 +134,14 @@ class Watcher:
     def _follow(self, now: release.Release) -> None:
         """Let the registry's alias follow; where it can't, `repair` does it later."""
         try:
-            releases.follow(self.workspace, now)
+            self.sync_alias(now)
         except RegistryError as error:
             self.show([f"The registry doesn't follow yet ('mlops-kit repair'): {error}"])
 
     def _watched(self, name: str, path: Sequence[Look]) -> Watched:
         """Return what was seen, and how the rollout ended by Git."""
         looker = self.looker
-        snapshot = self.workspace.repository.snapshot()
+        snapshot = self.looker.repository.snapshot()
         entries = commits.entries(snapshot, looker.model, looker.environment)
         now = commits.at(snapshot, looker.model, looker.environment)
         # Again, in case that whoever completed it was killed before the alias followed.
@@ -167,87 +159,12 @@ class Watcher:
             champion=now.champion.version if now.champion else "",
             entries=timeline.of(entries, name),
             looks=tuple(path),
-            alpha=self.workspace.settings.rollout.alpha_promote,
+            alpha=self.looker.policy.alpha_promote,
             dropped=sum(requests.values()) if requests else 0,
         )
 
 
-def watch(
-    workspace: Workspace,
-    model: str,
-    environment: str,
-    *,
-    revision: str = "",
-    customers: Customers | None = None,
-    observe: Observe = lambda _seen, _look: None,
-    cancelled: threading.Event | None = None,
-) -> Watched:
-    """Watch a rollout until it has ended, and return what was seen and how it ended.
-
-    `revision` is the commit of the promotion; without it, whichever rollout runs. While one runs,
-    the platform that serves here is used, or one is started that ends with this call, and
-    `customers` send their traffic. `observe` gets each look. Raises what the platform and Git
-    raise, and KeyboardInterrupt once it is `cancelled`: the rollout stays as it is.
-    """
-    stop = cancelled or threading.Event()
-    # A person sees more in the view than in lines.
-    show: Show = (lambda _lines: None) if has_frontend() else _Teller()
-
-    def sleep(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise KeyboardInterrupt
-
-    with ExitStack() as stack:
-        looker = stack.enter_context(observer.opened(workspace, model, environment))
-        looker.prepare()
-        seen = looker.look()
-        # Where none runs, and no completed one's labels are watched, there is nothing to serve for.
-        if seen.release.rollout or seen.situation.completed is not None:
-            status = stack.enter_context(local_server.attended(workspace, model, environment))
-            if customers is not None:
-                known = seen.situation.replay.labelled if seen.situation.replay else 0
-                if known < len(customers.before) // 2:
-                    show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
-                    customers.send_before(status.url, model, looker.observations)
-                stack.enter_context(customers.traffic(status.url, model, looker.observations))
-        name = _named(seen, revision)
-        return Watcher(workspace, looker, name, show, sleep, observe).run()
-
-
-def follow(
-    workspace: Workspace,
-    model: str,
-    environment: str,
-    *,
-    show: Show,
-    looks: int | None = None,
-) -> Watched:
-    """Watch whichever rollout runs, and return what was seen.
-
-    The platform that serves here is used, or one is started for as long as this takes. Raises
-    what the platform and Git raise.
-    """
-    with ExitStack() as stack:
-        looker = stack.enter_context(observer.opened(workspace, model, environment))
-        if looker.look().release.candidate is not None:
-            stack.enter_context(local_server.attended(workspace, model, environment))
-        return Watcher(workspace, looker, show=show).run(looks=looks)
-
-
-class _Teller:
-    """Shows each look in the place of the one before."""
-
-    def __init__(self) -> None:
-        self._again = False
-
-    def __call__(self, lines: Sequence[str]) -> None:
-        from mlops_kit.pipelines.values import tell
-
-        tell(lines, again=self._again)
-        self._again = True
-
-
-def _named(seen: Seen, revision: str) -> str:
+def named(seen: Seen, revision: str) -> str:
     """Return the rollout that a promotion's commit began, or the one that runs."""
     for entry in seen.entries:
         if revision and entry.revision == revision:
@@ -257,10 +174,10 @@ def _named(seen: Seen, revision: str) -> str:
             f"Commit {revision[:12]} is no act on {seen.release.environment}; expected the "
             "revision that 'promote' published."
         )
-    return _name(seen)
+    return running_name(seen)
 
 
-def _name(seen: Seen) -> str:
+def running_name(seen: Seen) -> str:
     """Return the rollout that runs, or the one that made the champion."""
     if seen.release.rollout:
         return seen.release.rollout

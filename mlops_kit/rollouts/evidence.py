@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.rollouts import relative_rates, sequential_tests
 from mlops_kit.rollouts.metrics import Metric
 from mlops_kit.rollouts.policy import Policy
@@ -22,40 +23,6 @@ Array = NDArray[Any]
 # slow requests of the canary, recall and precision of the live labels. The harm is their mean,
 # with 1 for what isn't seen yet: only a mean whose weights never change stays an e-process.
 METRICS = 7
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What one version did in an interval: requests, of these errors, of these slow ones.
-
-    A request that failed is an error and not also slow.
-    """
-
-    requests: int = 0
-    errors: int = 0
-    slow: int = 0
-
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """All three numbers."""
-        return self.requests, self.errors, self.slow
-
-    def __add__(self, other: Arm) -> Arm:
-        """Return the sum of both."""
-        return Arm(*map(add, self.counts, other.counts))
-
-
-@dataclass(frozen=True)
-class Block:
-    """One interval of a champion and a candidate while the candidate had this weight, in percent.
-
-    `start` in seconds since the epoch.
-    """
-
-    weight: int
-    start: float
-    candidate: Arm
-    champion: Arm
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mlops_kit.prediction_log.blocks import Block
 from mlops_kit.rollouts import evidence
-from mlops_kit.rollouts.evidence import Block, Bursts
+from mlops_kit.rollouts.evidence import Bursts
 from mlops_kit.rollouts.policy import Policy
 
 # Seconds since the epoch, log evidence for being within the bound, and log evidence against it.

@@ -1,29 +1,29 @@
-"""What a watcher sees at one look: Git, the platform and the store, as one situation."""
+"""What can be seen of a rollout: Git, what serves, and the prediction log, as one state."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_kit.errors import KitError, ObservationsError
-from mlops_kit.project import local_server
 from mlops_kit.releases import approvals, commits, ledger, quarantine
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.rollouts import evidence
 from mlops_kit.rollouts.evidence import Bursts
-from mlops_kit.rollouts.replay import Answers, Replay
+from mlops_kit.rollouts.replay import Answers
 from mlops_kit.rollouts.state import Situation
 from mlops_kit.rollouts.timeline import Course, course
 
 if TYPE_CHECKING:
     from mlops_kit.prediction_log.log import Observations
-    from mlops_kit.project.workspace import Workspace
-    from mlops_kit.serving.daemon import PlatformStatus
-    from mlops_kit.serving.predictor import Predictor
+    from mlops_kit.releases.repository import GitOpsRepository
+    from mlops_kit.rollouts.policy import Policy
+    from mlops_kit.rollouts.shared_replay import Replays
+    from mlops_kit.rollouts.target import ServingStatus
 
 # The champion's usual day, from which the bursts of its errors are estimated; in seconds.
 _USUAL = 86_400.0
@@ -38,7 +38,7 @@ class Seen:
     revision: str
     release: Release
     entries: tuple[Entry, ...]
-    platform: PlatformStatus | None
+    platform: ServingStatus | None
     situation: Situation
 
 
@@ -56,20 +56,21 @@ class _Git:
 class Looker:
     """Looks at one environment again and again, and reads only what is new.
 
-    It knows nothing that isn't in Git or in the store, so another one in its place sees the same.
-    `served` returns what the platform says of itself, None where none runs.
+    It knows nothing that isn't in Git or in the log, so another one in its place sees the same.
+    `replays` computes the replay, or reads what a watcher computed. `served` returns what the
+    server says of itself, None where none runs.
     """
 
-    workspace: Workspace
+    repository: GitOpsRepository
+    policy: Policy
     model: str
     environment: str
     observations: Observations
-    served: Callable[[], PlatformStatus | None]
+    replays: Replays
+    served: Callable[[], ServingStatus | None]
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
     _read: _Git | None = None
-    _predictors: dict[str, Predictor] = field(default_factory=dict)
-    _replay: tuple[tuple[str, str], Replay] | None = None
     _answers: tuple[tuple[str, float], Answers] | None = None
     _bursts: tuple[tuple[str, float], Bursts] | None = None
     _times: tuple[float, float] | None = None
@@ -83,9 +84,7 @@ class Looker:
         # What goes wrong here goes wrong again, and is said, at a look.
         with suppress(KitError):
             release = self._git().release
-            for side in (release.champion, release.candidate):
-                if side is not None:
-                    self._predictor(side)
+            self.replays.prepare(release.champion, release.candidate)
 
     def look(self) -> Seen:
         """Return what is to be seen now; raises GitOpsError where Git can't be read."""
@@ -115,7 +114,7 @@ class Looker:
         return Seen(revision, release, entries, platform, situation)
 
     def _git(self) -> _Git:
-        snapshot = self.workspace.repository.snapshot()
+        snapshot = self.repository.snapshot()
         if self._read is None or self._read.revision != snapshot.revision:
             self._read = _Git(
                 snapshot.revision,
@@ -140,8 +139,7 @@ class Looker:
         champion, candidate = release.champion, release.candidate
         if champion is None:
             return {}, ()
-        policy = self.workspace.settings.rollout
-        before = now - policy.maturity
+        before = now - self.policy.maturity
         found: dict[str, object] = {}
         faults: list[str] = []
         try:
@@ -154,8 +152,8 @@ class Looker:
                 found["bursts"] = self._usual(champion, passed.started)
                 if release.weight:
                     found["clients"] = self.observations.clients(*pair, release.weight)
-                replay = self._replayed(champion, candidate)
-                found["replay"] = replay.read(before)
+                replay = self.replays.read(champion, candidate, before, now)
+                found["replay"] = replay.quality
                 faults += replay.faults
         except ObservationsError as error:
             faults.append(f"The store of predictions can't be read: {error}")
@@ -163,7 +161,7 @@ class Looker:
             faults.append(f"The replay can't run: {error}")
         return found, tuple(faults)
 
-    def _platform_faults(self, platform: PlatformStatus | None) -> tuple[str, ...]:
+    def _platform_faults(self, platform: ServingStatus | None) -> tuple[str, ...]:
         if platform is None:
             return ("No platform serves here: 'mlops-kit serve' starts one.",)
         faults = []
@@ -193,34 +191,6 @@ class Looker:
             arms = self.observations.champion_blocks(*where, started - _USUAL, started)
             self._bursts = (key, evidence.bursts(arms))
         return self._bursts[1]
-
-    def _replayed(self, champion: ServedModel, candidate: ServedModel) -> Replay:
-        key = (champion.digest, candidate.digest)
-        if self._replay is None or self._replay[0] != key:
-            share = self.workspace.settings.rollout.replay_share
-            sides = (self._predictor(champion), self._predictor(candidate))
-            where = (self.observations, self.model, self.environment)
-            self._replay = (key, Replay(*where, *sides, share))
-        return self._replay[1]
-
-    def _predictor(self, side: ServedModel) -> Predictor:
-        if side.digest not in self._predictors:
-            applier = local_server.applier(self.workspace, self.model, self.environment)
-            self._predictors[side.digest] = applier.predictor(side)
-        return self._predictors[side.digest]
-
-
-@contextmanager
-def opened(workspace: Workspace, model: str, environment: str) -> Iterator[Looker]:
-    """Yield a looker at one environment, with the store that it reads."""
-    from mlops_kit.serving import daemon
-
-    observations = local_server.observations(workspace)
-    folder = local_server.folder(workspace, environment)
-    try:
-        yield Looker(workspace, model, environment, observations, lambda: daemon.running(folder))
-    finally:
-        observations.close()
 
 
 def _can_restore(entries: tuple[Entry, ...], release: Release) -> bool:

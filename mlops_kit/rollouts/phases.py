@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mlops_kit.prediction_log.blocks import Block
 from mlops_kit.releases.release import Abort, Complete, Shift
 from mlops_kit.rollouts import evidence, relative_rates
-from mlops_kit.rollouts.evidence import Block, Quality
+from mlops_kit.rollouts.evidence import Quality
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.state import Decision, Look, Situation, Verdict, listed, span
 

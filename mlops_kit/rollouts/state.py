@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from math import log
 from typing import Literal
 
+from mlops_kit.prediction_log.blocks import Block
 from mlops_kit.releases.release import Change, Release
-from mlops_kit.rollouts.evidence import Block, Bursts, Quality
+from mlops_kit.rollouts.evidence import Bursts, Quality
 from mlops_kit.rollouts.metrics import Metric, times
 from mlops_kit.rollouts.policy import Policy
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.releases.release import Promote, Release, Replace, ServedModel, Shift, apply
 from mlops_kit.rollouts import evidence
 from mlops_kit.rollouts.decision import Situation, decide
-from mlops_kit.rollouts.evidence import Arm, Block, Bursts, Quality
+from mlops_kit.rollouts.evidence import Bursts, Quality
 from mlops_kit.rollouts.policy import Policy
 
 Rng = np.random.Generator

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from mlops_kit import Workspace
-from mlops_kit.project import releases
+from mlops_kit.project import releases, rollouts
 from mlops_kit.releases import promotion, release
-from mlops_kit.rollouts import observer
 from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port
 from tests.conftest import LOOSE, write_notebook
 
@@ -169,7 +168,7 @@ def test_while_a_rollout_runs_it_can_be_held_and_resumed(panel: Any, lab: Any) -
 
 def test_whoever_was_second_is_told_so(panel: Any, lab: Any, judged: Workspace) -> None:
     panel.page.get_by_role("button", name="Abort v4…").click()
-    with observer.opened(judged, "fraud", "prod") as looker:
+    with rollouts.observer(judged, "fraud", "prod") as looker:
         seen = looker.look()
     promotion.advance(
         judged.repository,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from mlops_kit.project import rollouts
 from mlops_kit.releases import quarantine
 from mlops_kit.releases.release import Abort, Complete, Retire, Shift
 from mlops_kit.releases.repository import Proposal
+from mlops_kit.rollouts import decision
 from mlops_kit.rollouts.state import Situation
 from mlops_kit.serving.daemon import PlatformStatus
 from tests import watched
@@ -206,3 +210,60 @@ def test_what_was_decided_about_another_release_is_not_committed(make: Make) -> 
     world.looker.served = act_between
     assert world.watch(name=name).outcome == "superseded"
     assert world.acts == [("promote", 0), ("abort", 0), ("promote", 0)]
+
+
+def test_a_completed_release_can_go_back_also_where_its_watcher_and_server_have_ended(
+    make: Make,
+) -> None:
+    world = make(baking=30.0)
+    completed(world)
+    world.label = lambda truth, _decision: 1  # nearly all of them missed
+    world.wait(20.0)
+    world.looker.served = lambda: None
+    seen = world.looker.look()
+    policy = world.looker.policy
+    assert decision.decide(policy, seen.situation).act == "hold", "nothing serves, so no decision"
+    assert rollouts.needs_server(policy, seen)
+    world.looker.served = world.served
+    assert world.watch().outcome == "rolled back"
+    assert not rollouts.needs_server(policy, world.looker.look())
+
+
+def test_nothing_is_started_for_a_release_whose_labels_were_watched_to_the_end(make: Make) -> None:
+    world = make(baking=3.0)
+    completed(world)
+    assert world.watch().outcome == "completed"
+    world.looker.served = lambda: None
+    assert not rollouts.needs_server(world.looker.policy, world.looker.look())
+
+
+VIEW = """
+import sys
+from mlops_kit import Workspace
+from mlops_kit.project import rollouts
+with rollouts.observer(Workspace.open(sys.argv[1]), "fraud", "prod") as observer:
+    print(observer.look().situation.replay.labelled)
+print(*{"mlflow", "pandas", "sklearn", "skops"} & set(sys.modules))
+"""
+
+
+def test_whoever_looks_on_reads_what_the_watcher_computed(make: Make) -> None:
+    world = make()
+    viewers = [world.new_looker(is_viewer=True) for _ in range(2)]
+    unwatched = viewers[0].look().situation
+    assert unwatched.replay is None
+    assert "No watcher has replayed the candidate yet." in unwatched.faults
+    world.watch(looks=3)
+    watched_now = world.looker.look().situation
+    assert watched_now.replay is not None
+    assert watched_now.replay.labelled > 0
+    assert [viewer.look().situation for viewer in viewers] == [watched_now, watched_now]
+
+    command = [sys.executable, "-c", VIEW, str(world.workspace.project)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.split("\n") == [str(watched_now.replay.labelled), "", ""], "no model is loaded"
+
+    world.wait(61.0)
+    later = viewers[0].look().situation
+    assert later.replay == watched_now.replay
+    assert any(fault.startswith("Nobody has watched since 20") for fault in later.faults)

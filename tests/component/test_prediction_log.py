@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_kit.errors import ObservationsError
+from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.prediction_log.log import Cursor, Label, Matured, Observations
-from mlops_kit.rollouts.evidence import Arm, Block
 from tests.observed import CANDIDATE, CHAMPION, PAIR, START, asked, check, prediction, url
 
 WHO = PAIR[:3]

@@ -19,10 +19,10 @@ import mlops_kit.jupyter.panel.panel
 from mlops_kit import PromotionPanel, Workspace, watch
 from mlops_kit.errors import ProjectError, RegistryError, ReleaseError, SecretFoundError
 from mlops_kit.pipelines.executions import Execution
-from mlops_kit.project import releases, scaffold
+from mlops_kit.project import releases, rollouts, scaffold
 from mlops_kit.releases import approvals
 from mlops_kit.releases.repository import Proposal
-from mlops_kit.rollouts import decision, observer
+from mlops_kit.rollouts import decision
 from tests.conftest import LOOSE
 
 NOTEBOOKS = {"validate-data", "train-baseline", "train-candidate", "evaluate"}
@@ -473,7 +473,7 @@ def test_a_held_rollout_stays_where_it_is_until_it_is_resumed(
     releases.promote(canary, again, environment="prod")
     running = canary.release("fraud", "prod").rollout
     approvals.hold(canary.repository, "prod", running, "ben", "a call")
-    with observer.opened(canary, "fraud", "prod") as looker:
+    with rollouts.observer(canary, "fraud", "prod") as looker:
         seen = looker.look()
         decided = decision.decide(canary.settings.rollout, seen.situation)
         assert (decided.act, decided.change) == ("hold", None)

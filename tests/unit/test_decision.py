@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.releases.release import (
     Abort,
     Complete,
@@ -17,7 +18,7 @@ from mlops_kit.releases.release import (
 )
 from mlops_kit.rollouts import evidence
 from mlops_kit.rollouts.decision import Decision, Situation, decide
-from mlops_kit.rollouts.evidence import Arm, Block, Quality
+from mlops_kit.rollouts.evidence import Quality
 from mlops_kit.rollouts.policy import Policy
 
 POLICY = Policy(

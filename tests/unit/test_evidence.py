@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.rollouts import evidence, relative_rates
-from mlops_kit.rollouts.evidence import Arm, Block, Burst, Bursts, Metric, Quality
+from mlops_kit.rollouts.evidence import Burst, Bursts, Metric, Quality
 from mlops_kit.rollouts.metrics import counts, times
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.sequential_tests import Side, interval, log_e, log_mean, log_paired

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
+from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.rollouts import evidence, evidence_history
-from mlops_kit.rollouts.evidence import Arm, Block, Bursts
+from mlops_kit.rollouts.evidence import Bursts
 from mlops_kit.rollouts.policy import Policy
 
 POLICY, BURSTS = Policy(), Bursts()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_kit.reporting.charts.charts import Bars
-
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mlops_kit.reporting.charts.charts import Bars
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
@@ -60,6 +60,8 @@ def summary(frame: pd.DataFrame) -> Summary:
 def amounts(frame: pd.DataFrame) -> Bars:
     """Return how the amounts of genuine and fraudulent transactions are spread, on a log scale."""
     import numpy as np
+
+    from mlops_kit.reporting.charts.charts import Bars
 
     logs = np.log10(frame["Amount"].clip(lower=0.01))
     values = {"genuine": logs[frame["Class"] == 0], "fraud": logs[frame["Class"] == 1]}

@@ -13,12 +13,11 @@ from mlops_kit.errors import KitError, LostRaceError, ReleaseError
 from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.panel import page, reader
 from mlops_kit.jupyter.panel.state import Board, Opened, Unfolded
-from mlops_kit.project import releases
+from mlops_kit.project import releases, rollouts
 from mlops_kit.project.workspace import Workspace
 from mlops_kit.releases import approvals, promotion, release, release_yaml
 from mlops_kit.reporting.notebooks import html_page
 from mlops_kit.rollouts import decision as rollout
-from mlops_kit.rollouts import observer
 
 if TYPE_CHECKING:
     from mlops_kit.jupyter.widget import View
@@ -286,7 +285,7 @@ class PromotionPanel:
     def _read(self) -> reader.Reader:
         if self._reader is None:
             self._stack = ExitStack()
-            opened = observer.opened(self.workspace, self.model, self.environment)
+            opened = rollouts.observer(self.workspace, self.model, self.environment)
             looker = self._stack.enter_context(opened)
             self._reader = reader.Reader(self.workspace, looker, self._environments())
         return self._reader

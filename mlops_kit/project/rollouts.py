@@ -1,0 +1,132 @@
+"""Open what a project's settings name for a rollout: to watch it, or to look on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mlops_kit.project import local_server, releases
+from mlops_kit.rollouts import controller, decision
+from mlops_kit.rollouts.controller import Observe, Show, Watcher
+from mlops_kit.rollouts.observer import Looker, Seen
+from mlops_kit.rollouts.shared_replay import ComputedReplays, StoredReplays
+
+if TYPE_CHECKING:
+    from mlops_kit.examples.fraud.customers import Customers
+    from mlops_kit.project.workspace import Workspace
+    from mlops_kit.rollouts.policy import Policy
+    from mlops_kit.rollouts.result import Watched
+
+
+@contextmanager
+def observer(
+    workspace: Workspace, model: str, environment: str, *, replays: bool = False
+) -> Iterator[Looker]:
+    """Yield an observer of one environment, with the prediction log that it reads.
+
+    It `replays` the candidate itself, for whoever watches; else it reads what a watcher found.
+    """
+    from mlops_kit.serving import daemon
+
+    observations = local_server.observations(workspace)
+    folder = local_server.folder(workspace, environment)
+    place = (observations, model, environment)
+    policy = workspace.settings.rollout
+    source: ComputedReplays | StoredReplays = StoredReplays(*place)
+    if replays:
+        applier = local_server.applier(workspace, model, environment)
+        source = ComputedReplays(*place, applier.predictor, policy.replay_share)
+    try:
+        yield Looker(
+            workspace.repository,
+            policy,
+            model,
+            environment,
+            observations,
+            source,
+            lambda: daemon.running(folder),
+        )
+    finally:
+        observations.close()
+
+
+def watch(
+    workspace: Workspace,
+    model: str,
+    environment: str,
+    *,
+    show: Show,
+    revision: str = "",
+    customers: Customers | None = None,
+    observe: Observe = lambda _seen, _look: None,
+    looks: int | None = None,
+    cancelled: threading.Event | None = None,
+) -> Watched:
+    """Watch a rollout until it has ended, and return what was seen and how it ended.
+
+    While there is something to decide, the server that runs here is used, or one is started that
+    ends with this call. Raises what the server and Git raise, KitError for a `revision` that
+    began no rollout, and KeyboardInterrupt once it is `cancelled`: the rollout stays as it is.
+
+    Args:
+        workspace: the project.
+        model: the registered name.
+        environment: where it is released.
+        show: gets the lines of each look.
+        revision: the promotion's commit; empty for whichever rollout runs.
+        customers: who send their traffic meanwhile.
+        observe: gets each look.
+        looks: so many at most.
+        cancelled: ends the watch once it is set.
+    """
+    stop = cancelled or threading.Event()
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise KeyboardInterrupt
+
+    with ExitStack() as stack:
+        looker = stack.enter_context(observer(workspace, model, environment, replays=True))
+        looker.prepare()
+        seen = looker.look()
+        name = controller.named(seen, revision)
+        if needs_server(workspace.settings.rollout, seen):
+            status = stack.enter_context(local_server.attended(workspace, model, environment))
+            if customers is not None:
+                _send(stack, status.url, looker, customers, seen, show)
+        return Watcher(
+            looker,
+            lambda now: releases.follow(workspace, now),
+            name,
+            show,
+            sleep,
+            observe,
+        ).run(looks=looks)
+
+
+def needs_server(policy: Policy, seen: Seen) -> bool:
+    """Tell whether a rollout runs, or a completed one may still go back."""
+    if seen.release.rollout:
+        return True
+    # As if it served: a missing server is a fault, for which nothing is decided.
+    served = replace(seen.situation, faults=(), is_live=True, target_ready=True)
+    return decision.decide(policy, served).act != "done"
+
+
+def _send(
+    stack: ExitStack,
+    url: str,
+    looker: Looker,
+    customers: Customers,
+    seen: Seen,
+    show: Callable[[list[str]], None],
+) -> None:
+    """Let customers send yesterday's transactions, where the log lacks them, and today's."""
+    known = seen.situation.replay.labelled if seen.situation.replay else 0
+    if known < len(customers.before) // 2:
+        show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
+        customers.send_before(url, looker.model, looker.observations)
+    stack.enter_context(customers.traffic(url, looker.model, looker.observations))
