@@ -64,10 +64,8 @@ class Gauge:
             self._file.write_text(f"{min(done, total)}/{total}")
 
 
-def both(first: Observer, second: Observer | None) -> Observer:
+def both(first: Observer, second: Observer) -> Observer:
     """Return an observer that tells two."""
-    if second is None:
-        return first
 
     def tell(progress: Progress) -> None:
         first(progress)

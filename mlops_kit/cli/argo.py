@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mlops_kit.cli import options
-from mlops_kit.cli.exit_codes import Command, answer, code_of
+from mlops_kit.cli.exit_codes import Command, code_of
 from mlops_kit.cli.options import as_json, opened
+from mlops_kit.cli.output import answer
 from mlops_kit.errors import ClusterError, ProjectError
 
 if TYPE_CHECKING:
@@ -54,37 +55,41 @@ def submit(
     Only in a context that the settings name.
     """
     from mlops_kit.argo import submission
+    from mlops_kit.project import argo
 
     workspace = opened(project)
     inputs = options.given(**values) | ({"force_gate": True} if force_gate else {})
     chosen = workspace.pipeline(pipeline)
-    where = submission.cluster(workspace, context)
+    where = argo.cluster(workspace, context)
     click.echo(f"Context {where.context}, namespace {where.namespace}", err=True)
-    submission.refuse_unnamed(workspace, where)
-    sha = submission.revision(workspace, revision)
-    name = submission.submit(workspace, where, chosen, inputs, sha, fresh=fresh)
+    argo.check_context(workspace, where)
+    sha = argo.revision(workspace, revision)
+    name = submission.submit(
+        where, workspace.project / "notebooks", chosen, inputs, sha, fresh=fresh
+    )
     if watched:
         follow(workspace, name, context, as_json)
-    if as_json:
-        answer({"workflow": name, "revision": sha, "context": where.context})
-        return
-    click.echo(f"Submitted {name} at {sha[:12]}. Next:")
-    click.echo(f"  mlops-kit watch {name}\n  mlops-kit logs {name} --follow")
+    answer(
+        as_json,
+        {"workflow": name, "revision": sha, "context": where.context},
+        f"Submitted {name} at {sha[:12]}. Next:",
+        f"  mlops-kit watch {name}",
+        f"  mlops-kit logs {name} --follow",
+    )
 
 
 def follow(workspace: Workspace, name: str, context: str, as_json: bool) -> NoReturn:
     """Show a workflow until it has ended, and end as `run` does."""
     from mlops_kit.argo import submission
     from mlops_kit.cli import progress
+    from mlops_kit.project import argo
 
-    where = submission.cluster(workspace, context)
-    with progress.steps_shown(name) as watch:
+    where = argo.cluster(workspace, context)
+    with progress.shown(name) as watch:
         ending = submission.follow(where, name, watch)
-    if as_json:
-        steps = {node.name: node.state for node in ending.nodes}
-        answer({"workflow": name, "phase": ending.phase, "steps": steps, **ending.values})
-    else:
-        click.echo("\n".join(_lines(ending)))
+    steps = {node.name: node.state for node in ending.nodes}
+    data = {"workflow": name, "phase": ending.phase, "steps": steps, **ending.values}
+    answer(as_json, data, *_lines(ending))
     if ending.phase != "Succeeded":
         sys.exit(1)
     outcome = ending.values.get("outcome")
@@ -116,26 +121,27 @@ def _lines(ending: Ending) -> list[str]:
 def logs(project: Path | None, what: str, follow: bool, context: str) -> None:
     """Print what the pods of a WORKFLOW wrote, each line behind its task's name."""
     from mlops_kit.argo import submission
+    from mlops_kit.project import argo
 
     workspace = opened(project)
     name, _, task = what.partition("/")
-    for line in submission.logs(submission.cluster(workspace, context), name, task, follow=follow):
+    for line in submission.logs(argo.cluster(workspace, context), name, task, follow=follow):
         click.echo(line)
 
 
 def failed_step(workspace: Workspace, name: str, step: str, context: str) -> tuple[Execution, str]:
     """Return a failed step of a workflow, brought here, as if it had run here."""
-    from mlops_kit.argo import submission
+    from mlops_kit.project import argo
     from mlops_kit.releases.repository import code_revision
 
     try:
-        where = submission.cluster(workspace, context)
+        where = argo.cluster(workspace, context)
     except ClusterError as error:
         raise ProjectError(
             f"There is no execution {name!r} here ('mlops-kit status' lists them), and no cluster "
             f"that could have run it. {error}"
         ) from error
-    execution, found = submission.retrieve(workspace, where, name, step)
+    execution, found = argo.retrieve(workspace, where, name, step)
     ran, here = str(execution.state.inputs.get("revision", "")), code_revision(workspace.project)
     if ran and ran != here:
         click.echo(f"It ran at {ran[:12]}; here is {here[:18] or 'no commit'}.", err=True)

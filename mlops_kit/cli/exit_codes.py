@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from mlops_kit import errors
+from mlops_kit.cli.output import print_json
 
 EXIT_CODES = """\b
 Exit codes:
@@ -69,11 +69,6 @@ def code_of(verdict: object, rollout: object = None) -> int:
     return _BY_VERDICT.get(str(verdict), _BY_VERDICT["inconclusive"])
 
 
-def answer(content: Any) -> None:
-    """Print plain data as JSON."""
-    click.echo(json.dumps(content, indent=2, default=str))
-
-
 @contextmanager
 def _told(*, wants_json: bool) -> Iterator[None]:
     """Turn faults into sentences; what isn't foreseen is a bug, and keeps its traceback."""
@@ -121,7 +116,7 @@ def _stoppable() -> Iterator[None]:
 
 def _fail(name: str, said: str, code: int, wants_json: bool) -> NoReturn:
     if wants_json:
-        answer({"error": name, "message": said, "exit_code": code})
+        print_json({"error": name, "message": said, "exit_code": code})
     else:
         click.echo(f"{name}: {said}".translate(_CONTROLS), err=True)
     sys.exit(code)

@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_kit.cli.exit_codes import Command, answer
+from mlops_kit.cli.exit_codes import Command
 from mlops_kit.cli.options import as_json, opened
-from mlops_kit.errors import StepError
+from mlops_kit.cli.output import answer, print_json
 
 if TYPE_CHECKING:
-    from mlops_kit.argo.pod_run import PodInput
-    from mlops_kit.pipelines.definition import Pipeline
     from mlops_kit.project.workspace import Workspace
 
 _YAML = (".yaml", ".yml")
-# The highest exit code of a step's fault in a pod.
-_MOST = 124
 
 
 @click.command(cls=Command)
@@ -34,19 +30,22 @@ _MOST = 124
 @click.pass_obj
 def render(project: Path | None, check: bool, output: Path | None, as_json: bool) -> None:
     """Write the pipelines as Argo's WorkflowTemplates into the GitOps repository."""
+    from mlops_kit.project import argo
+
     workspace = opened(project)
-    files = workspace.rendered()
+    files = argo.rendered(workspace)
     before = _stored(workspace, output)
     stale = sorted(path for path in {**files, **before} if files.get(path) != before.get(path))
     if not check and stale:
         _write(workspace, files, set(before) - set(files), output)
-    if as_json:
-        answer({"files": sorted(files), "stale": stale, "written": not check and bool(stale)})
-    else:
-        for path in stale:
-            click.echo(f"{'stale' if check else 'written' if path in files else 'removed'}  {path}")
-        where = output or workspace.settings.gitops_url
-        click.echo(f"{len(files)} files in {where}: " + ("stale" if check and stale else "current"))
+    where = output or workspace.settings.gitops_url
+    lines = [
+        f"{'stale' if check else 'written' if path in files else 'removed'}  {path}"
+        for path in stale
+    ]
+    lines.append(f"{len(files)} files in {where}: " + ("stale" if check and stale else "current"))
+    data = {"files": sorted(files), "stale": stale, "written": not check and bool(stale)}
+    answer(as_json, data, *lines)
     sys.exit(1 if check and stale else 0)
 
 
@@ -64,7 +63,7 @@ def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
     files = _files(paths) if paths else _committed(opened(project), "", _YAML)
     findings = linting.lint(files)
     if as_json:
-        answer([finding.to_json() for finding in findings])
+        print_json([finding.to_json() for finding in findings])
     else:
         click.echo("".join(f"{finding}\n" for finding in findings), nl=False)
         click.echo(f"{len(findings)} findings in {len(files)} files", err=True)
@@ -98,10 +97,7 @@ def webhook(project: Path | None, as_json: bool) -> None:
     from mlops_kit.argo import events
 
     said = events.instructions(opened(project).settings.argo.namespace)
-    if as_json:
-        answer({"instructions": said.splitlines()})
-    else:
-        click.echo(said)
+    answer(as_json, {"instructions": said.splitlines()}, said)
 
 
 @click.command(cls=Command)
@@ -112,13 +108,11 @@ def webhook(project: Path | None, as_json: bool) -> None:
 def report(workflow: str, status: str, failures: str, as_json: bool) -> None:
     """Say how a WORKFLOW ended with STATUS, and how to look at what failed; for its onExit."""
     failed = _failed(failures)
-    if as_json:
-        answer({"workflow": workflow, "status": status, "failed": failed})
-        return
-    click.echo(f"{workflow}: {status}")
+    lines = [f"{workflow}: {status}"]
     for node in failed:
-        click.echo(f"  {node['step']}: {node['message']}")
-        click.echo(f"    look: mlops-kit debug {workflow}/{node['step']}")
+        lines += [f"  {node['step']}: {node['message']}"]
+        lines += [f"    look: mlops-kit debug {workflow}/{node['step']}"]
+    answer(as_json, {"workflow": workflow, "status": status, "failed": failed}, *lines)
 
 
 def _failed(failures: str) -> list[dict[str, str]]:
@@ -135,25 +129,6 @@ def _failed(failures: str) -> list[dict[str, str]]:
         for n in nodes
         if isinstance(n, dict)
     ]
-
-
-def run_pod(
-    workspace: Workspace,
-    pipeline: Pipeline,
-    name: str,
-    given: PodInput,
-    folder: Path,
-    progress: Path | None,
-) -> None:
-    """Run what a pod runs, its progress in the file that Argo reads, if it wants it."""
-    from mlops_kit.argo.pod_run import Gauge
-
-    try:
-        workspace.run_pod(pipeline, name, given, folder, Gauge(progress) if progress else None)
-    except StepError as error:
-        # Argo takes 137 for a lost pod, and runs it again.
-        error.exit_code = min(error.exit_code, _MOST)
-        raise
 
 
 def _stored(workspace: Workspace, output: Path | None) -> dict[str, bytes]:

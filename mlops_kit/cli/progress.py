@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from mlops_kit.pipelines.definition import Pipeline
+from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.progress import Observer, Progress
 
 # Word and mark for each state: colour never carries the meaning alone.
@@ -28,26 +28,12 @@ _BAR = 12
 
 @contextmanager
 def shown(
-    pipeline: Pipeline, observer: Observer | None = None, *, stream: TextIO | None = None
-) -> Iterator[Observer]:
-    """Yield an observer that shows what it is told of a pipeline, or the given one."""
-    if observer is not None:
-        yield observer
-        return
-    with steps_shown(pipeline.name, [step.name for step in pipeline.ordered], stream) as watch:
-        yield watch
-
-
-@contextmanager
-def steps_shown(
-    title: str, steps: Sequence[str] = (), stream: TextIO | None = None
+    title: str, steps: Sequence[Step] = (), *, stream: TextIO | None = None
 ) -> Iterator[Observer]:
     """Yield an observer that shows steps, those that are known and those that it is told of."""
-    # In a notebook, what goes to standard error looks like a fault.
-    in_kernel = type(sys.stdout).__module__.startswith("ipykernel")
-    out = stream or (sys.stdout if in_kernel else sys.stderr)
+    out = stream or sys.stderr
     if out.isatty():
-        with _tree(Tree(title, steps), out) as tree:
+        with _tree(Tree(title, [step.name for step in steps]), out) as tree:
             yield tree
     else:
         yield Lines(out)

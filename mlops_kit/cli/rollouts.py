@@ -1,77 +1,18 @@
-"""The commands around a rollout: serve, watch, traffic, plan, dora and panel."""
+"""The commands around a rollout: watch and plan."""
 
 from __future__ import annotations
 
 import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
 from mlops_kit.cli import argo
 from mlops_kit.cli.argo import context
-from mlops_kit.cli.exit_codes import Command, Stopped, answer, code_of
+from mlops_kit.cli.exit_codes import Command, code_of
 from mlops_kit.cli.options import as_json, environment, model, opened, where
-from mlops_kit.errors import ParameterError, ProjectError
-
-
-@click.command(cls=Command)
-@click.argument("what", type=click.Choice(["stop"]), required=False)
-@model
-@environment
-@click.option("--detach", is_flag=True, help="Serve in the background; return when it answers.")
-@click.option("--attended", is_flag=True, hidden=True, help="End when standard input ends.")
-@as_json
-@click.pass_obj
-def serve(
-    project: Path | None,
-    what: str | None,
-    model: str | None,
-    environment: str | None,
-    detach: bool,
-    attended: bool,
-    as_json: bool,
-) -> None:
-    """Serve what Git says, over the V2 inference protocol, until Ctrl-C; `stop` ends it."""
-    from mlops_kit.project import local_server
-
-    workspace = opened(project)
-    name, place = where(workspace, model, environment)
-    if what == "stop" or detach:
-        _manage(workspace, name, place, what, as_json)
-        return
-    # Whoever starts an attended one has fetched what it will serve.
-    platform = local_server.platform(workspace, name, place, click.echo, warm=not attended)
-    stop = threading.Event()
-    if attended:
-        from mlops_kit.serving.daemon import stop_at_end_of_input
-
-        stop_at_end_of_input(stop, platform.ending)
-    # Being stopped is how serving ends well.
-    with suppress(KeyboardInterrupt, Stopped):
-        platform.run(stop)
-
-
-def _manage(workspace: Any, name: str, place: str, what: str | None, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from mlops_kit.project import local_server
-    from mlops_kit.serving import daemon
-
-    folder = local_server.folder(workspace, place)
-    if what == "stop":
-        found = daemon.stop(folder)
-        said = f"Stopped process {found.pid}." if found else f"Nothing serves {place}."
-    else:
-        _ = workspace.repository  # made here, as by `embedded.attended`
-        found = daemon.detach(local_server.serve_command(workspace, name, place), folder)
-        said = found.sentence
-    if as_json:
-        answer(asdict(found) if found else None)
-    else:
-        click.echo(said)
+from mlops_kit.cli.output import answer
+from mlops_kit.errors import ParameterError
 
 
 @click.command(cls=Command)
@@ -108,60 +49,8 @@ def watch(
         show=(lambda _lines: None) if as_json else (lambda lines: click.echo("\n".join(lines))),
         looks=1 if once else None,
     )
-    if as_json:
-        answer(seen.summary())
-    else:
-        click.echo("\n".join(["", *rollout_lines(seen.summary())]))
+    answer(as_json, seen.summary(), "", *rollout_lines(seen.summary()))
     sys.exit(0 if once else code_of(None, seen.verdict))
-
-
-@click.command(cls=Command)
-@click.option("--data", default="generated", help="'generated', or a file of transactions.")
-@click.option("--rate", default=100.0, show_default=True, help="Requests a second.")
-@click.option("--seconds", default=60.0, show_default=True, help="How long.")
-@click.option("--label-delay", default=5.0, show_default=True, help="Seconds until labels come.")
-@click.option("--seed", default=7, show_default=True, help="Another one sends others.")
-@model
-@environment
-@as_json
-@click.pass_obj
-def traffic(
-    project: Path | None,
-    data: str,
-    rate: float,
-    seconds: float,
-    label_delay: float,
-    seed: int,
-    model: str | None,
-    environment: str | None,
-    as_json: bool,
-) -> None:
-    """Send simulated customers' requests to the server here, and their labels later."""
-    from dataclasses import asdict
-
-    from mlops_kit.errors import ServingError
-    from mlops_kit.examples.fraud import customers
-    from mlops_kit.project import local_server
-    from mlops_kit.serving import daemon
-
-    workspace = opened(project)
-    name, place = where(workspace, model, environment)
-    try:
-        sending = customers.of("simulated", data, seed=seed, rate=rate, label_delay=label_delay)
-        assert sending is not None
-        sending = sending.within(seconds)
-    except ValueError as error:
-        raise ParameterError(f"{error}.") from error
-    found = daemon.running(local_server.folder(workspace, place))
-    if found is None:
-        raise ServingError(f"Nothing serves {place} here: 'mlops-kit serve --detach' starts it.")
-    observations = local_server.observations(workspace)
-    with sending.traffic(found.url, name, observations) as running:
-        sent = running.wait()
-    if as_json:
-        answer(asdict(sent))
-    else:
-        click.echo(str(sent))
 
 
 @click.command(cls=Command)
@@ -194,68 +83,7 @@ def plan(
         )
     except ValueError as error:
         raise ParameterError(f"{error}.") from error
-    if as_json:
-        answer([asdict(row) for row in found.rows])
-    else:
-        click.echo("\n".join(found.lines))
+    answer(as_json, [asdict(row) for row in found.rows], *found.lines)
 
 
-@click.command(cls=Command)
-@model
-@environment
-@click.option("--days", type=float, default=None, help="Only the last so many.")
-@as_json
-@click.pass_obj
-def dora(
-    project: Path | None,
-    model: str | None,
-    environment: str | None,
-    days: float | None,
-    as_json: bool,
-) -> None:
-    """Print the four keys of software delivery, from the commits alone."""
-    from dataclasses import asdict
-
-    from mlops_kit.project import releases
-    from mlops_kit.releases import dora
-
-    workspace = opened(project)
-    entries = releases.history(workspace, *where(workspace, model, environment)).entries
-    try:
-        found = dora.keys(entries, window=days)
-    except ValueError as error:
-        raise ParameterError(str(error)) from error
-    if as_json:
-        answer([asdict(keys) for keys in found.keys])
-    else:
-        click.echo("\n".join(found.lines))
-
-
-@click.command(cls=Command)
-@click.option("--port", default=8866, show_default=True, help="Of this machine alone.")
-@click.option("--no-browser", is_flag=True, help="Only print the address.")
-@click.pass_obj
-def panel(project: Path | None, port: int, no_browser: bool) -> None:
-    """Serve the promotion panel as a page, by Voilà, until Ctrl-C.
-
-    Whoever has the address acts under your name: it has a token, and is of this machine alone.
-    With `approver_header` in mlops-kit.toml a proxy in front of it says who looks.
-    """
-    import importlib.util
-    import subprocess
-
-    from mlops_kit.jupyter.launcher import page_command
-
-    if importlib.util.find_spec("voila") is None:
-        raise ProjectError(
-            "Voilà is not installed; expected the extra: pip install 'mlops-kit[lab]'."
-        )
-    workspace = opened(project)
-    more = ["--no-browser"] if no_browser else []
-    # Ctrl-C goes to both, and is how it ends well.
-    with suppress(KeyboardInterrupt, Stopped):
-        command = page_command(workspace, "panel", port, *more)
-        sys.exit(subprocess.call(command, cwd=workspace.project))
-
-
-COMMANDS = (serve, watch, traffic, plan, dora, panel)
+COMMANDS = (watch, plan)

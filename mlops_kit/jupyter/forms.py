@@ -16,6 +16,7 @@ from mlops_kit.jupyter.html.markup import Html, joined
 from mlops_kit.pipelines import notebooks, validation, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.progress import Progress
+from mlops_kit.project import local_runs
 from mlops_kit.project.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Form:
         executed = target / self.step.notebook
         fault = ""
         try:
-            self.workspace.run_step(self.step, asked, target, observer=self._observe)
+            local_runs.run_step(self.workspace, self.step, asked, target, self._observe)
         except KitError as error:
             fault = str(error)
         except Exception as error:  # in a thread nothing else would ever show it

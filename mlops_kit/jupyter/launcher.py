@@ -97,7 +97,7 @@ def _icon(name: str) -> str:
 
 def _notebook(workspace: Workspace, name: str) -> Path:
     """Return the project's notebook, or the kit's own where the project has none."""
-    from mlops_kit.project.workspace import template
+    from mlops_kit.project.scaffold import template
 
     notebook = workspace.project / "notebooks" / f"{name}.ipynb"
     if notebook.exists():

@@ -137,13 +137,15 @@ def run(
     ParameterError before anything starts.
     """
     from mlops_kit.pipelines import validation
+    from mlops_kit.project import local_runs
 
     place = workspace or Workspace.open()
     chosen = place.pipeline(pipeline)
     validation.check(place.project / "notebooks", chosen, inputs)
 
     def work(live: LivePipeline[Execution]) -> Execution:
-        return place.run(
+        return local_runs.run(
+            place,
             chosen,
             inputs,
             observer=live,
@@ -164,9 +166,10 @@ def follow(
     Nothing is changed there. Raises ClusterError for a workflow that isn't there.
     """
     from mlops_kit.argo import submission
+    from mlops_kit.project import argo
 
     place = workspace or Workspace.open()
-    where = submission.cluster(place, context)
+    where = argo.cluster(place, context)
     spec = where.workflow(workflow).get("spec", {})
     name = spec.get("workflowTemplateRef", {}).get("name", "")
     known = place.pipelines().get(name)

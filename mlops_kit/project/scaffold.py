@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mlops_kit.errors import ProjectError
 from mlops_kit.project.settings import FILE
-from mlops_kit.project.workspace import template
 
 _IGNORED = """.mlops-kit/
 .venv/
@@ -15,6 +14,12 @@ __pycache__/
 .ipynb_checkpoints/
 notebooks/debug-*.ipynb
 """
+
+
+def template() -> Path:
+    """Return the folder that a new project is made from: in the wheel, or the repository's own."""
+    packed = Path(__file__).parents[1] / "template"
+    return packed if packed.is_dir() else Path(__file__).parents[2]
 
 
 def create(folder: Path) -> list[str]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from mlops_kit import Workspace
 from mlops_kit.argo import submission, workflow_status
+from mlops_kit.project import argo
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def main() -> int:
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    where = submission.cluster(Workspace.open(options.project), options.context)
+    where = argo.cluster(Workspace.open(options.project), options.context)
     found: dict[str, list[Taken]] = {name: [] for name in options.pipelines}
     for _ in range(options.rounds):
         for name, taken in found.items():

@@ -14,7 +14,7 @@ from mlops_kit import Workspace
 from mlops_kit.jupyter.panel.state import Board, Candidate, Offer
 from mlops_kit.models import operating_points
 from mlops_kit.models.intervals import Judged
-from mlops_kit.project import scaffold
+from mlops_kit.project import local_runs, scaffold
 from mlops_kit.releases.ledger import Entry
 from tests.conftest import LOOSE
 
@@ -36,14 +36,14 @@ def project(folder: Path) -> None:
     workspace = Workspace.open(folder)
     pipeline = workspace.pipeline("fraud-training")
     given = {"rows": ROWS, "traffic": "live"}
-    workspace.run(pipeline, given, observer=lambda _: None)
+    local_runs.run(workspace, pipeline, given, observer=lambda _: None)
     _repeat(workspace.settings.state_folder / "gitops.git")
     one = workspace.registry.versions("fraud")[0]
     client = MlflowClient(workspace.settings.registry_uri)
     for _ in range(VERSIONS):
         client.create_model_version("fraud", one.uri, tags=dict(one.tags))
     given |= {"seed": 8, "promotion": "manual"}
-    workspace.run(pipeline, given, observer=lambda _: None)
+    local_runs.run(workspace, pipeline, given, observer=lambda _: None)
 
 
 def _repeat(repository: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mlops_kit import Workspace
-from mlops_kit.project import releases, rollouts
+from mlops_kit.project import local_runs, releases, rollouts
 from mlops_kit.releases import promotion, release
 from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port
 from tests.conftest import LOOSE, write_notebook
@@ -40,10 +40,12 @@ def judged(lab: Any) -> Workspace:
     settings.write_text('strategy = "direct"\napprover = "ana"\n' + text + LOOSE)
     workspace = Workspace.open(lab.project)
     given = {"rows": 16_000, "traffic": "live"}
-    workspace.run(workspace.pipeline("fraud-training"), given, observer=lambda _: None)
+    local_runs.run(workspace, workspace.pipeline("fraud-training"), given, observer=lambda _: None)
     for seed in (8, 9):
         more = {**given, "seed": seed, "promotion": "manual"}
-        workspace.run(workspace.pipeline("fraud-training"), more, observer=lambda _: None)
+        local_runs.run(
+            workspace, workspace.pipeline("fraud-training"), more, observer=lambda _: None
+        )
     settings.write_text('strategy = "canary"\napprover = "ana"\n' + text + LOOSE)
     write_notebook(lab.project / "panel-here.ipynb", CELL)
     return Workspace.open(lab.project)

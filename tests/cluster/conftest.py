@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from mlops_kit import Workspace
-from mlops_kit.project import scaffold
+from mlops_kit.project import argo, scaffold
 from tests.conftest import write_notebook
 
 # Before the fixture that cleans the machine takes them away.
@@ -104,7 +104,7 @@ def site(
 
     api = config.new_client_from_config(GIVEN["KUBECONFIG"], context=context)
     core, objects = client.CoreV1Api(api), client.CustomObjectsApi(api)
-    for path, content in sorted(Workspace.open(project).rendered().items()):
+    for path, content in sorted(argo.rendered(Workspace.open(project)).items()):
         if not path.endswith("kustomization.yaml"):
             for document in yaml.safe_load_all(content):
                 _apply(utils, api, objects, document)

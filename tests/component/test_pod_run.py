@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from mlops_kit import Workspace
+from mlops_kit.project import argo
 from tests.conftest import write_notebook
 from tests.controller import Controller
 
@@ -49,7 +50,7 @@ def small(project: Path, tmp_path: Path) -> Callable[..., Controller]:
         for name, cells in books.items():
             write_notebook(project / "notebooks" / f"{name}.ipynb", *cells)
         (project / "workflows" / "small.py").write_text(WORKFLOW)
-        rendered = Workspace.open(project).rendered()["pipelines/small.yaml"]
+        rendered = argo.rendered(Workspace.open(project))["pipelines/small.yaml"]
         environment = {"MLOPS_KIT_COLD": "true"}
         return Controller(yaml.safe_load(rendered), project, tmp_path / "cluster", environment)
 

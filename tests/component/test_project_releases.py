@@ -19,7 +19,7 @@ import mlops_kit.jupyter.panel.panel
 from mlops_kit import PromotionPanel, Workspace, watch
 from mlops_kit.errors import ProjectError, RegistryError, ReleaseError, SecretFoundError
 from mlops_kit.pipelines.executions import Execution
-from mlops_kit.project import releases, rollouts, scaffold
+from mlops_kit.project import local_runs, releases, rollouts, scaffold
 from mlops_kit.releases import approvals
 from mlops_kit.releases.repository import Proposal
 from mlops_kit.rollouts import decision
@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     # No rollout begins, so no customers are needed.
     given = {"rows": 16_000, "environment": "prod", "traffic": "live"}
     pipeline = workspace.pipeline("fraud-training")
-    execution = workspace.run(pipeline, given, observer=lambda _progress: None)
+    execution = local_runs.run(workspace, pipeline, given, observer=lambda _progress: None)
     assert execution.value("evaluate", "verdict") == "pass"
     return Finished(project, execution)
 

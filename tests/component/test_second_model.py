@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mlops_kit import Workspace
-from mlops_kit.project import releases, scaffold
+from mlops_kit.project import argo, releases, scaffold
 from tests.controller import Controller
 
 PARAMETERS = """
@@ -181,7 +181,9 @@ def test_its_pods_publish_and_promote_what_the_local_run_does(
     local: Workspace, tmp_path: Path, pods: str
 ) -> None:
     project = made(tmp_path / "project", pods)
-    rendered = yaml.safe_load(Workspace.open(project).rendered()["pipelines/churn-training.yaml"])
+    rendered = yaml.safe_load(
+        argo.rendered(Workspace.open(project))["pipelines/churn-training.yaml"]
+    )
     # A kernel that imports what one notebook needs is ready sooner than one for all of them.
     environment = {"MLOPS_KIT_COLD": "true"} if pods == "step" else {}
     cluster = Controller(rendered, project, tmp_path / "cluster", environment)

@@ -15,6 +15,7 @@ from mlops_kit import Workspace, follow
 from mlops_kit.argo import submission
 from mlops_kit.errors import ClusterError
 from mlops_kit.jupyter.html import pipeline
+from mlops_kit.project import argo as project_argo
 from tests.argo_server import TOKEN, ArgoServer, kubeconfig, serving
 from tests.conftest import write_notebook
 from tests.controller import Controller
@@ -58,7 +59,7 @@ def small(project: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def argo(small: Path, tmp_path: Path) -> Iterator[tuple[ArgoServer, str]]:
     """Serve the pipeline as Argo does."""
-    rendered = Workspace.open(small).rendered()["pipelines/small.yaml"]
+    rendered = project_argo.rendered(Workspace.open(small))["pipelines/small.yaml"]
     environment = {"MLOPS_KIT_COLD": "true"}
     controller = Controller(yaml.safe_load(rendered), small, tmp_path / "pods", environment)
     server = ArgoServer(controller)
@@ -136,8 +137,10 @@ def test_the_view_of_a_notebook_follows_a_workflow(
         file.write(f'\n[argo]\ncontexts = ["{argo[1]}"]\n')
     os.environ.update(environment)
     workspace = Workspace.open(small)
-    where = submission.cluster(workspace)
-    name = submission.submit(workspace, where, workspace.pipeline("small"), {}, SHA)
+    where = project_argo.cluster(workspace)
+    name = submission.submit(
+        where, workspace.project / "notebooks", workspace.pipeline("small"), {}, SHA
+    )
     live = follow(name, workspace=workspace)
     with pytest.raises(ClusterError, match="ended as Failed"):
         live.wait(120)

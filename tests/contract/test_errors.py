@@ -78,7 +78,7 @@ BUILTINS = {
     "reporting/notebooks/git_safe.py": {
         "ValueError": "said again as a NotebookError, in the same module"
     },
-    "rollouts/controller.py": {"KeyboardInterrupt": "a cancelled watch ends as Ctrl-C ends it"},
+    "project/rollouts.py": {"KeyboardInterrupt": "a cancelled watch ends as Ctrl-C ends it"},
 }
 
 

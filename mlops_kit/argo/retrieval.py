@@ -1,0 +1,118 @@
+"""Bring a step of a workflow here, as if it had run here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.errors import ProjectError
+from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step, did_you_mean
+
+if TYPE_CHECKING:
+    from mlops_kit.argo.submission import Cluster
+    from mlops_kit.argo.workflow_status import Node
+    from mlops_kit.pipelines.executions import Execution
+
+# Where a pod keeps what its steps published, as the values of the notebooks' parameters say.
+_IN_POD = "/work/run/"
+_INJECTED = "injected-parameters"
+
+
+def retrieve(
+    where: Cluster, name: str, step: str, find_pipeline: Callable[[str], Pipeline], state: Path
+) -> tuple[Execution, str]:
+    """Bring a workflow's step here: its executed notebook, and the files that it read.
+
+    Returns them as an execution's folder, and the step: of a pod of several, where `step` names
+    that pod, the one that failed. Raises ProjectError where there is nothing to bring.
+
+    Args:
+        where: the cluster.
+        name: the workflow's.
+        step: a step's or a pod's name; empty for the one that failed.
+        find_pipeline: returns the project's pipeline of a name.
+        state: the folder in which the workflow gets one of its own.
+    """
+    from mlops_kit.argo import pod_plan, workflow_status
+    from mlops_kit.pipelines.executions import FAILED, SUCCEEDED, Execution, State, StepState
+
+    found = where.workflow(name)
+    nodes = {node.name: node for node in workflow_status.nodes(found)}
+    pipeline = find_pipeline(workflow_status.pipeline_of(found))
+    plan = pod_plan.plan(pipeline)
+    failed = [node.name for node in nodes.values() if node.state == "failed"]
+    wanted = _steps(plan, step or (failed[0] if failed else ""), name)
+    folder = state / "workflows" / name
+    chosen, failing = "", False
+    for each in wanted:
+        source = _brought(where, name, nodes, plan, each.output(NOTEBOOK), folder)
+        if source is not None:
+            chosen = each.name
+            if failing := _rewritten(source, folder):
+                break
+    if not chosen:
+        said = "; ".join(
+            f"{n.name}: {n.state}, {n.message or 'no message'}" for n in nodes.values()
+        )
+        raise ProjectError(
+            f"Step {step!r} of workflow {name!r} left no notebook. {said}. "
+            f"'mlops-kit logs {name}' may say more."
+        )
+    for output in pipeline.step(chosen).references:
+        if output.type is Path:
+            _brought(where, name, nodes, plan, output, folder)
+    pod = pod_plan.pod_of(plan, pipeline.step(chosen))
+    ended = StepState(FAILED if failing else SUCCEEDED, error={"message": nodes[pod.name].message})
+    given = State(name, pipeline.name, workflow_status.arguments(found), steps={chosen: ended})
+    return Execution(folder, given), chosen
+
+
+def _steps(plan: tuple[Any, ...], name: str, workflow: str) -> tuple[Step, ...]:
+    """Return the steps that a name means: one, or those of a pod."""
+    for pod in plan:
+        for step in pod.steps:
+            if step.name == name:
+                return (step,)
+        if pod.name == name:
+            steps: tuple[Step, ...] = pod.steps
+            return steps
+    names = [step.name for pod in plan for step in pod.steps]
+    asked = f"not {name!r}" if name else "and none of them failed; name one"
+    raise ProjectError(
+        f"Workflow {workflow!r} has the steps {names}, {asked}.{did_you_mean(name, names)}"
+    )
+
+
+def _brought(
+    where: Cluster,
+    workflow: str,
+    nodes: Mapping[str, Node],
+    plan: tuple[Any, ...],
+    output: Output,
+    folder: Path,
+) -> Path | None:
+    """Fetch an output that is a file, and return it; None where its step didn't write it."""
+    from mlops_kit.argo import pod_plan, transport
+
+    pod = pod_plan.pod_of(plan, output.step)
+    node, artifact = nodes.get(pod.name), pod.exported(output)
+    if node is None or artifact not in node.artifacts:
+        return None
+    target = folder / output.step.name
+    return transport.unpack_file(where.artifact(workflow, node, artifact), target)
+
+
+def _rewritten(notebook: Path, folder: Path) -> bool:
+    """Let a notebook's parameters name files here; tell whether a cell of it failed."""
+    content = json.loads(notebook.read_bytes())
+    for cell in content["cells"]:
+        if _INJECTED in cell.get("metadata", {}).get("tags", ()):
+            source = "".join(cell["source"])
+            cell["source"] = source.replace(_IN_POD, f"{folder}/")
+    notebook.write_text(json.dumps(content, indent=1))
+    return any(
+        cell.get("metadata", {}).get("papermill", {}).get("status") == "failed"
+        for cell in content["cells"]
+    )

@@ -1,0 +1,22 @@
+"""What a command says: plain data as JSON for a machine, or lines for a person."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as JSON."""
+    click.echo(json.dumps(data, indent=2, default=str))
+
+
+def answer(as_json: bool, data: Any, *lines: str) -> None:
+    """Print the data as JSON where that was asked for, else the lines."""
+    if as_json:
+        print_json(data)
+        return
+    for line in lines:
+        click.echo(line)
