@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from mlops_kit.errors import ReleaseError
 from mlops_kit.releases import ledger, release, release_yaml
@@ -29,13 +29,13 @@ class Promotion:
 
 @dataclass(frozen=True)
 class Act:
-    """A change, and what its commit says about it; `said` by the names of the ledger's fields."""
+    """A change of a release, and what its commit says about it."""
 
     action: str
     subject: str
     about: ServedModel
     change: release.Change
-    said: Mapping[str, str]
+    trailers: ledger.Trailers
     evidence: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -125,7 +125,7 @@ def _trailers(act: Act, before: Release, after: Release) -> dict[str, str]:
         "champion": version(after.champion),
         "weight": str(after.weight),
         "evidence": act.about.evidence,
-        **act.said,
+        **asdict(act.trailers),
     }
     return ledger.trailers(fields)
 

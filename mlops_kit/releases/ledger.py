@@ -83,6 +83,24 @@ class Commit:
 
 
 @dataclass(frozen=True)
+class Trailers:
+    """What a commit says of a change beside the release itself; a field a trailer."""
+
+    who: str
+    why: str = ""
+    rollout: str = ""
+    run: str = ""
+    verdict: str = ""
+    counts: str = ""
+    live_at: str = ""
+    committed_at: str = ""
+    started_at: str = ""
+    rolled_back: str = ""
+    forced: str = ""
+    override: str = ""
+
+
+@dataclass(frozen=True)
 class Entry:
     """One act on a release, a field a trailer; what a commit doesn't tell is empty.
 

@@ -6,22 +6,25 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
 from mlops_kit.errors import LostRaceError, ReleaseError
 from mlops_kit.releases import commits, ledger, quarantine, release
 from mlops_kit.releases.commits import Act, Promotion, current
-from mlops_kit.releases.quarantine import Brakes
+from mlops_kit.releases.ledger import Trailers
+from mlops_kit.releases.quarantine import PromotionLimits
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.release_yaml import read_release, write_release
 from mlops_kit.releases.repository import GitOpsRepository
+from mlops_kit.releases.request import PromotionRequest, Signoff, Strategy
 from mlops_kit.releases.rollback import rollback
 from mlops_kit.releases.snapshot import Snapshot
 
 __all__ = [
     "Promotion",
+    "PromotionLimits",
+    "PromotionRequest",
+    "Signoff",
     "Step",
     "Strategy",
     "advance",
@@ -33,53 +36,37 @@ __all__ = [
     "write_release",
 ]
 
-Strategy = Literal["direct", "canary"]
 Step = release.Shift | release.Complete | release.Retire | release.Abort
 _FIRST = "the first champion: somebody has to serve while a candidate proves itself"
 
 
 def promote(
     repository: GitOpsRepository,
-    candidate: ServedModel,
+    request: PromotionRequest,
+    limits: PromotionLimits | None = None,
     *,
-    model: str,
-    environment: str,
-    strategy: Strategy,
-    execution: str,
-    evidence: Mapping[str, bytes],
-    approved_by: str,
-    reason: str = "",
-    baseline: ServedModel | None = None,
-    committed_at: str = "",
-    forced: str = "",
-    override: str = "",
     now: float | None = None,
-    cooldown: float = Brakes.cooldown,
-    freeze_after: int = Brakes.freeze_after,
-    freeze_window: float = Brakes.freeze_window,
 ) -> Promotion:
     """Promote the candidate and keep its evidence, in one commit.
 
     The same version by the same execution again changes nothing, also after a rollback: to try
-    again is a new execution. With the canary strategy `baseline` becomes champion first, by a
-    commit of its own, where there is none yet. `committed_at` (ISO) is when the change's source
-    was committed, `forced` the offline verdict that was overridden, `override` who lets a
-    quarantined version through and why, `now` in seconds since the epoch.
+    again is a new execution. With the canary strategy the request's baseline becomes champion
+    first, by a commit of its own, where there is none yet. `now` is in seconds since the epoch.
 
     Raises ReleaseError where the release doesn't allow it, and QuarantineError for a version that
-    was rolled back or aborted for cause, and while promotions pause after rollbacks.
+    was rolled back or aborted for cause, and while the `limits` pause promotions.
     """
-    if strategy not in ("direct", "canary"):
-        raise ReleaseError(f"The strategy is {strategy!r}; expected 'direct' or 'canary'.")
-    if not (execution := ledger.one_line(execution)):
+    if request.strategy not in ("direct", "canary"):
+        raise ReleaseError(f"The strategy is {request.strategy!r}; expected 'direct' or 'canary'.")
+    if not (execution := ledger.one_line(request.execution)):
         raise ReleaseError("The execution is empty; expected the pipeline execution's name.")
+    request = replace(request, execution=execution)
     moment = time.time() if now is None else now
-    brakes = Brakes(cooldown, freeze_after, freeze_window)
-    said = {"run": execution, "who": approved_by, "why": reason}
-    if strategy == "canary" and baseline is not None and not baseline.is_same(candidate):
-        _crown_first(repository, model, environment, baseline, {**said, "why": _FIRST})
-    said |= {"committed_at": committed_at, "forced": forced, "override": override}
-    act = _promotion(model, environment, candidate, strategy, said, evidence)
+    candidate, baseline = request.candidate, request.baseline
+    model, environment = request.model, request.environment
+    if request.strategy == "canary" and baseline is not None and not baseline.is_same(candidate):
+        _promote_first(repository, request, baseline)
+    act = _promotion(request)
 
     def decide(snapshot: Snapshot, found: Release) -> Act | str:
         entries = commits.entries(snapshot, model, environment)
@@ -90,8 +77,10 @@ def promote(
         if candidate.is_same(found.champion) or candidate.is_same(found.candidate):
             same = (e for e in entries if (e.action, e.digest) == ("promote", candidate.digest))
             return next((entry.revision for entry in same), snapshot.revision)
-        if not ledger.one_line(override):
-            quarantine.check_promotion(entries, candidate.version, candidate.digest, brakes, moment)
+        if not ledger.one_line(request.override):
+            quarantine.check_promotion(
+                entries, candidate.version, candidate.digest, limits or PromotionLimits(), moment
+            )
         return act
 
     return commits.perform(repository, model, environment, decide)
@@ -99,32 +88,26 @@ def promote(
 
 def advance(
     repository: GitOpsRepository,
-    change: Step,
-    *,
-    model: str,
-    environment: str,
     expected: Release,
-    verdict: str,
-    reason: str,
-    approved_by: str,
-    counts: str = "",
+    change: Step,
+    signoff: Signoff,
+    *,
     live_at: str = "",
 ) -> Promotion:
     """Commit one step of a running rollout, if the release is still the `expected` one.
 
     Where the step was made already nothing changes, and the commit that made it is returned.
-    `verdict` is what led to it, `counts` the numbers behind it, and `live_at` (ISO) when the
-    commit before was seen live. Raises ReleaseError for a step that `expected` doesn't allow, and
-    LostRaceError, which names what is there now, for any other release.
+    `live_at` (ISO) is when the commit before was seen live. Raises ReleaseError for a step that
+    `expected` doesn't allow, and LostRaceError, which names what is there now, for any other
+    release.
     """
-    commits.check_verdict(verdict)
+    commits.check_verdict(signoff.verdict)
     wanted = release.apply(expected, change)
-    candidate = expected.candidate
+    model, environment, candidate = expected.model, expected.environment, expected.candidate
     assert candidate is not None, "each of these changes is legal only while there is one"
     name, subject = _told(change, expected, f"{model} {candidate.version}", environment)
-    said = {"rollout": expected.rollout, "verdict": verdict, "counts": counts}
-    said |= {"live_at": live_at, "who": approved_by, "why": reason}
-    act = Act(name, subject, candidate, change, said)
+    trailers = Trailers(**vars(signoff), rollout=expected.rollout, live_at=live_at)
+    act = Act(name, subject, candidate, change, trailers)
 
     def decide(snapshot: Snapshot, found: Release) -> Act | str:
         if found == expected != wanted:
@@ -145,41 +128,46 @@ def advance(
     return commits.perform(repository, model, environment, decide)
 
 
-def _promotion(
-    model: str,
-    environment: str,
-    candidate: ServedModel,
-    strategy: Strategy,
-    said: Mapping[str, str],
-    evidence: Mapping[str, bytes],
-) -> Act:
-    name = release_name(model, candidate, said["run"])
+def _promotion(request: PromotionRequest) -> Act:
+    model, environment = request.model, request.environment
+    name = release_name(model, request.candidate, request.execution)
     folder = f"evidence/{environment}/{name}"
-    served = replace(candidate, evidence=folder)
+    served = replace(request.candidate, evidence=folder)
+    is_canary = request.strategy == "canary"
+    trailers = Trailers(
+        **vars(request.signoff),
+        rollout=name,
+        run=request.execution,
+        committed_at=request.committed_at,
+        forced=request.forced,
+        override=request.override,
+    )
     return Act(
         "promote",
-        f"Promote {model} {candidate.version} to {environment}",
+        f"Promote {model} {served.version} to {environment}",
         served,
-        release.Promote(served, name) if strategy == "canary" else release.Replace(served),
-        {**said, "rollout": name},
-        {f"{folder}/{path}": content for path, content in evidence.items()},
+        release.Promote(served, name) if is_canary else release.Replace(served),
+        trailers,
+        {f"{folder}/{path}": content for path, content in request.evidence.items()},
     )
 
 
-def _crown_first(
-    repository: GitOpsRepository,
-    model: str,
-    environment: str,
-    baseline: ServedModel,
-    said: Mapping[str, str],
+def _promote_first(
+    repository: GitOpsRepository, request: PromotionRequest, baseline: ServedModel
 ) -> None:
     """Make the baseline the champion where there is none."""
+    model, environment = request.model, request.environment
     act = Act(
         "promote",
         f"Promote {model} {baseline.version} to {environment}",
         baseline,
         release.Replace(baseline),
-        {**said, "rollout": release_name(model, baseline, said["run"])},
+        Trailers(
+            request.signoff.who,
+            _FIRST,
+            rollout=release_name(model, baseline, request.execution),
+            run=request.execution,
+        ),
     )
     commits.perform(
         repository,

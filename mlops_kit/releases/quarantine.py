@@ -16,8 +16,8 @@ _LOOK = "Look at the history; a person who knows better gives an override, which
 
 
 @dataclass(frozen=True)
-class Brakes:
-    """How a model is slowed down after rollbacks; times in seconds.
+class PromotionLimits:
+    """How promotions slow down after rollbacks; times in seconds.
 
     After a rollback nothing is promoted for `cooldown`, doubled by each further one within
     `freeze_window` up to that; `freeze_after` of them within it stop all promotions.
@@ -51,7 +51,7 @@ def quarantined(entries: Sequence[Entry]) -> dict[str, Entry]:
 
 
 def check_promotion(
-    entries: Sequence[Entry], version: str, digest: str, brakes: Brakes, now: float
+    entries: Sequence[Entry], version: str, digest: str, limits: PromotionLimits, now: float
 ) -> None:
     """Raise QuarantineError where only an override lets the version through; `now` in seconds."""
     if digest in (bad := quarantined(entries)):
@@ -61,15 +61,15 @@ def check_promotion(
             f"that was never rolled back. {_LOOK}"
         )
     back = [entry for entry in entries if entry.action == "rollback"]
-    recent = [entry for entry in back if now - entry.when.timestamp() < brakes.freeze_window]
-    if len(recent) >= brakes.freeze_after:
+    recent = [entry for entry in back if now - entry.when.timestamp() < limits.freeze_window]
+    if len(recent) >= limits.freeze_after:
         raise QuarantineError(
-            f"Promotions are frozen: {len(recent)} rollbacks within {brakes.freeze_window:g} s, "
-            f"expected less than {brakes.freeze_after}; the last: {said(recent[0])}. {_LOOK}"
+            f"Promotions are frozen: {len(recent)} rollbacks within {limits.freeze_window:g} s, "
+            f"expected less than {limits.freeze_after}; the last: {said(recent[0])}. {_LOOK}"
         )
     if back:
-        doubled = brakes.cooldown * 2.0 ** min(max(0, len(recent) - 1), 60)
-        pause = min(doubled, max(brakes.cooldown, brakes.freeze_window))
+        doubled = limits.cooldown * 2.0 ** min(max(0, len(recent) - 1), 60)
+        pause = min(doubled, max(limits.cooldown, limits.freeze_window))
         # A clock that jumped back makes nobody wait longer than the pause.
         left = pause - max(0.0, now - back[0].when.timestamp())
         if left > 0:

@@ -7,38 +7,42 @@ from collections.abc import Mapping, Sequence
 from mlops_kit.errors import LostRaceError, QuarantineError, ReleaseError
 from mlops_kit.releases import commits, ledger, quarantine, release, release_yaml
 from mlops_kit.releases.commits import Act, Promotion, version
+from mlops_kit.releases.ledger import Trailers
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import GitOpsRepository
+from mlops_kit.releases.request import Signoff
 from mlops_kit.releases.snapshot import Snapshot
 
 
 def rollback(
     repository: GitOpsRepository,
-    *,
     model: str,
     environment: str,
-    reason: str,
-    approved_by: str,
+    signoff: Signoff,
+    *,
     to: str | None = None,
     expected: Release | None = None,
-    verdict: str = "",
-    counts: str = "",
     started_at: str = "",
     override: str = "",
 ) -> Promotion:
     """Restore the last good champion, or the former champion of version `to`, by a new commit.
 
-    A running candidate goes too. A rollback by a verdict, without a person, gives `verdict`, its
-    `counts` and the `expected` release: asked for again it then changes nothing. Without
-    `expected` it goes back twice when it is asked for twice: where the answer may be lost, name
-    `to`. `started_at` (ISO) is when the failure began, where that is known; `override` says who
-    goes back to a quarantined version and why.
+    A running candidate goes too. Raises ReleaseError where there is nothing good to go back to,
+    QuarantineError for a second rollback of one digest by a verdict, and LostRaceError when
+    somebody else changed the release, without `expected` the champion, meanwhile.
 
-    Raises ReleaseError where there is nothing good to go back to, QuarantineError for a second
-    rollback of one digest by a verdict, and LostRaceError when somebody else changed the release,
-    without `expected` the champion, meanwhile.
+    Args:
+        repository: the GitOps repository.
+        model: the registered name.
+        environment: where it is released.
+        signoff: who, and why; a rollback by a verdict, without a person, names that.
+        to: the former champion's version; without it the last good one.
+        expected: the release that was decided on. With it, to ask again changes nothing; without
+            it, to ask twice goes back twice: where the answer may be lost, name `to`.
+        started_at: when the failure began (ISO 8601), where that is known.
+        override: who goes back to a quarantined version, and why.
     """
-    commits.check_verdict(verdict, "")
+    commits.check_verdict(signoff.verdict, "")
     seen: list[ServedModel | None] = []
 
     def decide(snapshot: Snapshot, found: Release) -> Act | str:
@@ -53,14 +57,18 @@ def rollback(
         if to is not None and found.candidate is None and to == version(found.champion):
             return snapshot.revision
         champion = found.champion
-        if verdict and champion:
+        if signoff.verdict and champion:
             quarantine.check_rollback(entries, champion.version, champion.digest)
         former = _former(snapshot, entries, found, to, override)
-        said = {"rollout": found.rollout, "verdict": verdict, "counts": counts}
-        said |= {"started_at": started_at, "override": override, "who": approved_by, "why": reason}
-        said |= {"rolled_back": champion.digest if champion else ""}
+        trailers = Trailers(
+            **vars(signoff),
+            rollout=found.rollout,
+            started_at=started_at,
+            override=override,
+            rolled_back=champion.digest if champion else "",
+        )
         subject = f"Roll back {model} to {former.version} in {environment}"
-        return Act("rollback", subject, former, release.RollBack(former), said)
+        return Act("rollback", subject, former, release.RollBack(former), trailers)
 
     return commits.perform(repository, model, environment, decide)
 

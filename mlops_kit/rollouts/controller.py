@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from mlops_kit.errors import GitOpsError, KitError, LostRaceError, RegistryError, ReleaseError
 from mlops_kit.releases import commits, promotion, release
+from mlops_kit.releases.request import Signoff
 from mlops_kit.rollouts import decision as rollout
 from mlops_kit.rollouts import metrics, timeline
 from mlops_kit.rollouts.observer import Looker, Seen
@@ -100,29 +101,18 @@ class Watcher:
         counts = metrics.counts(decision.metrics, alpha) if decision.metrics else ""
         repository = self.looker.repository
         if decision.act == "rollback":
+            signoff = Signoff(WATCHER, decision.sentence, "fail", counts)
             done = promotion.rollback(
-                repository,
-                model=looker.model,
-                environment=looker.environment,
-                expected=seen.release,
-                verdict="fail",
-                counts=counts,
-                reason=decision.sentence,
-                approved_by=WATCHER,
+                repository, looker.model, looker.environment, signoff, expected=seen.release
             )
         else:
             change = decision.change
             assert isinstance(change, promotion.Step)
             done = promotion.advance(
                 repository,
+                seen.release,
                 change,
-                model=looker.model,
-                environment=looker.environment,
-                expected=seen.release,
-                verdict=decision.verdict,
-                reason=decision.sentence,
-                counts=counts,
-                approved_by=WATCHER,
+                Signoff(WATCHER, decision.sentence, decision.verdict, counts),
                 live_at=_iso(seen.platform.since)
                 if seen.platform and seen.situation.is_live
                 else "",

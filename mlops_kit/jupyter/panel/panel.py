@@ -16,6 +16,7 @@ from mlops_kit.jupyter.panel.state import Board, Opened, Unfolded
 from mlops_kit.project import releases, rollouts
 from mlops_kit.project.workspace import Workspace
 from mlops_kit.releases import approvals, promotion, release, release_yaml
+from mlops_kit.releases.request import Signoff
 from mlops_kit.reporting.notebooks import html_page
 from mlops_kit.rollouts import decision as rollout
 
@@ -246,14 +247,7 @@ class PromotionPanel:
         self._expect_unchanged(seen.release)
         decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
         done = promotion.advance(
-            self._git,
-            change,
-            model=self.model,
-            environment=self.environment,
-            expected=seen.release,
-            verdict=decision.verdict,
-            reason=reason,
-            approved_by=self._who,
+            self._git, seen.release, change, Signoff(self._who, reason, decision.verdict)
         )
         releases.follow(self.workspace, done.release)
         return done.revision
