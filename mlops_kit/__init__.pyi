@@ -15,7 +15,10 @@ from mlops_kit.pipelines.definition import Input as Input
 from mlops_kit.pipelines.definition import Pipeline as Pipeline
 from mlops_kit.pipelines.definition import Step as Step
 from mlops_kit.pipelines.values import publish as publish
-from mlops_kit.project import releases as releasing
+from mlops_kit.project import candidates as candidates
+from mlops_kit.project.releases import promote as promote
+from mlops_kit.project.releases import proposed as proposed_change
+from mlops_kit.project.releases import status as release_status
 from mlops_kit.project.workspace import Workspace as Workspace
 from mlops_kit.reporting import reports as reports
 from mlops_kit.reporting.charts import charts as charts

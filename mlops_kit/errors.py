@@ -13,6 +13,7 @@
     │   ├── StepTimeoutError       the step ran past its deadline
     │   └── OutputError            a declared output is missing or has the wrong type
     ├── DataError                  data that break their contract, with rows and reasons
+    ├── EvaluationError            an evaluation that isn't what `evaluate` publishes
     ├── RegistryError              the registry can't do it
     │   ├── ModelNotFoundError     no such model, version or alias
     │   └── UntrustedModelError    a digest or a type that the kit doesn't accept
@@ -137,6 +138,10 @@ class DataError(KitError):
         """`reasons` are sentences, one a broken rule."""
         super().__init__("\n".join([message, *(f"  - {reason}" for reason in reasons)]))
         self.reasons = tuple(reasons)
+
+
+class EvaluationError(KitError):
+    """An evaluation that isn't what the notebook `evaluate` publishes."""
 
 
 class RegistryError(KitError):

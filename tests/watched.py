@@ -172,34 +172,33 @@ class World:
         """The acts of the rollout so far with their weights, the oldest first."""
         return [(entry.action, entry.weight) for entry in reversed(self.entries)]
 
-    def promote(self, version: str, strategy: promotion.Strategy = "canary", **said: str) -> str:
+    def promote(
+        self, version: str, strategy: promotion.Strategy = "canary", override: str = ""
+    ) -> str:
         """Promote a version; return the name of its rollout."""
-        done = promotion.promote(
-            self.repository,
+        request = promotion.PromotionRequest(
+            MODEL,
+            ENVIRONMENT,
             self.sides[version],
-            model=MODEL,
-            environment=ENVIRONMENT,
-            strategy=strategy,
-            execution=f"run-{version}-{self.clock():.0f}",
-            evidence={"report.md": b"# good\n"},
-            approved_by="ana",
-            now=self.clock(),
-            **said,
+            f"run-{version}-{self.clock():.0f}",
+            promotion.Signoff("ana"),
+            strategy,
+            {"report.md": b"# good\n"},
+            override=override,
         )
-        return done.release.rollout
+        return promotion.promote(self.repository, request, now=self.clock()).release.rollout
 
     def step(self, change: promotion.Step, verdict: str = "pass") -> None:
         """Do by hand what a watcher would."""
-        where = {"model": MODEL, "environment": ENVIRONMENT, "expected": self.release}
-        said = {"verdict": verdict, "reason": "by hand", "approved_by": "ana"}
-        promotion.advance(self.repository, change, **where, **said)  # type: ignore[arg-type]
+        signoff = promotion.Signoff("ana", "by hand", verdict)
+        promotion.advance(self.repository, self.release, change, signoff)
 
     def watch(self, looks: int = 150, name: str = "", sleep: Any = None) -> Watched:
         """Watch to the end, or for so many looks."""
         show = self.said.extend
         watcher = Watcher(
             self.looker,
-            lambda now: releases.follow(self.workspace, now),
+            lambda now: releases.sync_alias(self.workspace, now),
             name,
             show,
             sleep or self.wait,

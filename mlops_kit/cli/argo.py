@@ -132,7 +132,7 @@ def logs(project: Path | None, what: str, follow: bool, context: str) -> None:
 def failed_step(workspace: Workspace, name: str, step: str, context: str) -> tuple[Execution, str]:
     """Return a failed step of a workflow, brought here, as if it had run here."""
     from mlops_kit.project import argo
-    from mlops_kit.releases.repository import code_revision
+    from mlops_kit.releases.checkout import code_revision
 
     try:
         where = argo.cluster(workspace, context)

@@ -107,12 +107,12 @@ def promote(
     **how: Any,
 ) -> None:
     """Promote VERSION, by default the newest that was judged, if its verdict is pass."""
-    from mlops_kit.project import releases
+    from mlops_kit.project import candidates, releases
 
     workspace = opened(project)
     name, where = options.where(workspace, model, environment)
-    case = releases.case(workspace, name, version)
-    _say(releases.promote(workspace, case, environment=where, **how), as_json)
+    judged = candidates.find(workspace, name, version)
+    _say(releases.promote(workspace, judged, environment=where, **how), as_json)
 
 
 @click.command(cls=Command)

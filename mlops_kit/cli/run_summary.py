@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit.errors import EvaluationError
+from mlops_kit.models import evaluation_summary
+from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.reporting.reports import shown
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.executions import Execution
     from mlops_kit.project.workspace import Workspace
-
-
-# What of an evaluation is shown; a pipeline may publish another one under that name.
-_SHOWN = {"verdict", "scores", "names", "rows", "frauds", "note"}
 
 
 def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
@@ -29,13 +28,7 @@ def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
 
 def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
     """Return the last lines of a run: verdict and reasons, scores, commit, where to look next."""
-    lines = [""]
-    evaluation, verdict = result["evaluation"], result["verdict"]
-    if isinstance(evaluation, dict) and evaluation.keys() >= _SHOWN:
-        lines += [f"{str(verdict).upper()}  {evaluation['verdict']['sentence']}"]
-        lines += [f"  {reason}" for reason in evaluation["verdict"]["reasons"]]
-        lines += ["", *_aligned(evaluation)]
-        lines += [f"  {evaluation['note']}"] if evaluation["note"] else []
+    lines = ["", *_evaluation_lines(result)]
     lines += ["", _committed(workspace, result)]
     if isinstance(result["rollout"], dict):
         lines += ["", *rollout_lines(result["rollout"])]
@@ -52,15 +45,27 @@ def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _aligned(evaluation: dict[str, Any]) -> list[str]:
-    """Return both models' scores as lines with aligned columns."""
-    names = evaluation["names"]
-    title = f"{evaluation['rows']:,} rows, {evaluation['frauds']} frauds"
-    rows = [(title, names["reference"], names["candidate"])]
-    rows += [
-        (row["metric"], shown(row["reference"]), shown(row["candidate"]))
-        for row in evaluation["scores"]
+def _evaluation_lines(result: dict[str, Any]) -> list[str]:
+    """Return the verdict with its reasons and scores, of an evaluation as the kit makes it."""
+    try:
+        evaluation = evaluation_summary.read(result["evaluation"] or {}, result["execution"])
+    except (EvaluationError, TypeError, ValueError):
+        return []
+    return [
+        f"{str(result['verdict']).upper()}  {evaluation.verdict.sentence}",
+        *(f"  {reason}" for reason in evaluation.verdict.reasons),
+        "",
+        *_aligned(evaluation),
+        *([f"  {evaluation.note}"] if evaluation.note else []),
     ]
+
+
+def _aligned(evaluation: EvaluationSummary) -> list[str]:
+    """Return both models' scores as lines with aligned columns."""
+    names = evaluation.names
+    title = f"{evaluation.rows:,} rows, {evaluation.frauds} frauds"
+    rows = [(title, names.reference, names.candidate)]
+    rows += [(row.metric, shown(row.reference), shown(row.candidate)) for row in evaluation.scores]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return [
         "  "

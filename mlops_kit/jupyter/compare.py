@@ -6,11 +6,13 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.errors import NotebookError
+from mlops_kit.errors import EvaluationError, NotebookError
+from mlops_kit.models import evaluation_summary
 from mlops_kit.pipelines.definition import NOTEBOOK
 from mlops_kit.reporting import markdown
 
@@ -148,9 +150,12 @@ def _scores(execution: Execution) -> Iterator[tuple[str, str]]:
 
     for step in execution.state.steps:
         outputs = execution.outputs(step) or {}
-        if "evaluation" in outputs:
-            for row in outputs["evaluation"].data.get("scores", ()):
-                yield f"{row['metric']} of the candidate", shown(row["candidate"])
+        if "evaluation" not in outputs:
+            continue
+        with suppress(EvaluationError):  # a pipeline may publish another one under that name
+            found = evaluation_summary.read(outputs["evaluation"].data, execution.name)
+            for row in found.scores:
+                yield f"{row.metric} of the candidate", shown(row.candidate)
 
 
 def _notebooks(execution: Execution) -> Iterator[tuple[str, Mapping[str, Any]]]:

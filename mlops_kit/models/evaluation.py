@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,11 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.models import intervals, operating_points
 from mlops_kit.models.columns import Columns
+from mlops_kit.models.evaluation_summary import (
+    EstimateSummary,
+    EvaluationSummary,
+    GateSummary,
+    Names,
+    ScoreSummary,
+    SliceSummary,
+    VerdictSummary,
+    VersionIdentity,
+)
+from mlops_kit.models.evaluation_summary import read as read
 from mlops_kit.models.gates import Costs, Estimate, Gate, Rules, Verdict
 from mlops_kit.models.intervals import Judged
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mlops_kit.models.registry import ModelVersion
 
 CANDIDATE, REFERENCE = "candidate", "reference"
 METRICS = ("recall", "precision", "average_precision", "calibration_error", "cost")
@@ -88,34 +102,44 @@ class Evaluation:
         """The recall of each slice, worst first, as a table."""
         return SliceTable(self.names, self.slices)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the numbers as plain data, for the report and the next step."""
-        return {
-            "names": dict(self.names),
-            "rows": self.rows,
-            "frauds": self.frauds,
-            "note": self.note,
-            "scores": [
-                {
-                    "metric": TITLES[metric],
-                    "candidate": self.estimates[CANDIDATE][metric].summary(),
-                    "reference": self.estimates[REFERENCE][metric].summary(),
-                    "difference": self.differences[metric].summary()
-                    if metric in self.differences
-                    else None,
-                }
-                for metric in self.estimates[CANDIDATE]
-            ],
-            "slices": [
-                {
-                    "name": part.name,
-                    "candidate": part.candidate.summary(),
-                    "reference": part.reference.summary(),
-                }
-                for part in self.slices
-            ],
-            "curves": operating_points.curves(self.labels, self.judged, self.costs),
-        }
+    def summary(
+        self, verdict: Verdict, candidate: ModelVersion, reference: ModelVersion | None = None
+    ) -> EvaluationSummary:
+        """Return the numbers and the verdict, for the report and the next step.
+
+        `reference` is the registered version that the candidate was compared with, if it is one.
+        """
+        scores = [
+            ScoreSummary(
+                metric=TITLES[metric],
+                candidate=_summary(found),
+                reference=_summary(self.estimates[REFERENCE][metric]),
+                difference=_summary(self.differences[metric])
+                if metric in self.differences
+                else None,
+            )
+            for metric, found in self.estimates[CANDIDATE].items()
+        ]
+        slices = [
+            SliceSummary(
+                name=part.name,
+                candidate=_summary(part.candidate),
+                reference=_summary(part.reference),
+            )
+            for part in self.slices
+        ]
+        return EvaluationSummary(
+            candidate=_identity(candidate),
+            reference=_identity(reference) if reference is not None else None,
+            names=Names(candidate=self.names[CANDIDATE], reference=self.names[REFERENCE]),
+            rows=self.rows,
+            frauds=self.frauds,
+            note=self.note,
+            scores=scores,
+            slices=slices,
+            verdict=_verdict_summary(verdict),
+            curves=operating_points.curves(self.labels, self.judged, self.costs),
+        )
 
     def _repr_markdown_(self) -> str:
         title = f"{self.rows:,} rows, {self.frauds} frauds"
@@ -250,6 +274,35 @@ def latency(
             model.predict_proba(row)
             taken.append(1000 * (clock() - start))
     return intervals.quantile(np.array(taken), 0.5, confidence)
+
+
+def _summary(estimate: Estimate) -> EstimateSummary:
+    found = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (each if math.isfinite(each) else None for each in found)
+    return EstimateSummary(value=value, low=low, high=high, n=estimate.n)
+
+
+def _identity(version: ModelVersion) -> VersionIdentity:
+    return VersionIdentity(model=version.name, version=version.version, digest=version.digest)
+
+
+def _verdict_summary(verdict: Verdict) -> VerdictSummary:
+    gates = [
+        GateSummary(
+            name=gate.name,
+            estimate=_summary(gate.estimate),
+            side=gate.side,
+            bound=gate.bound,
+            status=gate.status,
+        )
+        for gate in verdict.gates
+    ]
+    return VerdictSummary(
+        status=verdict.status,
+        sentence=verdict.sentence,
+        reasons=list(verdict.reasons),
+        gates=gates,
+    )
 
 
 def _judge(model: Any, features: pd.DataFrame) -> Judged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 PASS: Literal["pass"] = "pass"
 FAIL: Literal["fail"] = "fail"
@@ -69,12 +69,6 @@ class Estimate:
     low: float
     high: float
     n: int = 0
-
-    def summary(self) -> dict[str, float | int | None]:
-        """Return it as plain data; what is no finite number is None."""
-        found = {"value": self.value, "low": self.low, "high": self.high}
-        finite = {name: v if math.isfinite(v) else None for name, v in found.items()}
-        return {**finite, "n": self.n}
 
     def __str__(self) -> str:
         return f"{number(self.value)} ({number(self.low)} to {number(self.high)})"
@@ -174,24 +168,6 @@ class Verdict:
         if self.status == FAIL:
             return f"{name} may not be promoted: {missed} of {total} {gates} fail."
         return f"{name} is inconclusive: {missed} of {total} {gates} can't tell yet."
-
-    def summary(self) -> dict[str, Any]:
-        """Return it as plain data, for the report and the next step."""
-        return {
-            "status": self.status,
-            "sentence": self.sentence,
-            "reasons": list(self.reasons),
-            "gates": [
-                {
-                    "name": gate.name,
-                    "estimate": gate.estimate.summary(),
-                    "side": gate.side,
-                    "bound": gate.bound,
-                    "status": gate.status,
-                }
-                for gate in self.gates
-            ],
-        }
 
     def _repr_markdown_(self) -> str:
         rows = [f"**{self.status.upper()}** {self.sentence}", "", *table(self.gates)]

@@ -73,7 +73,7 @@ def revision(workspace: Workspace, given: str = "") -> str:
 
     Raises ProjectError for changes that the cluster wouldn't see, ParameterError for another form.
     """
-    from mlops_kit.releases import repository
+    from mlops_kit.releases import checkout
 
     if given:
         if not _FULL_SHA.fullmatch(given):
@@ -82,7 +82,7 @@ def revision(workspace: Workspace, given: str = "") -> str:
                 "a short SHA could be two commits in one workflow: git rev-parse HEAD."
             )
         return given
-    here = repository.code_revision(workspace.project)
+    here = checkout.code_revision(workspace.project)
     if not here:
         raise ProjectError(
             f"{str(workspace.project)!r} is no checkout with a commit, so there is nothing that "
@@ -93,7 +93,7 @@ def revision(workspace: Workspace, given: str = "") -> str:
             "The checkout has changes that the cluster would not see; commit and push them, or "
             f"run what is committed: --revision {here.removesuffix('-dirty')}"
         )
-    if not repository.is_pushed(workspace.project, here):
+    if not checkout.is_pushed(workspace.project, here):
         raise ProjectError(
             f"Commit {here[:12]} is on no branch of a remote that this checkout knows, so the "
             f"cluster can't fetch it; git push, or name a --revision."

@@ -1,240 +1,89 @@
-"""Promote, roll back and look at releases: what notebooks, commands and the panel share."""
+"""Promote, roll back and look at releases: what notebooks, commands and the panel share.
+
+Each verb takes one snapshot of the GitOps repository and decides on it.
+"""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_kit.errors import ProjectError, RegistryError, ReleaseError
-from mlops_kit.models.registry import CHAMPION, ModelVersion
-from mlops_kit.project import approvals
-from mlops_kit.releases import ledger, promotion, release
-from mlops_kit.releases.approvals import Subject
+from mlops_kit.models.registry import CHAMPION
+from mlops_kit.project import candidates
+from mlops_kit.project.candidates import JudgedVersion
+from mlops_kit.project.release_views import Change, History, Status
+from mlops_kit.releases import approvals, commits, ledger, promotion, release, release_yaml
+from mlops_kit.releases.approvals import Consent
+from mlops_kit.releases.promotion import Promotion, PromotionLimits, PromotionRequest, Signoff
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import Proposal
 from mlops_kit.releases.snapshot import Snapshot
-from mlops_kit.reporting import markdown, reports
+from mlops_kit.reporting import reports
 from mlops_kit.reporting.notebooks import secret_scan
-from mlops_kit.reporting.reports import Report
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.executions import Execution
     from mlops_kit.project.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class Case:
-    """What speaks for a version: its evaluation, the executed notebooks, who asks."""
-
-    version: ModelVersion
-    evaluation: Mapping[str, Any]
-    notebooks: tuple[str, ...]
-    execution: str
-
-    @property
-    def subject(self) -> Subject:
-        """What people approve or reject: this version by this evaluation."""
-        text = json.dumps(self.evaluation, sort_keys=True, default=str)
-        told = hashlib.sha256(text.encode()).hexdigest()
-        return Subject(self.version.name, self.version.version, self.version.digest, told)
-
-    def report(self, environment: str) -> Report:
-        """Return the report that is committed beside the release."""
-        about = {
-            "model": f"{self.version} {self.version.digest}",
-            "execution": self.execution,
-            **{tag: value for tag, value in self.version.tags.items() if tag != "verdict"},
-            "reproduce": f"mlops-kit debug {self.execution}/evaluate",
-        }
-        return Report(self.evaluation, environment, about)
-
-
-@dataclass(frozen=True)
-class Status:
-    """What an environment should serve, and which version the registry's alias names."""
-
-    release: Release
-    revision: str
-    alias: str
-
-    @property
-    def champion(self) -> str:
-        """The champion's version; empty where there is none."""
-        return self.release.champion.version if self.release.champion else ""
-
-    @property
-    def differs(self) -> bool:
-        """Whether the registry says otherwise than Git does."""
-        return self.alias != self.champion
-
-    @property
-    def sentence(self) -> str:
-        """The state as one sentence."""
-        model, environment = self.release.model or "any model", self.release.environment
-        if not self.champion:
-            return f"No version of {model} serves {environment}."
-        said = f"{model} v{self.champion} serves {environment}"
-        if self.release.candidate:
-            said += f", v{self.release.candidate.version} answers {self.release.weight} %"
-        if self.differs:
-            named = f"v{self.alias}" if self.alias else "no champion"
-            return f"Git says that {said}; the registry says {named}. Git counts: mlops-kit repair."
-        return f"{said}."
-
-    def _repr_markdown_(self) -> str:
-        return f"**{markdown.escape(self.sentence)}** As of commit `{self.revision[:10]}`."
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a promotion will write, as a difference of release.yaml."""
-
-    path: str
-    before: str
-    after: str
-
-    @property
-    def lines(self) -> list[str]:
-        """The difference, line by line."""
-        before, after = self.before.splitlines(), self.after.splitlines()
-        return list(difflib.unified_diff(before, after, self.path, self.path, lineterm="", n=2))
-
-    def _repr_markdown_(self) -> str:
-        if not self.lines:
-            return "Nothing: it serves already."
-        return "\n".join(["```diff", *self.lines, "```"])
-
-
-@dataclass(frozen=True)
-class History:
-    """The acts on an environment, newest first."""
-
-    entries: tuple[ledger.Entry, ...]
-
-    def _repr_markdown_(self) -> str:
-        rows = [
-            (
-                f"{entry.when:%Y-%m-%d %H:%M}",
-                entry.action or "–",
-                entry.version,
-                entry.origin,
-                entry.who,
-                entry.why,
-                entry.revision[:10],
-            )
-            for entry in self.entries
-        ]
-        return markdown.table(
-            ("when", "act", "version", "before", "who", "why", "commit"), rows, left=7
-        )
-
-
-def case(
-    workspace: Workspace,
-    model: str,
-    version: str = "",
-    *,
-    evaluation: Mapping[str, Any] | None = None,
-    notebooks: Sequence[str] = (),
-    execution: str = "",
-) -> Case:
-    """Return what speaks for a version, from a pipeline's values or the newest execution here.
-
-    Raises ReleaseError when nothing judged that version, or the evaluation is of another.
-    """
-    if evaluation:
-        judged = _judged(evaluation, model)
-        if not judged or version not in ("", judged):
-            raise ReleaseError(
-                f"The evaluation is of {evaluation['names']['candidate']!r}; expected one of "
-                f"{model} {'v' + version if version else ''}: look at what 'evaluate' was given."
-            )
-        chosen = _same(workspace.model_version(model, judged), evaluation)
-        return Case(chosen, evaluation, tuple(notebooks), execution)
-    if found := newest_case(workspace, model, {version} if version else None):
-        return found
-    raise ReleaseError(
-        f"No execution here judged {model} {'v' + version if version else ''}; a promotion needs "
-        "its evidence. Run a pipeline with an evaluation, as fraud-training is."
-    )
-
-
-def newest_case(
-    workspace: Workspace, model: str, versions: Collection[str] | None = None
-) -> Case | None:
-    """Return what the newest execution here says of one of these versions, or of any.
-
-    None where none judged one. Raises ReleaseError for a version that has changed since.
-    """
-    for found in reversed(list(workspace.executions.all())):
-        for step in found.state.steps:
-            outputs = found.outputs(step) or {}
-            stored = outputs["evaluation"].data if "evaluation" in outputs else {}
-            judged = _judged(stored, model) if stored else ""
-            if judged and (versions is None or judged in versions):
-                chosen = _same(workspace.model_version(model, judged), stored)
-                return Case(chosen, stored, _notebooks_of(found), found.name)
-    return None
-
-
 def promote(
     workspace: Workspace,
-    asked: Case,
+    judged: JudgedVersion,
     *,
     environment: str,
     reason: str = "",
     force_gate: bool = False,
     override: str = "",
-) -> promotion.Promotion:
+) -> Promotion:
     """Promote a version by one commit with its evidence, and let the registry follow.
 
     Where nothing serves yet, the version that it was judged against becomes the first champion,
     so that the rollout has one to compare with. Run twice, or again after a kill at any moment,
-    it makes one release. `force_gate` promotes against the verdict, and the commit says so;
-    `override` says who lets a quarantined or rejected version through, and why.
+    it makes one release.
 
     Raises ReleaseError for a version without a passing verdict, or that people rejected or too
     few of them approved, QuarantineError for one that was rolled back, SecretFoundError for
     evidence that holds a secret, and GitOpsError.
+
+    Args:
+        workspace: the project.
+        judged: the version with what speaks for it.
+        environment: where to release it.
+        reason: why, for the record.
+        force_gate: promote against the verdict; the commit says so.
+        override: who lets a quarantined or rejected version through, and why.
     """
-    verdict = asked.evaluation["verdict"]
-    if verdict["status"] != "pass" and not force_gate:
+    verdict = judged.evaluation.verdict
+    if verdict.status != "pass" and not force_gate:
         raise ReleaseError(
-            f"{verdict['sentence']} Only a verdict of pass can be promoted. "
-            + " ".join(verdict["reasons"])
+            f"{verdict.sentence} Only a verdict of pass can be promoted. "
+            + " ".join(verdict.reasons)
         )
+    snapshot = workspace.repository.snapshot()
     if not override:
-        approvals.check(workspace, asked.subject, environment)
-    evidence = reports.evidence(asked.notebooks, asked.report(environment), workspace.project)
+        approvals.check(consent(workspace, judged, environment, snapshot))
+    evidence = reports.evidence(judged.notebooks, judged.report(environment), workspace.project)
     secret_scan.refuse(evidence)
-    settings, model = workspace.settings, asked.version.name
-    champion = workspace.release(model, environment).champion
-    policy = settings.rollout
-    promoted = promotion.promote(
-        workspace.repository,
-        _served(asked.version),
+    settings, model = workspace.settings, judged.version.name
+    champion = commits.at(snapshot, model, environment).champion
+    request = PromotionRequest(
         model=model,
         environment=environment,
+        candidate=judged.served,
+        execution=judged.execution,
+        signoff=Signoff(settings.approved_by, reason),
         strategy=settings.strategy,
-        execution=asked.execution,
         evidence=evidence,
-        approved_by=settings.approved_by,
-        reason=reason,
-        baseline=None if champion else _judged_against(workspace, asked),
-        committed_at=_committed_at(workspace, asked, champion),
-        forced="" if verdict["status"] == "pass" else verdict["status"],
+        baseline=None if champion else _judged_against(workspace, judged),
+        committed_at=_committed_at(workspace, judged, champion),
+        forced="" if verdict.status == "pass" else verdict.status,
         override=override,
-        cooldown=policy.cooldown,
-        freeze_after=policy.freeze_after,
-        freeze_window=policy.freeze_window,
     )
-    follow(workspace, workspace.release(model, environment))
+    policy = settings.rollout
+    limits = PromotionLimits(policy.cooldown, policy.freeze_after, policy.freeze_window)
+    promoted = promotion.promote(workspace.repository, request, limits, start=snapshot)
+    sync_alias(workspace, promoted.release)
     return promoted
 
 
@@ -246,40 +95,52 @@ def rollback(
     reason: str,
     to: str | None = None,
     override: str = "",
-) -> promotion.Promotion:
+) -> Promotion:
     """Restore the last good champion by one commit, and let the registry follow.
 
     Raises ReleaseError when there is nothing to go back to.
+
+    Args:
+        workspace: the project.
+        model: the registered name.
+        environment: where it is released.
+        reason: why, for the record.
+        to: a former champion's version; without it the last good one.
+        override: who goes back to a quarantined version, and why.
     """
+    signoff = Signoff(workspace.settings.approved_by, reason)
     restored = promotion.rollback(
-        workspace.repository,
-        model=model,
-        environment=environment,
-        reason=reason,
-        approved_by=workspace.settings.approved_by,
-        to=to,
-        override=override,
+        workspace.repository, model, environment, signoff, to=to, override=override
     )
-    follow(workspace, workspace.release(model, environment))
+    sync_alias(workspace, restored.release)
     return restored
 
 
+def consent(
+    workspace: Workspace, judged: JudgedVersion, environment: str, snapshot: Snapshot
+) -> Consent:
+    """Return what people have said of a version, and who is still missing."""
+    settings = workspace.settings
+    return approvals.consent(
+        snapshot, environment, judged.target, settings.approved_by, settings.approvals
+    )
+
+
 def proposed(
-    workspace: Workspace, asked: Case, environment: str, now: Release | None = None
+    workspace: Workspace, judged: JudgedVersion, environment: str, now: Release | None = None
 ) -> Change:
     """Return how release.yaml will change, without changing it; `now` is it, else Git's head."""
-    now = now or workspace.release(asked.version.name, environment)
-    served = _served(asked.version)
+    model, served = judged.version.name, judged.served
+    now = now or workspace.release(model, environment)
     if served.is_same(now.champion) or served.is_same(now.candidate):
         after = now
     elif workspace.settings.strategy == "canary":
-        rollout = promotion.release_name(asked.version.name, served, asked.execution)
-        after = release.apply(now, release.Promote(served, rollout))
+        name = promotion.release_name(model, served, judged.execution)
+        after = release.apply(now, release.Promote(served, name))
     else:
         after = release.apply(now, release.Replace(served))
-    path = f"envs/{environment}/release.yaml"
-    texts = [promotion.write_release(value).decode() for value in (now, after)]
-    return Change(path, *texts)
+    texts = [release_yaml.write_release(value).decode() for value in (now, after)]
+    return Change(release_yaml.path(environment), *texts)
 
 
 def keep_record(workspace: Workspace, execution: Execution) -> None:
@@ -321,8 +182,9 @@ def evidence(workspace: Workspace, entry: ledger.Entry) -> dict[str, bytes]:
 
 def status(workspace: Workspace, model: str, environment: str) -> Status:
     """Return what Git says, and what the registry says of it."""
-    now = workspace.release(model, environment)
-    return status_of(workspace, model, now, workspace.repository.head())
+    snapshot = workspace.repository.snapshot()
+    now = commits.at(snapshot, model, environment)
+    return status_of(workspace, model, now, snapshot.revision)
 
 
 def status_of(workspace: Workspace, model: str, now: Release, revision: str) -> Status:
@@ -333,22 +195,23 @@ def status_of(workspace: Workspace, model: str, now: Release, revision: str) -> 
 
 def repair(workspace: Workspace, model: str, environment: str) -> Status:
     """Let the registry's alias follow Git again, and return the status after it."""
-    follow(workspace, workspace.release(model, environment))
-    return status(workspace, model, environment)
+    snapshot = workspace.repository.snapshot()
+    now = commits.at(snapshot, model, environment)
+    sync_alias(workspace, now)
+    return status_of(workspace, model, now, snapshot.revision)
 
 
 def history(workspace: Workspace, model: str, environment: str) -> History:
     """Return who released what, when and why, from the commits' trailers."""
-    commits = workspace.repository.log(f"envs/{environment}/release.yaml")
-    entries = ledger.history(commits, model=model, environment=environment)
+    entries = commits.entries(workspace.repository.snapshot(), model, environment)
     # That the repository was made is no release.
     return History(tuple(entry for entry in entries if entry.action != "create"))
 
 
-def follow(workspace: Workspace, now: Release) -> None:
-    """Point the alias to Git's champion: Git is the truth, the alias a view of it in MLflow.
+def sync_alias(workspace: Workspace, now: Release) -> None:
+    """Point the registry's alias to Git's champion: Git is the truth, the alias a view of it.
 
-    `now` is the head and not one's own commit, which another may have overtaken.
+    `now` is the head's release. Raises RegistryError where the registry can't follow.
     """
     if now.champion is not None:
         alias = _alias(workspace, now.environment)
@@ -361,68 +224,35 @@ def follow(workspace: Workspace, now: Release) -> None:
             ) from error
 
 
-def _judged_against(workspace: Workspace, asked: Case) -> ServedModel | None:
+def _judged_against(workspace: Workspace, judged: JudgedVersion) -> ServedModel | None:
     """Return the version that the candidate was compared with, if it is of the same model."""
-    name, _, version = str(asked.evaluation["names"]["reference"]).rpartition(" v")
-    if name != asked.version.name:
+    reference = judged.evaluation.reference
+    if reference is None or reference.model != judged.version.name:
         return None
-    return _served(workspace.registry.version(name, version))
+    return candidates.served(workspace.registry.version(reference.model, reference.version))
 
 
-def _committed_at(workspace: Workspace, asked: Case, champion: ServedModel | None) -> str:
+def _committed_at(workspace: Workspace, judged: JudgedVersion, champion: ServedModel | None) -> str:
     """Return when the change was made: its code's commit, or the execution where that is old.
 
     Code that serves already, or that isn't in Git, is no change; what is new is the training.
     """
-    from mlops_kit.releases.repository import committed_at
+    from mlops_kit.releases.checkout import committed_at
 
-    code, serving = asked.version.tags.get("code", ""), None
+    code, serving = judged.version.tags.get("code", ""), None
     if champion is not None:
         # Where the registry is away Git goes on all the same, without this moment.
         with suppress(RegistryError):
-            serving = workspace.registry.version(asked.version.name, champion.version)
+            serving = workspace.registry.version(judged.version.name, champion.version)
     is_new = serving is not None and serving.tags.get("code") != code
     if is_new and (at := committed_at(workspace.project, code)):
         return at
     try:
-        return workspace.executions.open(asked.execution).state.started
+        return workspace.executions.open(judged.execution).state.started
     except ProjectError:  # by hand, or in a pod
         return ""
-
-
-def _same(version: ModelVersion, evaluation: Mapping[str, Any]) -> ModelVersion:
-    """Return the version, if its digest is still the one that was judged."""
-    judged = evaluation.get("digest", version.digest)
-    if judged != version.digest:
-        raise ReleaseError(
-            f"{version} has the digest {version.digest} in the registry; the evaluation judged "
-            f"{judged}. Judge it again."
-        )
-    return version
-
-
-def _judged(evaluation: Mapping[str, Any], model: str) -> str:
-    """Return the version that an evaluation judged; empty where it is another model's."""
-    name, _, version = str(evaluation["names"]["candidate"]).rpartition(" v")
-    return version if name == model else ""
 
 
 def _alias(workspace: Workspace, environment: str) -> str:
     own = environment == workspace.settings.environment
     return CHAMPION if own else f"{CHAMPION}-{environment}"
-
-
-def _served(version: ModelVersion) -> ServedModel:
-    return ServedModel(version=version.version, uri=version.uri, digest=version.digest)
-
-
-def _notebooks_of(execution: Any) -> tuple[str, ...]:
-    """Return the executed notebooks of the steps that ended well, but not of the release itself."""
-    outputs = {step: execution.outputs(step) or {} for step in execution.state.steps}
-    return tuple(
-        str(found["notebook"].file)
-        for found in outputs.values()
-        if "notebook" in found
-        and not found.keys() & {"revision", "rollout"}
-        and Path(found["notebook"].file).exists()
-    )

@@ -99,7 +99,7 @@ def watch(
                 _send(stack, status.url, looker, customers, seen, show)
         return Watcher(
             looker,
-            lambda now: releases.follow(workspace, now),
+            lambda now: releases.sync_alias(workspace, now),
             name,
             show,
             sleep,

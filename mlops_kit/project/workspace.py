@@ -155,7 +155,7 @@ class Workspace:
     def papers(self, notebook: str, **tags: str) -> dict[str, str]:
         """Return what a version made by a notebook carries as tags: code, notebook, yours."""
         from mlops_kit.pipelines.cache import source_digest
-        from mlops_kit.releases.repository import code_revision
+        from mlops_kit.releases.checkout import code_revision
 
         digest = source_digest(self.project / "notebooks" / notebook)
         code = code_revision(self.project) or "not in Git"

@@ -43,11 +43,22 @@ Decide = Callable[[Snapshot, Release], Act | str]
 
 
 def perform(
-    repository: GitOpsRepository, model: str, environment: str, decide: Decide
+    repository: GitOpsRepository,
+    model: str,
+    environment: str,
+    decide: Decide,
+    start: Snapshot | None = None,
 ) -> Promotion:
     """Commit the act that `decide` names; a revision from it means that it is done already.
 
     When somebody else was first, `decide` is asked again about the new head.
+
+    Args:
+        repository: the GitOps repository.
+        model: the registered name.
+        environment: where it is released.
+        decide: returns the act for a snapshot and its release, or the commit that did it.
+        start: what the caller has read as the head already.
     """
     last: list[Promotion] = []
 
@@ -65,7 +76,7 @@ def perform(
         }
         return Proposal(act.subject, _trailers(act, before, after), written)
 
-    revision = repository.commit(propose)
+    revision = repository.commit(propose, start)
     return replace(last[-1], revision=revision) if last[-1].changed else last[-1]
 
 
@@ -74,10 +85,7 @@ def current(repository: GitOpsRepository, model: str, environment: str) -> Relea
 
     Raises ReleaseError where there is no such environment, or it serves another model.
     """
-    content = repository.read(release_yaml.path(environment))
-    if content is None:
-        raise _no_environment(environment, repository.list("envs"))
-    return _named(release_yaml.read_release(content), model, environment)
+    return at(repository.snapshot(), model, environment)
 
 
 def at(snapshot: Snapshot, model: str, environment: str) -> Release:

@@ -46,15 +46,23 @@ def promote(
     limits: PromotionLimits | None = None,
     *,
     now: float | None = None,
+    start: Snapshot | None = None,
 ) -> Promotion:
     """Promote the candidate and keep its evidence, in one commit.
 
     The same version by the same execution again changes nothing, also after a rollback: to try
     again is a new execution. With the canary strategy the request's baseline becomes champion
-    first, by a commit of its own, where there is none yet. `now` is in seconds since the epoch.
+    first, by a commit of its own, where there is none yet.
 
     Raises ReleaseError where the release doesn't allow it, and QuarantineError for a version that
-    was rolled back or aborted for cause, and while the `limits` pause promotions.
+    was rolled back or aborted for cause, and while the limits pause promotions.
+
+    Args:
+        repository: the GitOps repository.
+        request: what shall be released, where, and what speaks for it.
+        limits: how promotions slow down after rollbacks.
+        now: in seconds since the epoch; by default the present.
+        start: what the caller has read as the head already.
     """
     if request.strategy not in ("direct", "canary"):
         raise ReleaseError(f"The strategy is {request.strategy!r}; expected 'direct' or 'canary'.")
@@ -65,7 +73,8 @@ def promote(
     candidate, baseline = request.candidate, request.baseline
     model, environment = request.model, request.environment
     if request.strategy == "canary" and baseline is not None and not baseline.is_same(candidate):
-        _promote_first(repository, request, baseline)
+        _promote_first(repository, request, baseline, start)
+        start = None
     act = _promotion(request)
 
     def decide(snapshot: Snapshot, found: Release) -> Act | str:
@@ -83,7 +92,7 @@ def promote(
             )
         return act
 
-    return commits.perform(repository, model, environment, decide)
+    return commits.perform(repository, model, environment, decide, start)
 
 
 def advance(
@@ -153,7 +162,10 @@ def _promotion(request: PromotionRequest) -> Act:
 
 
 def _promote_first(
-    repository: GitOpsRepository, request: PromotionRequest, baseline: ServedModel
+    repository: GitOpsRepository,
+    request: PromotionRequest,
+    baseline: ServedModel,
+    start: Snapshot | None,
 ) -> None:
     """Make the baseline the champion where there is none."""
     model, environment = request.model, request.environment
@@ -174,6 +186,7 @@ def _promote_first(
         model,
         environment,
         lambda snapshot, found: snapshot.revision if found.champion else act,
+        start,
     )
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -115,25 +116,30 @@ class GitOpsRepository:
         """Return the commits that changed one of the paths, or all; the newest first."""
         return self._healed(lambda: self._snapshot().log(*paths))
 
-    def commit(self, decide: Callable[[Snapshot], Proposal | None]) -> str:
+    def commit(
+        self, decide: Callable[[Snapshot], Proposal | None], start: Snapshot | None = None
+    ) -> str:
         """Push what `decide` proposes for the head that it is shown; return the revision.
 
-        Never forces: when somebody else was first, `decide` is asked again about the new head.
-        None means that there is nothing to do. Raises LostRaceError after many lost races.
+        `start` is what the caller has read as the head already. Never forces: when somebody else
+        was first, `decide` is asked again about the new head. None means that there is nothing to
+        do. Raises LostRaceError after many lost races.
         """
         for attempt in range(_TRIES):
-            base, revision = self._healed(lambda: self._decided(decide))
+            first = start if attempt == 0 else None
+            base, revision = self._healed(partial(self._decided, decide, first))
             if revision == base or self._pushed(base, revision):
                 return revision
             self._sleep(self._chance() * min(1.0, 0.05 * 2**attempt))
         raise LostRaceError(
             f"Somebody else was first {_TRIES} times on {git_process.shown(self.url)!r}; "
-            "nothing of this "
-            "was written. Expected a quieter repository: try again."
+            "nothing of this was written. Expected a quieter repository: try again."
         )
 
-    def _decided(self, decide: Callable[[Snapshot], Proposal | None]) -> tuple[str, str]:
-        snapshot = self._snapshot()
+    def _decided(
+        self, decide: Callable[[Snapshot], Proposal | None], start: Snapshot | None
+    ) -> tuple[str, str]:
+        snapshot = self._snapshot() if start is None else self._snapshot(start.revision)
         proposal = decide(snapshot)
         if proposal is None:
             return snapshot.revision, snapshot.revision
@@ -175,8 +181,8 @@ class GitOpsRepository:
             if not out:
                 raise GitOpsError(
                     f"The GitOps repository {git_process.shown(self.url)!r} has no branch "
-                    f"{self.branch!r}; "
-                    "expected one with at least a commit. Push the seed, workflows/gitops/, there."
+                    f"{self.branch!r}; expected one with at least a commit. "
+                    "Push the seed, workflows/gitops/, there."
                 )
             revision = out.split(b"\t")[0].decode()
         if self._git("cat-file", "-e", revision + "^{commit}")[0]:
@@ -265,41 +271,6 @@ class GitOpsRepository:
             f"{self.branch!r} to be readable and writable. Git said: "
             f"{git_process.shown(said.strip()) or 'nothing'}"
         )
-
-
-def code_revision(folder: Path) -> str:
-    """Return the SHA that the folder's checkout is at, with -dirty when it has changes.
-
-    Empty where the folder is no checkout, or one without a commit.
-    """
-    place = folder.absolute()
-    if not any((above / ".git").exists() for above in (place, *place.parents)):
-        return ""
-    # Reading is harmless, and in a pod the checkout often belongs to another user.
-    where = ("-C", str(place), "-c", "safe.directory=*")
-    code, sha, _ = git_process.run((*where, "rev-parse", "--verify", "--quiet", "HEAD"))
-    if code:
-        return ""
-    code, changes, said = git_process.run((*where, "--no-optional-locks", "status", "--porcelain"))
-    if code:
-        raise GitOpsError(f"Git can't tell whether {str(place)!r} has changes: {said.strip()}")
-    return sha.decode().strip() + ("-dirty" if changes.strip() else "")
-
-
-def is_pushed(folder: Path, revision: str) -> bool:
-    """Tell whether a branch of a remote, as the checkout last saw it, has the revision."""
-    where = ("-C", str(folder.absolute()), "-c", "safe.directory=*")
-    code, out, _ = git_process.run((*where, "branch", "--remotes", "--contains", revision))
-    return code == 0 and bool(out.strip())
-
-
-def committed_at(folder: Path, revision: str) -> str:
-    """Return when a revision of the folder's checkout was committed (ISO); empty where unknown."""
-    if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", revision):
-        return ""
-    where = ("-C", str(folder.absolute()), "-c", "safe.directory=*")
-    code, out, _ = git_process.run((*where, "show", "--no-patch", "--format=%cI", revision))
-    return "" if code else out.decode().strip()
 
 
 def _settle(made: Path, target: Path) -> None:

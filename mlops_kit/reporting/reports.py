@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.models import gates as offline
+from mlops_kit.models.evaluation_summary import (
+    EstimateSummary,
+    EvaluationSummary,
+    GateSummary,
+    SliceSummary,
+    VerdictSummary,
+)
 from mlops_kit.reporting import markdown
 from mlops_kit.reporting.charts import charts
 from mlops_kit.reporting.notebooks import git_safe
@@ -29,20 +36,20 @@ class Report:
     `about` are further facts for the foot of the report, such as digests and revisions.
     """
 
-    evaluation: Mapping[str, Any]
+    evaluation: EvaluationSummary
     environment: str
     about: Mapping[str, str]
 
     @property
-    def verdict(self) -> Mapping[str, Any]:
-        """The verdict as plain data: status, sentence, reasons, gates."""
-        return dict(self.evaluation["verdict"])
+    def verdict(self) -> VerdictSummary:
+        """The verdict of the gates."""
+        return self.evaluation.verdict
 
     def markdown(self, notebooks: Sequence[str] = ()) -> str:
         """Return the report as Markdown, one screen of it unfolded; `notebooks` lie beside it."""
-        gates, slices = self.verdict["gates"], self.evaluation["slices"]
-        reasons = _list(self.verdict["reasons"])
-        is_pass = self.verdict["status"] == "pass"
+        gates, slices = self.verdict.gates, self.evaluation.slices
+        reasons = _list(self.verdict.reasons)
+        is_pass = self.verdict.status == "pass"
         parts = [
             f"# {self._title}",
             *self._findings(),
@@ -61,23 +68,23 @@ class Report:
 
     def files(self, notebooks: Sequence[str] = ()) -> dict[str, bytes]:
         """Return the report and its picture, by name; the report links to the notebooks."""
-        picture = gates_chart(self.verdict["gates"]).svg()
+        picture = gates_chart(self.verdict.gates).svg()
         return {REPORT: self.markdown(notebooks).encode(), PICTURE: picture.encode()}
 
     @property
     def _title(self) -> str:
-        status = str(self.verdict["status"]).upper()
-        candidate = self.evaluation["names"]["candidate"]
+        status = self.verdict.status.upper()
+        candidate = self.evaluation.names.candidate
         return markdown.escape(f"{candidate} to {self.environment}: {status}")
 
     def _findings(self) -> list[str]:
-        said = f"{self.verdict['sentence']} {headline(self.evaluation)}"
-        note = markdown.escape(self.evaluation["note"])
+        said = f"{self.verdict.sentence} {headline(self.evaluation)}"
+        note = markdown.escape(self.evaluation.note)
         return [markdown.escape(said), scores_table(self.evaluation), note]
 
     def _repr_markdown_(self) -> str:
         # Without the picture, which is a file of the release: a cell of its own shows it.
-        reasons = "" if self.verdict["status"] == "pass" else _list(self.verdict["reasons"])
+        reasons = "" if self.verdict.status == "pass" else _list(self.verdict.reasons)
         return _paragraphs([f"**{self._title}**", *self._findings(), reasons])
 
 
@@ -142,79 +149,79 @@ def safe_notebooks(notebooks: Sequence[str | Path], project: Path) -> dict[str, 
     return {name: git_safe.git_safe(path, machine=machine) for name, path in names.items()}
 
 
-def headline(evaluation: Mapping[str, Any]) -> str:
+def headline(evaluation: EvaluationSummary) -> str:
     """Return the first difference as a sentence; nothing where no score has one."""
-    for row in evaluation["scores"]:
-        if row["difference"]:
-            own, other = number(row["candidate"]["value"]), number(row["reference"]["value"])
+    for row in evaluation.scores:
+        if row.difference:
+            own, other = number(row.candidate.value), number(row.reference.value)
             return (
-                f"Its {row['metric']} is {own}, against {other} of "
-                f"{evaluation['names']['reference']}: a difference of {shown(row['difference'])}."
+                f"Its {row.metric} is {own}, against {other} of "
+                f"{evaluation.names.reference}: a difference of {shown(row.difference)}."
             )
     return ""
 
 
-def scores_table(evaluation: Mapping[str, Any]) -> str:
+def scores_table(evaluation: EvaluationSummary) -> str:
     """Return both models' scores with their intervals as a Markdown table."""
-    names = evaluation["names"]
-    title = f"{evaluation['rows']:,} rows, {evaluation['frauds']} frauds"
-    header = (title, names["reference"], names["candidate"], "difference, 95 % interval")
+    names = evaluation.names
+    title = f"{evaluation.rows:,} rows, {evaluation.frauds} frauds"
+    header = (title, names.reference, names.candidate, "difference, 95 % interval")
     rows = [
         (
-            row["metric"],
-            shown(row["reference"]),
-            shown(row["candidate"]),
-            shown(row["difference"]) if row["difference"] else "",
+            row.metric,
+            shown(row.reference),
+            shown(row.candidate),
+            shown(row.difference) if row.difference else "",
         )
-        for row in evaluation["scores"]
+        for row in evaluation.scores
     ]
     return markdown.table(header, rows)
 
 
-def gates_table(gates: Sequence[Mapping[str, Any]]) -> str:
+def gates_table(gates: Sequence[GateSummary]) -> str:
     """Return the gates as a Markdown table."""
     rows = [
         (
-            gate["name"],
-            shown(gate["estimate"]),
-            f"{_sign(gate)} {number(gate['bound'])}",
-            gate["status"].upper(),
+            gate.name,
+            shown(gate.estimate),
+            f"{_sign(gate)} {number(gate.bound)}",
+            gate.status.upper(),
         )
         for gate in gates
     ]
     return markdown.table(("gate", "value, 95 % interval", "bound", "verdict"), rows)
 
 
-def slices_table(slices: Sequence[Mapping[str, Any]]) -> str:
+def slices_table(slices: Sequence[SliceSummary]) -> str:
     """Return the recall of each part of the holdout, the worst first."""
     rows = [
-        (part["name"], part["candidate"]["n"], shown(part["reference"]), shown(part["candidate"]))
+        (part.name, part.candidate.n, shown(part.reference), shown(part.candidate))
         for part in slices
     ]
     return markdown.table(("recall", "frauds", "reference", "candidate"), rows)
 
 
-def gates_chart(gates: Sequence[Mapping[str, Any]]) -> charts.Intervals:
+def gates_chart(gates: Sequence[GateSummary]) -> charts.Intervals:
     """Return intervals against bounds as a chart; of the gates of a kind only the closest.
 
     Gates are of a kind when they have the same words before a comma, as slices do. All that
     don't pass are shown, first and by that word.
     """
-    missed = [gate for gate in gates if gate["status"] != "pass"]
-    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    missed = [gate for gate in gates if gate.status != "pass"]
+    kinds: dict[str, list[GateSummary]] = {}
     for gate in gates:
-        if gate["status"] == "pass":
-            words, comma, _ = gate["name"].partition(",")
+        if gate.status == "pass":
+            words, comma, _ = gate.name.partition(",")
             kinds.setdefault(words + comma, []).append(gate)
     kept = [*missed, *(min(kind, key=_room) for kind in kinds.values())]
     title = "Does each interval keep to its side of the bound (dashed)?"
     return charts.Intervals(title, tuple(_row(gate) for gate in kept))
 
 
-def shown(estimate: Mapping[str, Any]) -> str:
+def shown(estimate: EstimateSummary) -> str:
     """Return an estimate as tables show it: value (low to high)."""
-    low, high = number(estimate["low"]), number(estimate["high"])
-    return f"{number(estimate['value'])} ({low} to {high})"
+    low, high = number(estimate.low), number(estimate.high)
+    return f"{number(estimate.value)} ({low} to {high})"
 
 
 def number(value: float | None) -> str:
@@ -222,19 +229,20 @@ def number(value: float | None) -> str:
     return offline.number(_drawn(value))
 
 
-def _row(gate: Mapping[str, Any]) -> charts.Interval:
-    word = "" if gate["status"] == "pass" else f"{gate['status'].upper()} "
-    value, low, high = (_drawn(gate["estimate"][part]) for part in ("value", "low", "high"))
-    return charts.Interval(f"{word}{gate['name']}", value, low, high, gate["bound"])
+def _row(gate: GateSummary) -> charts.Interval:
+    word = "" if gate.status == "pass" else f"{gate.status.upper()} "
+    found = gate.estimate
+    value, low, high = (_drawn(each) for each in (found.value, found.low, found.high))
+    return charts.Interval(f"{word}{gate.name}", value, low, high, gate.bound)
 
 
-def _room(gate: Mapping[str, Any]) -> float:
+def _room(gate: GateSummary) -> float:
     """Return how far the interval is from its bound; they are all in the same unit."""
-    estimate = gate["estimate"]
+    estimate = gate.estimate
     room = (
-        _drawn(estimate["low"]) - gate["bound"]
-        if gate["side"] == "at_least"
-        else gate["bound"] - _drawn(estimate["high"])
+        _drawn(estimate.low) - gate.bound
+        if gate.side == "at_least"
+        else gate.bound - _drawn(estimate.high)
     )
     return room if math.isfinite(room) else -math.inf
 
@@ -256,8 +264,8 @@ def _shortened(text: str) -> str:
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1…", text)
 
 
-def _sign(gate: Mapping[str, Any]) -> str:
-    return "≥" if gate["side"] == "at_least" else "≤"
+def _sign(gate: GateSummary) -> str:
+    return "≥" if gate.side == "at_least" else "≤"
 
 
 def _drawn(value: float | None) -> float:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_kit.errors import KitError, ObservationsError
-from mlops_kit.releases import approvals, commits, ledger, quarantine
+from mlops_kit.releases import commits, holds, ledger, quarantine
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release, ServedModel
+from mlops_kit.releases.snapshot import Snapshot
 from mlops_kit.rollouts import evidence
 from mlops_kit.rollouts.evidence import Bursts
 from mlops_kit.rollouts.replay import Answers
@@ -35,21 +36,26 @@ _JUMP = 5.0
 class Seen:
     """One look: what Git says, what the platform serves, and what a decision depends on."""
 
-    revision: str
+    snapshot: Snapshot
     release: Release
     entries: tuple[Entry, ...]
     platform: ServingStatus | None
     situation: Situation
+
+    @property
+    def revision(self) -> str:
+        """The commit that Git was read at."""
+        return self.snapshot.revision
 
 
 @dataclass(frozen=True)
 class _Git:
     """What the repository says at one revision."""
 
-    revision: str
+    snapshot: Snapshot
     release: Release
     entries: tuple[Entry, ...]
-    hold: approvals.Hold
+    hold: holds.Hold
 
 
 @dataclass
@@ -89,7 +95,7 @@ class Looker:
     def look(self) -> Seen:
         """Return what is to be seen now; raises GitOpsError where Git can't be read."""
         git = self._git()
-        revision, release, entries = git.revision, git.release, git.entries
+        revision, release, entries = git.snapshot.revision, git.release, git.entries
         platform = self.served()
         now = self.clock()
         jumped = self._has_jumped(now)
@@ -111,16 +117,16 @@ class Looker:
         observed, faults = self._observed(release, passed, now)
         faults += self._platform_faults(platform)
         situation = Situation(**facts, **observed, faults=faults)  # type: ignore[arg-type]
-        return Seen(revision, release, entries, platform, situation)
+        return Seen(git.snapshot, release, entries, platform, situation)
 
     def _git(self) -> _Git:
         snapshot = self.repository.snapshot()
-        if self._read is None or self._read.revision != snapshot.revision:
+        if self._read is None or self._read.snapshot.revision != snapshot.revision:
             self._read = _Git(
-                snapshot.revision,
+                snapshot,
                 commits.at(snapshot, self.model, self.environment),
                 commits.entries(snapshot, self.model, self.environment),
-                approvals.held(snapshot, self.environment),
+                holds.held(snapshot, self.environment),
             )
         return self._read
 

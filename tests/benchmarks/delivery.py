@@ -77,17 +77,15 @@ def served_after(place: Path, times: int = 10) -> list[float]:
         versions = workspace.registry.versions("fraud")
         other = next(v for v in versions if v.version != now.champion.version)
         candidate = release.ServedModel(other.version, other.uri, other.digest)
-        made = promotion.promote(
-            workspace.repository,
+        signoff = promotion.Signoff("benchmark", "measuring", "inconclusive")
+        request = promotion.PromotionRequest(
+            *where,
             candidate,
-            model=where[0],
-            environment=where[1],
-            strategy="canary",
-            execution=f"delivery-{time.time_ns()}",
-            evidence={},
-            approved_by="benchmark",
+            f"delivery-{time.time_ns()}",
+            promotion.Signoff("benchmark"),
             override="benchmark: measures how soon a commit is served",
         )
+        made = promotion.promote(workspace.repository, request)
         for number in range(times):
             start = time.monotonic()
             while (found := daemon.running(folder)) is None or found.revision != made.revision:
@@ -95,13 +93,9 @@ def served_after(place: Path, times: int = 10) -> list[float]:
             took.append(time.monotonic() - start)
             made = promotion.advance(
                 workspace.repository,
+                made.release,
                 release.Shift(10 + number) if number < times - 1 else release.Abort(),
-                model=where[0],
-                environment=where[1],
-                expected=made.release,
-                verdict="inconclusive",
-                reason="measuring",
-                approved_by="benchmark",
+                signoff,
             )
     finally:
         kit("serve", "stop", place=place)

@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from mlops_kit import Workspace
 from mlops_kit.jupyter.panel.state import Board, Candidate, Offer
 from mlops_kit.models import operating_points
+from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.models.intervals import Judged
 from mlops_kit.project import local_runs, scaffold
 from mlops_kit.releases.ledger import Entry
@@ -97,21 +98,25 @@ def board() -> Board:
         offers=(Offer("promote", "Promote v13 to prod", "It is replayed.", "", "required", True),),
         candidates=tuple(Candidate(str(i), "pass") for i in range(200)),
         chosen="13",
-        evaluation={
-            "names": {"candidate": "fraud v13", "reference": "fraud v12"},
-            "rows": ROWS,
-            "frauds": int(labels.sum()),
-            "note": "",
-            "scores": [row] * 6,
-            "slices": [{"name": f"slice {i}", **part} for i in range(9)],
-            "verdict": {
-                "status": "pass",
-                "sentence": "v13 passes all 16 gates.",
-                "reasons": [],
-                "gates": [{**gate, "bound": 0.7}] * 16,
-            },
-            "curves": operating_points.curves(labels, judged, costs),
-        },
+        evaluation=EvaluationSummary.model_validate(
+            {
+                "candidate": {"model": "fraud", "version": "13", "digest": "sha256:13"},
+                "reference": {"model": "fraud", "version": "12", "digest": "sha256:12"},
+                "names": {"candidate": "fraud v13", "reference": "fraud v12"},
+                "rows": ROWS,
+                "frauds": int(labels.sum()),
+                "note": "",
+                "scores": [row] * 6,
+                "slices": [{"name": f"slice {i}", **part} for i in range(9)],
+                "verdict": {
+                    "status": "pass",
+                    "sentence": "v13 passes all 16 gates.",
+                    "reasons": [],
+                    "gates": [{**gate, "bound": 0.7}] * 16,
+                },
+                "curves": operating_points.curves(labels, judged, costs),
+            }
+        ),
         change=("--- a", "+++ b", "-  version: '12'", "+  version: '13'"),
         history=tuple(entries),
     )

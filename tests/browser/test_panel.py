@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from mlops_kit import Workspace
-from mlops_kit.project import local_runs, releases, rollouts
+from mlops_kit.project import candidates, local_runs, releases, rollouts
 from mlops_kit.releases import promotion, release
+from mlops_kit.releases.request import Signoff
 from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port
 from tests.conftest import LOOSE, write_notebook
 
@@ -174,13 +175,9 @@ def test_whoever_was_second_is_told_so(panel: Any, lab: Any, judged: Workspace) 
         seen = looker.look()
     promotion.advance(
         judged.repository,
+        seen.release,
         release.Abort(),
-        model="fraud",
-        environment="prod",
-        expected=seen.release,
-        verdict="inconclusive",
-        reason="ben was first",
-        approved_by="ben",
+        Signoff("ben", "ben was first", "inconclusive"),
     )
     before = git(lab, "rev-parse", "main")
     panel.page.get_by_role("dialog").get_by_role("button", name="Abort v4").click()
@@ -206,8 +203,8 @@ def test_a_rejected_one_can_be_approved_again_promoted_and_aborted(panel: Any, l
 
 def test_it_rolls_back(panel: Any, lab: Any, judged: Workspace) -> None:
     direct = Workspace(judged.settings.model_copy(update={"strategy": "direct"}))
-    case = replace(releases.case(direct, "fraud", "6"), execution="once-more")
-    releases.promote(direct, case, environment="prod", override="ben: for the test")
+    again = replace(candidates.find(direct, "fraud", "6"), execution="once-more")
+    releases.promote(direct, again, environment="prod", override="ben: for the test")
     panel.page.get_by_role("button", name="Refresh").click()
     panel.page.locator(".mlops-kit .bar", has_text="champion v6").wait_for(timeout=30_000)
     do(panel, "Roll back", "customers complain")

@@ -19,13 +19,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mlops_kit.errors import EvaluationError
 from mlops_kit.examples.fraud import data
 from mlops_kit.models import evaluation, training
 from mlops_kit.models.columns import Columns
 from mlops_kit.models.evaluation import Evaluation
 from mlops_kit.models.gates import Costs, Gate, Rules
+from mlops_kit.models.registry import ModelVersion
 
 RULES = Rules(resamples=100, minimum_frauds=20)
+VERSION = ModelVersion("fraud", "2", "sha256:2", "models:/fraud/2", "run")
 NAMES = {"candidate": "fraud v2", "reference": "fraud v1"}
 
 
@@ -169,7 +172,9 @@ def test_every_interval_holds_its_value(usual: Evaluation) -> None:
 def test_a_seed_makes_the_same_numbers_and_another_makes_others(
     usual: Evaluation, good: Any, baseline: Any, split: data.Split
 ) -> None:
-    assert compared(good, baseline, split.holdout).summary() == usual.summary()
+    verdict = evaluation.judge(usual, LOOSE)
+    again = compared(good, baseline, split.holdout).summary(verdict, VERSION)
+    assert again == usual.summary(verdict, VERSION)
     other = compared(good, baseline, split.holdout, seed=1)
     assert other.differences["cost"] != usual.differences["cost"]
     assert other.differences["cost"].value == usual.differences["cost"].value
@@ -241,9 +246,10 @@ def test_what_is_published_is_json_without_nan(baseline: Any, split: data.Split)
     quiet = training.with_threshold(nothing, 0.9, split.train, data.TABLE)
     found = compared(quiet, baseline, split.holdout)
     verdict = evaluation.judge(found, LOOSE)
-    published = {**found.summary(), "verdict": verdict.summary()}
+    published = found.summary(verdict, VERSION).data()
     text = json.dumps(published, allow_nan=False)
     assert json.loads(text) == published
+    assert evaluation.read(json.loads(text), "a test").data() == published
     scores = {row["metric"]: row for row in published["scores"]}
     assert scores["precision"]["candidate"]["value"] is None
     assert scores["precision"]["difference"]["value"] is None
@@ -266,7 +272,8 @@ def test_other_data_name_their_own_columns() -> None:
     alarms = (rows["left"] == 0) & (model.predict(rows[["calls", "months"]]) == 1)
     spent = 20.0 * missed.sum() + 5.0 * alarms.sum()
     assert found.estimates["candidate"]["cost"].value == pytest.approx(1000 * spent / 2000)
-    json.dumps(found.summary(), allow_nan=False)
+    verdict = evaluation.judge(found, LOOSE)
+    json.dumps(found.summary(verdict, VERSION).data(), allow_nan=False)
 
 
 def test_what_a_notebook_shows_names_both_models(usual: Evaluation) -> None:
@@ -275,3 +282,21 @@ def test_what_a_notebook_shows_names_both_models(usual: Evaluation) -> None:
     assert all(title in shown for title in evaluation.TITLES.values())
     assert "amount 10 to 100" in usual.slice_table._repr_markdown_()
     assert "**PASS**" in evaluation.judge(usual, LOOSE)._repr_markdown_()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"rows": "12"}, "rows"),
+        ({"schema_version": 2}, "schema_version"),
+        ({"candidate": None}, "candidate"),
+        ({"extra": 1}, "extra"),
+        ({"verdict": {"status": "PASS", "sentence": "", "reasons": [], "gates": []}}, "status"),
+    ],
+)
+def test_an_evaluation_of_another_form_is_refused_by_the_field(
+    usual: Evaluation, change: dict[str, Any], named: str
+) -> None:
+    published = usual.summary(evaluation.judge(usual, LOOSE), VERSION).data()
+    with pytest.raises(EvaluationError, match=rf"of an execution .*{named}"):
+        evaluation.read({**published, **change}, "an execution")

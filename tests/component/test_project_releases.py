@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -17,10 +17,18 @@ import pytest
 
 import mlops_kit.jupyter.panel.panel
 from mlops_kit import PromotionPanel, Workspace, watch
-from mlops_kit.errors import ProjectError, RegistryError, ReleaseError, SecretFoundError
+from mlops_kit.errors import (
+    EvaluationError,
+    ProjectError,
+    RegistryError,
+    ReleaseError,
+    SecretFoundError,
+)
+from mlops_kit.models.evaluation_summary import EvaluationSummary, Names, VersionIdentity
 from mlops_kit.pipelines.executions import Execution
-from mlops_kit.project import local_runs, releases, rollouts, scaffold
-from mlops_kit.releases import approvals
+from mlops_kit.project import candidates, local_runs, releases, rollouts, scaffold
+from mlops_kit.project.candidates import JudgedVersion
+from mlops_kit.releases import approvals, holds
 from mlops_kit.releases.repository import Proposal
 from mlops_kit.rollouts import decision
 from tests.conftest import LOOSE
@@ -68,12 +76,12 @@ def canary(workspace: Workspace) -> Workspace:
 
 
 @pytest.fixture
-def candidate(workspace: Workspace) -> releases.Case:
-    return releases.case(workspace, "fraud")
+def candidate(workspace: Workspace) -> JudgedVersion:
+    return candidates.find(workspace, "fraud")
 
 
 @pytest.fixture
-def other(workspace: Workspace, candidate: releases.Case) -> releases.Case:
+def other(workspace: Workspace, candidate: JudgedVersion) -> JudgedVersion:
     """The baseline, as if it had been judged."""
     version = workspace.model_version("fraud", role="baseline")
     return replace(candidate, version=version, execution="another-execution")
@@ -133,7 +141,7 @@ def test_the_evidence_is_whole_and_says_nothing_of_the_machine(
 
 
 def test_a_promotion_asked_for_twice_is_one_commit(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     before = commits(workspace)
     first = releases.promote(workspace, candidate, environment="staging", reason="a try")
@@ -145,7 +153,7 @@ def test_a_promotion_asked_for_twice_is_one_commit(
 
 
 def test_what_the_pipeline_promoted_is_not_promoted_again_by_hand(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     before = commits(workspace)
     assert releases.promote(workspace, candidate, environment="prod").changed is False
@@ -153,7 +161,7 @@ def test_what_the_pipeline_promoted_is_not_promoted_again_by_hand(
 
 
 def test_what_serves_is_named_by_the_commit_that_made_it_champion(
-    workspace: Workspace, candidate: releases.Case, finished: Finished
+    workspace: Workspace, candidate: JudgedVersion, finished: Finished
 ) -> None:
     releases.keep_record(workspace, finished.execution)
     again = releases.promote(
@@ -166,23 +174,27 @@ def test_what_serves_is_named_by_the_commit_that_made_it_champion(
 
 @pytest.mark.parametrize("status", ["fail", "inconclusive", "", "PASS", None])
 def test_only_a_verdict_of_pass_is_promoted(
-    workspace: Workspace, candidate: releases.Case, status: Any
+    workspace: Workspace, candidate: JudgedVersion, status: Any
 ) -> None:
-    judged = copy.deepcopy(dict(candidate.evaluation))
-    judged["verdict"]["status"] = status
+    published = candidate.evaluation.data()
+    published["verdict"]["status"] = status
     before = commits(workspace)
-    with pytest.raises(ReleaseError, match="Only a verdict of pass"):
-        releases.promote(workspace, replace(candidate, evaluation=judged), environment="dev")
+    expected = ReleaseError if status in ("fail", "inconclusive") else EvaluationError
+
+    def promoted() -> None:
+        judged = candidates.find(workspace, "fraud", evaluation=published)
+        releases.promote(workspace, judged, environment="dev")
+
+    with pytest.raises(expected, match=r"Only a verdict of pass|verdict\.status"):
+        promoted()
     assert commits(workspace) == before
     assert releases.status(workspace, "fraud", "dev").champion == ""
 
 
 def test_a_forced_promotion_is_recorded_with_the_verdict_that_was_overridden(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
-    judged = copy.deepcopy(dict(candidate.evaluation))
-    judged["verdict"]["status"] = "fail"
-    forced = replace(candidate, evaluation=judged)
+    forced = replace(candidate, evaluation=changed(candidate, status="fail"))
     releases.promote(workspace, forced, environment="dev", force_gate=True, reason="we know")
     newest = workspace.repository.log("envs/dev/release.yaml")[0]
     assert newest.trailers["Mlops-Forced-Gate"] == "fail"
@@ -194,7 +206,7 @@ def test_a_forced_promotion_is_recorded_with_the_verdict_that_was_overridden(
 
 
 def test_a_first_canary_has_what_it_was_judged_against_as_its_champion(
-    canary: Workspace, candidate: releases.Case, other: releases.Case
+    canary: Workspace, candidate: JudgedVersion, other: JudgedVersion
 ) -> None:
     before = commits(canary)
     promoted = releases.promote(canary, candidate, environment="staging")
@@ -214,7 +226,7 @@ def test_a_first_canary_has_what_it_was_judged_against_as_its_champion(
 
 
 def test_a_canary_beside_a_champion_is_one_commit_and_leaves_the_alias(
-    canary: Workspace, candidate: releases.Case, other: releases.Case
+    canary: Workspace, candidate: JudgedVersion, other: JudgedVersion
 ) -> None:
     before = commits(canary)
     proposed = releases.proposed(canary, other, "prod")
@@ -227,10 +239,9 @@ def test_a_canary_beside_a_champion_is_one_commit_and_leaves_the_alias(
 
 
 def test_a_first_canary_that_no_version_was_compared_with_serves_at_once(
-    canary: Workspace, candidate: releases.Case
+    canary: Workspace, candidate: JudgedVersion
 ) -> None:
-    judged = copy.deepcopy(dict(candidate.evaluation))
-    judged["names"]["reference"] = "a guess"
+    judged = candidate.evaluation.model_copy(update={"reference": None})
     releases.promote(canary, replace(candidate, evaluation=judged), environment="dev")
     found = releases.status(canary, "fraud", "dev")
     assert found.champion == found.alias == candidate.version.version
@@ -253,15 +264,15 @@ def test_a_rollouts_record_is_kept_once_beside_its_evidence(
 
 
 def test_an_evaluation_speaks_for_its_own_version_only(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
-    def asked(model: str, version: str) -> releases.Case:
-        return releases.case(
-            workspace, model, version, evaluation=candidate.evaluation, execution="x"
+    def asked(model: str, version: str) -> JudgedVersion:
+        return candidates.find(
+            workspace, model, version, evaluation=candidate.evaluation.data(), execution="x"
         )
 
     baseline = workspace.model_version("fraud", role="baseline").version
-    with pytest.raises(ReleaseError, match="The evaluation is of 'fraud v"):
+    with pytest.raises(ReleaseError, match="The evaluation is of fraud v"):
         asked("fraud", baseline)
     with pytest.raises(ReleaseError, match="expected one of churn"):
         asked("churn", "")
@@ -269,16 +280,16 @@ def test_an_evaluation_speaks_for_its_own_version_only(
     assert asked("fraud", candidate.version.version).version == candidate.version
 
 
-def test_a_version_that_nothing_judged_has_no_case(workspace: Workspace) -> None:
+def test_a_version_that_nothing_judged_can_not_be_promoted(workspace: Workspace) -> None:
     baseline = workspace.model_version("fraud", role="baseline").version
     with pytest.raises(ReleaseError, match=f"judged fraud v{baseline}"):
-        releases.case(workspace, "fraud", baseline)
+        candidates.find(workspace, "fraud", baseline)
     with pytest.raises(ReleaseError, match="No execution here judged churn"):
-        releases.case(workspace, "churn")
+        candidates.find(workspace, "churn")
 
 
-def test_the_case_of_an_execution_is_what_its_steps_left(
-    workspace: Workspace, candidate: releases.Case, finished: Finished
+def test_what_speaks_for_a_version_is_what_its_steps_left(
+    workspace: Workspace, candidate: JudgedVersion, finished: Finished
 ) -> None:
     assert candidate.execution == finished.execution.name
     assert candidate.version.tags["role"] == "candidate"
@@ -287,7 +298,7 @@ def test_the_case_of_an_execution_is_what_its_steps_left(
 
 
 def test_a_rollback_moves_git_and_the_alias_back(
-    workspace: Workspace, candidate: releases.Case, other: releases.Case
+    workspace: Workspace, candidate: JudgedVersion, other: JudgedVersion
 ) -> None:
     before = releases.status(workspace, "fraud", "prod")
     releases.promote(workspace, other, environment="prod")
@@ -306,7 +317,7 @@ def test_there_is_nothing_to_go_back_to_before_the_first_promotion(workspace: Wo
 
 
 def test_an_alias_moved_by_hand_is_seen_and_healed(
-    workspace: Workspace, candidate: releases.Case, other: releases.Case
+    workspace: Workspace, candidate: JudgedVersion, other: JudgedVersion
 ) -> None:
     workspace.registry.set_alias("fraud", "champion", other.version.version)
     found = releases.status(workspace, "fraud", "prod")
@@ -327,7 +338,7 @@ def test_repairing_what_serves_nothing_changes_nothing(workspace: Workspace) -> 
 
 
 def test_each_environment_has_an_alias_of_its_own(
-    workspace: Workspace, candidate: releases.Case, other: releases.Case
+    workspace: Workspace, candidate: JudgedVersion, other: JudgedVersion
 ) -> None:
     releases.promote(workspace, other, environment="dev")
     assert releases.status(workspace, "fraud", "dev").alias == other.version.version
@@ -335,7 +346,7 @@ def test_each_environment_has_an_alias_of_its_own(
 
 
 def test_a_registry_that_lacks_the_version_says_that_git_stands(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     lost = replace(candidate, version=dataclasses.replace(candidate.version, version="99"))
     with pytest.raises(RegistryError, match=r"fraud v99 serves dev, and that stands"):
@@ -344,7 +355,7 @@ def test_a_registry_that_lacks_the_version_says_that_git_stands(
 
 
 def test_a_registry_that_does_not_answer_says_that_git_stands_and_repair_follows(
-    workspace: Workspace, other: releases.Case
+    workspace: Workspace, other: JudgedVersion
 ) -> None:
     nowhere = {"tracking_uri": "sqlite:////dev/null/mlflow.db"}
     unreachable = Workspace(workspace.settings.model_copy(update=nowhere))
@@ -357,7 +368,7 @@ def test_a_registry_that_does_not_answer_says_that_git_stands_and_repair_follows
 
 
 def test_a_secret_in_an_output_stops_the_promotion_before_any_commit(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     path = Path(next(name for name in candidate.notebooks if "evaluate" in name))
     notebook = json.loads(path.read_text())
@@ -382,7 +393,7 @@ def test_a_secret_in_an_output_stops_the_promotion_before_any_commit(
 
 
 def test_the_history_names_every_act_newest_first(
-    workspace: Workspace, other: releases.Case
+    workspace: Workspace, other: JudgedVersion
 ) -> None:
     releases.promote(workspace, other, environment="prod", reason="we say so")
     releases.rollback(workspace, "fraud", "prod", reason="too many alarms")
@@ -395,7 +406,7 @@ def test_the_history_names_every_act_newest_first(
 
 
 def test_what_will_change_is_shown_before_and_is_what_changes(
-    workspace: Workspace, candidate: releases.Case, other: releases.Case
+    workspace: Workspace, candidate: JudgedVersion, other: JudgedVersion
 ) -> None:
     assert releases.proposed(workspace, candidate, "prod").lines == []
     proposed = releases.proposed(workspace, other, "prod")
@@ -408,7 +419,7 @@ def test_what_will_change_is_shown_before_and_is_what_changes(
 
 
 def test_an_environment_that_is_not_there_is_said_before_anything_is_written(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     before = commits(workspace)
     with pytest.raises(ReleaseError, match=r"no envs/live/release\.yaml; expected one of"):
@@ -417,44 +428,44 @@ def test_an_environment_that_is_not_there_is_said_before_anything_is_written(
 
 
 def test_a_promotion_waits_for_a_second_person(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     two = as_person(workspace, "ana", approvals=2)
-    again = case_of_another(two, candidate)
+    again = judged_otherwise(two, candidate)
     with pytest.raises(ReleaseError, match=r"prod asks for 2 people; one more, not ana\."):
         releases.promote(two, again, environment="prod")
-    approvals.approve(two.repository, "prod", again.subject, "ana", "recall is up")
+    approvals.approve(two.repository, "prod", again.target, "ana", "recall is up")
     with pytest.raises(ReleaseError, match=r'Approved by ana at \d\d:\d\d: "recall is up"\. prod'):
         releases.promote(two, again, environment="prod")
-    approvals.approve(two.repository, "prod", again.subject, "ben")
+    approvals.approve(two.repository, "prod", again.target, "ben")
     assert releases.promote(two, again, environment="prod").changed
     assert workspace.release("fraud", "prod").champion.version == again.version.version
 
 
 def test_an_approval_counts_no_more_once_the_evaluation_differs(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     two = as_person(workspace, "ana", approvals=2)
-    again = case_of_another(two, candidate)
-    approvals.approve(two.repository, "prod", again.subject, "ben")
-    changed = replace(again, evaluation={**again.evaluation, "note": "other rows"})
+    again = judged_otherwise(two, candidate)
+    approvals.approve(two.repository, "prod", again.target, "ben")
+    changed = replace(again, evaluation=again.evaluation.model_copy(update={"note": "other"}))
     with pytest.raises(ReleaseError, match="ben's approval no longer counts"):
         releases.promote(two, changed, environment="prod")
-    approvals.withdraw(two.repository, "prod", again.subject, "ben")
+    approvals.withdraw(two.repository, "prod", again.target, "ben")
     with pytest.raises(ReleaseError, match="one more, not ana"):
         releases.promote(two, again, environment="prod")
 
 
 def test_a_rejected_version_is_not_promoted_until_somebody_approves_it(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
-    again = case_of_another(workspace, candidate)
+    again = judged_otherwise(workspace, candidate)
     with pytest.raises(ReleaseError, match="reason is empty"):
-        approvals.reject(workspace.repository, "prod", again.subject, "ana", " \n ")
-    approvals.reject(workspace.repository, "prod", again.subject, "ana", "odd\nMlops-Action: x")
+        approvals.reject(workspace.repository, "prod", again.target, "ana", " \n ")
+    approvals.reject(workspace.repository, "prod", again.target, "ana", "odd\nMlops-Action: x")
     with pytest.raises(ReleaseError, match='Rejected by ana at .*: "odd Mlops-Action: x"'):
         releases.promote(workspace, again, environment="prod")
-    approvals.approve(workspace.repository, "prod", again.subject, "ben")
+    approvals.approve(workspace.repository, "prod", again.target, "ben")
     assert releases.promote(workspace, again, environment="prod").changed
 
 
@@ -467,18 +478,18 @@ def test_a_file_of_decisions_that_nobody_of_the_kit_wrote_is_an_error(workspace:
 
 
 def test_a_held_rollout_stays_where_it_is_until_it_is_resumed(
-    canary: Workspace, candidate: releases.Case
+    canary: Workspace, candidate: JudgedVersion
 ) -> None:
-    again = case_of_another(canary, candidate)
+    again = judged_otherwise(canary, candidate)
     releases.promote(canary, again, environment="prod")
     running = canary.release("fraud", "prod").rollout
-    approvals.hold(canary.repository, "prod", running, "ben", "a call")
+    holds.hold(canary.repository, "prod", running, "ben", "a call")
     with rollouts.observer(canary, "fraud", "prod") as looker:
         seen = looker.look()
         decided = decision.decide(canary.settings.rollout, seen.situation)
         assert (decided.act, decided.change) == ("hold", None)
         assert seen.situation.held_by.endswith('"a call"'), "where a platform serves, it says so"
-        approvals.resume(canary.repository, "prod", running, "ben")
+        holds.resume(canary.repository, "prod", running, "ben")
         assert looker.look().situation.held_by == ""
 
 
@@ -507,7 +518,7 @@ def test_the_panel_shows_what_git_says_and_its_acts_are_commits(workspace: Works
 def test_the_panel_does_nothing_on_what_it_does_not_show(workspace: Workspace) -> None:
     panel = PromotionPanel(environment="dev", workspace=as_person(workspace, "ana"))
     assert panel.sentence
-    case = releases.case(workspace, "fraud", "2")
+    case = candidates.find(workspace, "fraud", "2")
     releases.promote(as_person(workspace, "ben"), case, environment="dev")
     before = workspace.repository.head()
     panel.act("promote", {"version": "2", "reason": "up"})
@@ -519,7 +530,7 @@ def test_the_panel_does_nothing_on_what_it_does_not_show(workspace: Workspace) -
 
 
 def test_the_panel_says_when_git_is_away_and_offers_nothing(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     panel = PromotionPanel(workspace=workspace)
     assert panel.sentence
@@ -548,23 +559,32 @@ def as_person(workspace: Workspace, who: str, **more: Any) -> Workspace:
     return Workspace(settings)
 
 
-def case_of_another(workspace: Workspace, candidate: releases.Case) -> releases.Case:
+def judged_otherwise(workspace: Workspace, candidate: JudgedVersion) -> JudgedVersion:
     """A version that doesn't serve yet, judged as the champion was."""
     baseline = workspace.model_version("fraud", role="baseline")
-    names = {"candidate": str(baseline), "reference": str(candidate.version)}
-    evaluation = {**candidate.evaluation, "names": names, "digest": baseline.digest}
+    judged = candidate.evaluation
+    identity = VersionIdentity(model="fraud", version=baseline.version, digest=baseline.digest)
+    names = Names(candidate=str(baseline), reference=str(candidate.version))
+    update = {"candidate": identity, "reference": judged.candidate, "names": names}
+    evaluation = judged.model_copy(update=update)
     return replace(candidate, version=baseline, evaluation=evaluation, execution="another-one")
 
 
+def changed(candidate: JudgedVersion, **update: Any) -> EvaluationSummary:
+    """The evaluation of a version, with another verdict."""
+    verdict = candidate.evaluation.verdict.model_copy(update=update)
+    return candidate.evaluation.model_copy(update={"verdict": verdict})
+
+
 def test_a_panel_that_nobody_disturbs_sends_nothing(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     panel = PromotionPanel(workspace=workspace)
     panel.refresh()
     before = panel.board
     panel.look()
     assert panel.board is before
-    releases.promote(workspace, case_of_another(workspace, candidate), environment="prod")
+    releases.promote(workspace, judged_otherwise(workspace, candidate), environment="prod")
     panel.look()
     assert panel.board is not before
     panel.close()
@@ -637,9 +657,9 @@ def test_a_watch_shows_itself_and_ends_as_a_record(workspace: Workspace) -> None
 
 
 def test_a_watch_that_is_stopped_leaves_the_rollout_as_it_is(
-    workspace: Workspace, candidate: releases.Case
+    workspace: Workspace, candidate: JudgedVersion
 ) -> None:
-    judged = case_of_another(workspace, candidate)
+    judged = judged_otherwise(workspace, candidate)
     canary = as_person(workspace, "ana", strategy="canary")
     releases.promote(canary, judged, environment="prod")
     before = workspace.repository.head()
@@ -678,3 +698,40 @@ def test_an_act_does_not_wait_for_a_look_that_hangs(
     over.set()
     look.join(30)
     assert workspace.repository.head() == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "remote_calls"),
+    [
+        ("promote", ["ls-remote", "push"]),
+        ("rollback", ["ls-remote", "push"]),
+        ("status", ["ls-remote"]),
+        ("history", ["ls-remote"]),
+        ("repair", ["ls-remote"]),
+    ],
+)
+def test_a_verb_asks_the_remote_once(
+    workspace: Workspace,
+    candidate: JudgedVersion,
+    tmp_path: Path,
+    verb: str,
+    remote_calls: list[str],
+) -> None:
+    again = judged_otherwise(workspace, candidate)
+    if verb == "rollback":
+        releases.promote(workspace, again, environment="prod")
+    log = tmp_path / "git.log"
+    (tmp_path / "git").write_text(
+        f'#!/bin/sh\necho "$@" >> {log}\nexec {shutil.which("git")} "$@"\n'
+    )
+    (tmp_path / "git").chmod(0o755)
+    os.environ["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    match verb:
+        case "promote":
+            releases.promote(workspace, again, environment="prod")
+        case "rollback":
+            releases.rollback(workspace, "fraud", "prod", reason="a try")
+        case _:
+            getattr(releases, verb)(workspace, "fraud", "prod")
+    words = log.read_text().split()
+    assert [word for word in words if word in {"ls-remote", "fetch", "push"}] == remote_calls

@@ -13,6 +13,8 @@ from mlops_kit.errors import GitOpsError, KitError, LostRaceError, ReleaseError
 from mlops_kit.releases import ledger
 from mlops_kit.releases.promotion import (
     Promotion,
+    PromotionRequest,
+    Signoff,
     Strategy,
     current,
     promote,
@@ -28,15 +30,15 @@ PROMOTER = """
 import sys
 from pathlib import Path
 from mlops_kit.releases.repository import GitOpsRepository
-from mlops_kit.releases.promotion import promote
+from mlops_kit.releases.promotion import PromotionRequest, Signoff, promote
 from mlops_kit.releases.release import ServedModel
 url, cache, version = sys.argv[1:]
-done = promote(
-    GitOpsRepository(url, Path(cache)),
-    ServedModel(version, f"models/{version}", f"sha256:{version}"),
-    model="fraud", environment="dev", strategy="direct", execution=f"run-{version}",
-    evidence={"train.ipynb": b"{}", "report.md": version.encode()}, approved_by="ana",
+request = PromotionRequest(
+    "fraud", "dev", ServedModel(version, f"models/{version}", f"sha256:{version}"),
+    f"run-{version}", Signoff("ana"), "direct",
+    {"train.ipynb": b"{}", "report.md": version.encode()},
 )
+done = promote(GitOpsRepository(url, Path(cache)), request)
 print(done.revision)
 """
 
@@ -72,24 +74,21 @@ def promoted(
     environment: str = "dev",
     override: str = "",
 ) -> Promotion:
-    return promote(
-        repository,
+    request = PromotionRequest(
+        "fraud",
+        environment,
         served(version),
-        model="fraud",
-        environment=environment,
-        strategy=strategy,
-        execution=execution or f"run-{version}",
-        evidence={"train.ipynb": b"{}", "report.md": f"# {version}\n".encode()},
-        approved_by="ana",
-        reason=reason,
+        execution or f"run-{version}",
+        Signoff("ana", reason),
+        strategy,
+        {"train.ipynb": b"{}", "report.md": f"# {version}\n".encode()},
         override=override,
     )
+    return promote(repository, request)
 
 
 def rolled_back(repository: GitOpsRepository, to: str | None = None, reason: str = "bad") -> str:
-    done = rollback(
-        repository, model="fraud", environment="dev", reason=reason, approved_by="ben", to=to
-    )
+    done = rollback(repository, "fraud", "dev", Signoff("ben", reason), to=to)
     assert done.release == current(repository, "fraud", "dev")
     assert done.release.champion is not None
     return done.release.champion.version
@@ -219,14 +218,14 @@ def test_two_rollbacks_at_once_go_back_once(repository: GitOpsRepository, tmp_pa
     class Interrupted(GitOpsRepository):
         """Somebody else rolls back between this one's decision and its push."""
 
-        def commit(self, decide: Any) -> str:
+        def commit(self, decide: Any, start: Any = None) -> str:
             def late(snapshot: Any) -> Any:
                 proposal = decide(snapshot)
                 if self.head() == snapshot.revision:
                     rolled_back(repository, reason="also bad")
                 return proposal
 
-            return super().commit(late)
+            return super().commit(late, start)
 
     with pytest.raises(LostRaceError, match="from '3' to '2'"):
         rolled_back(Interrupted(repository.url, tmp_path / "other"))
@@ -278,17 +277,11 @@ def test_another_model_is_refused(repository: GitOpsRepository) -> None:
 @pytest.mark.parametrize("path", ["../../envs/dev/release.yaml", "/etc/x", ".git/config"])
 def test_evidence_can_not_be_written_elsewhere(repository: GitOpsRepository, path: str) -> None:
     head = repository.head()
+    request = PromotionRequest(
+        "fraud", "dev", served("1"), "run", Signoff("ana"), "direct", {path: b""}
+    )
     with pytest.raises(GitOpsError, match="path"):
-        promote(
-            repository,
-            served("1"),
-            model="fraud",
-            environment="dev",
-            strategy="direct",
-            execution="run",
-            evidence={path: b""},
-            approved_by="ana",
-        )
+        promote(repository, request)
     assert repository.head() == head
 
 

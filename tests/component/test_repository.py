@@ -12,7 +12,8 @@ import pytest
 
 from mlops_kit.errors import GitOpsError, LostRaceError, RemoteError
 from mlops_kit.releases import git_process
-from mlops_kit.releases.repository import GitOpsRepository, Proposal, code_revision
+from mlops_kit.releases.checkout import code_revision
+from mlops_kit.releases.repository import GitOpsRepository, Proposal
 from mlops_kit.releases.snapshot import Snapshot
 
 ACTION = {"Mlops-Action": "test"}

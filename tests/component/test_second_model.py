@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mlops_kit import Workspace
-from mlops_kit.project import argo, releases, scaffold
+from mlops_kit.project import argo, candidates, releases, scaffold
 from tests.controller import Controller
 
 PARAMETERS = """
@@ -75,8 +75,8 @@ compared
 """,
     "judge": "verdict = evaluation.judge(compared, rules)\nverdict",
     "publish": (
-        "publish(verdict=verdict.status, "
-        'evaluation={**compared.summary(), "verdict": verdict.summary()})'
+        "summary = compared.summary(verdict, challenger)\n"
+        "publish(verdict=verdict.status, evaluation=summary.data())"
     ),
 }
 WORKFLOW = """\
@@ -166,7 +166,7 @@ def test_a_second_model_needs_two_notebooks_and_a_page(local: Workspace) -> None
     assert report.startswith(b"# churn v1 to churn: PASS")
     assert releases.status(workspace, "fraud", "prod").champion == "", "the first is untouched"
     # The newest execution judged churn: it must not speak for a model of another name.
-    assert releases.case(workspace, "churn").version.version == "1"
+    assert candidates.find(workspace, "churn").version.version == "1"
 
 
 def evidence(workspace: Workspace) -> set[str]:

@@ -18,6 +18,9 @@ from mlops_kit.errors import LostRaceError, QuarantineError, ReleaseError
 from mlops_kit.releases import dora, ledger
 from mlops_kit.releases.promotion import (
     Promotion,
+    PromotionLimits,
+    PromotionRequest,
+    Signoff,
     Step,
     Strategy,
     advance,
@@ -64,19 +67,22 @@ def promoted(
     *,
     execution: str = "",
     strategy: Strategy = "canary",
-    **said: Any,
+    reason: str = "",
+    limits: PromotionLimits | None = None,
+    now: float | None = None,
+    **more: Any,
 ) -> Promotion:
-    return promote(
-        repository,
+    request = PromotionRequest(
+        "fraud",
+        "prod",
         served(version),
-        model="fraud",
-        environment="prod",
-        strategy=strategy,
-        execution=execution or f"run-{version}",
-        evidence={"report.md": version.encode()},
-        approved_by="ana",
-        **said,
+        execution or f"run-{version}",
+        Signoff("ana", reason),
+        strategy,
+        {"report.md": version.encode()},
+        **more,
     )
+    return promote(repository, request, limits, now=now)
 
 
 def stepped(
@@ -84,29 +90,23 @@ def stepped(
     *changes: Step,
     expected: Release | None = None,
     verdict: str = "pass",
-    **said: Any,
+    counts: str = "",
+    live_at: str = "",
 ) -> Promotion:
     """Make the steps one after the other; return the last."""
     done = None
     for change in changes:
-        done = advance(
-            repository,
-            change,
-            model="fraud",
-            environment="prod",
-            expected=expected or now(repository),
-            verdict=verdict,
-            reason="so far so good",
-            approved_by="watcher",
-            **said,
-        )
+        signoff = Signoff("watcher", "so far so good", verdict, counts)
+        before = expected or now(repository)
+        done = advance(repository, before, change, signoff, live_at=live_at)
     assert done is not None
     return done
 
 
-def rolled_back(repository: GitOpsRepository, **said: Any) -> Promotion:
-    words = {"reason": "bad", "approved_by": "ben", **said}
-    return rollback(repository, model="fraud", environment="prod", **words)
+def rolled_back(
+    repository: GitOpsRepository, *, verdict: str = "", counts: str = "", **more: Any
+) -> Promotion:
+    return rollback(repository, "fraud", "prod", Signoff("ben", "bad", verdict, counts), **more)
 
 
 def now(repository: GitOpsRepository) -> Release:
@@ -257,16 +257,15 @@ from mlops_kit.releases.repository import GitOpsRepository
 from mlops_kit.releases.release import Abort, Complete, Retire, ServedModel, Shift
 url, cache, verb = sys.argv[1:]
 repository = GitOpsRepository(url, Path(cache))
-where = {"model": "fraud", "environment": "prod"}
-expected = promotion.current(repository, **where)
+expected = promotion.current(repository, "fraud", "prod")
 print("ready", flush=True)
 sys.stdin.readline()
-said = {"verdict": "fail", "counts": "", "reason": "", "expected": expected, "approved_by": "w"}
+signoff = promotion.Signoff("w", verdict="fail")
 try:
     if verb == "rollback":
-        done = promotion.rollback(repository, **where, **said)
+        done = promotion.rollback(repository, "fraud", "prod", signoff, expected=expected)
     else:
-        done = promotion.advance(repository, eval(verb), **where, **said)
+        done = promotion.advance(repository, expected, eval(verb), signoff)
 except LostRaceError as error:
     print("lost", flush=True)
 else:
@@ -393,10 +392,10 @@ def test_rollbacks_cool_a_model_down_and_freeze_it(repository: GitOpsRepository)
         rolled_back(repository)
     moment = entries(repository)[0].when.timestamp()
     with pytest.raises(QuarantineError, match="cool-down of 20 s"):
-        promoted(repository, "5", cooldown=10.0, now=moment + 15)
+        promoted(repository, "5", limits=PromotionLimits(10.0), now=moment + 15)
     with pytest.raises(QuarantineError, match="frozen: 2 rollbacks"):
-        promoted(repository, "5", freeze_after=2, now=moment + 15)
-    assert promoted(repository, "5", cooldown=10.0, now=moment + 25).changed
+        promoted(repository, "5", limits=PromotionLimits(freeze_after=2), now=moment + 15)
+    assert promoted(repository, "5", limits=PromotionLimits(10.0), now=moment + 25).changed
 
 
 def test_a_frozen_model_is_promoted_by_an_override(repository: GitOpsRepository) -> None:
@@ -404,8 +403,10 @@ def test_a_frozen_model_is_promoted_by_an_override(repository: GitOpsRepository)
     promoted(repository, "3", strategy="direct")
     rolled_back(repository)
     with pytest.raises(QuarantineError, match="frozen"):
-        promoted(repository, "4", freeze_after=1)
-    assert promoted(repository, "4", freeze_after=1, override="ben: urgent").changed
+        promoted(repository, "4", limits=PromotionLimits(freeze_after=1))
+    assert promoted(
+        repository, "4", limits=PromotionLimits(freeze_after=1), override="ben: urgent"
+    ).changed
 
 
 STATES = {

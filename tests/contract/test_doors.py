@@ -48,7 +48,11 @@ DOORS = {
     "pytest": ("pytest_plugin.py",),
     "prometheus_client": ("serving/metrics.py", "serving/mlserver_runtime.py"),
     "pyarrow": ("examples/fraud/data.py", "models/snapshots.py"),
-    "pydantic": ("project/settings.py", "pipelines/parameters.py"),
+    "pydantic": (
+        "models/evaluation_summary.py",
+        "pipelines/parameters.py",
+        "project/settings.py",
+    ),
     "pydantic_settings": ("project/settings.py",),
     "requests": ("argo/argo_server_client.py",),
     "rich": ("cli/progress.py",),

@@ -16,6 +16,7 @@ from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.panel import evaluation as comparison
 from mlops_kit.jupyter.panel import page
 from mlops_kit.jupyter.panel.state import Board, Candidate, Evidence, Offer, Opened, Unfolded
+from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.rollouts.evidence_history import Trail
 from mlops_kit.rollouts.metrics import Metric
@@ -64,7 +65,7 @@ def estimate(value: float = 0.9) -> dict[str, Any]:
     return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 57}
 
 
-def evaluation(text: str) -> dict[str, Any]:
+def published(text: str) -> dict[str, Any]:
     model = {
         "caught": [9, 8, 5],
         "alarms": [100, 10, 1],
@@ -76,7 +77,10 @@ def evaluation(text: str) -> dict[str, Any]:
     }
     row = {"metric": text, "candidate": estimate(), "reference": estimate(0.8)}
     gate = {"name": text, "status": "fail", "estimate": estimate(), "side": "at_least"}
+    version = {"model": text, "version": text, "digest": text}
     return {
+        "candidate": version,
+        "reference": version,
         "names": {"candidate": text, "reference": text},
         "rows": 1000,
         "frauds": 10,
@@ -112,7 +116,7 @@ def board(text: str, **more: Any) -> Board:
                 Offer("reject", text, text, why_not=text),
             ),
             "candidates": (Candidate(text, text, text), Candidate("2", "pass")),
-            "evaluation": evaluation(text),
+            "evaluation": EvaluationSummary(**published(text)),
             "history": (entry(text),),
             **more,
         }
@@ -214,7 +218,7 @@ def test_thousands_of_rows_stay_small_until_they_are_asked_for() -> None:
 
 
 def test_the_slider_moves_every_number_that_follows_it() -> None:
-    shown = comparison.evaluation(evaluation("v1"))
+    shown = comparison.evaluation(EvaluationSummary(**published("v1")))
     assert shown is not None
     followers = [named for _, named in Reader(shown).tags if "data-follows" in named]
     assert {len(json.loads(named["data-values"])) for named in followers} == {3}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlops_kit.errors import QuarantineError
 from mlops_kit.releases import ledger, quarantine
 from mlops_kit.releases.ledger import Commit, Entry
-from mlops_kit.releases.quarantine import Brakes
+from mlops_kit.releases.quarantine import PromotionLimits as Limits
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = 3600.0
@@ -45,11 +45,14 @@ def acts(*steps: str) -> tuple[Entry, ...]:
 
 
 def check(
-    entries: tuple[Entry, ...], version: str, brakes: Brakes | None = None, after: float = HOUR
+    entries: tuple[Entry, ...],
+    version: str,
+    limits: Limits | None = None,
+    after: float = HOUR,
 ) -> None:
     """Check a promotion so many seconds after the newest act."""
     now = entries[0].when.timestamp() + after
-    chosen = brakes or Brakes(freeze_after=99)
+    chosen = limits or Limits(freeze_after=99)
     quarantine.check_promotion(entries, version, f"sha256:{version}", chosen, now)
 
 
@@ -87,7 +90,7 @@ def test_a_quarantined_version_is_refused_with_what_put_it_there() -> None:
 
 def test_the_same_version_with_other_bytes_is_another() -> None:
     entries = acts("promote 1", "start 2", "abort 2 fail")
-    quarantine.check_promotion(entries, "2", "sha256:rebuilt", Brakes(), START.timestamp() + 9e9)
+    quarantine.check_promotion(entries, "2", "sha256:rebuilt", Limits(), START.timestamp() + 9e9)
 
 
 @pytest.mark.parametrize(
@@ -98,33 +101,36 @@ def test_the_cool_down_doubles_with_each_rollback(
     rollbacks: int, after: float, waits: bool
 ) -> None:
     steps = [f"rollback 1 {number}" for number in range(2, 2 + rollbacks)]
-    entries, brakes = acts("promote 1", *steps), Brakes(100.0, 99, 86_400.0)
+    entries, limits = acts("promote 1", *steps), Limits(100.0, 99, 86_400.0)
     if waits:
         with pytest.raises(QuarantineError, match="wait for another 1 s"):
-            check(entries, "9", brakes, after)
+            check(entries, "9", limits, after)
     else:
-        check(entries, "9", brakes, after)
+        check(entries, "9", limits, after)
 
 
 def test_rollbacks_before_the_window_do_not_double_the_cool_down() -> None:
-    entries, brakes = acts("promote 1", "rollback 1 2", "rollback 1 3"), Brakes(100.0, 99, HOUR)
-    check(entries, "9", brakes, 150.0)
+    entries, limits = (
+        acts("promote 1", "rollback 1 2", "rollback 1 3"),
+        Limits(100.0, 99, HOUR),
+    )
+    check(entries, "9", limits, 150.0)
     with pytest.raises(QuarantineError, match="cool-down of 100 s"):
-        check(entries, "9", brakes, 50.0)
+        check(entries, "9", limits, 50.0)
 
 
 def test_too_many_rollbacks_freeze_the_model_until_the_window_has_passed() -> None:
     entries = acts("promote 1", "rollback 1 2", "rollback 1 3", "rollback 1 4")
-    brakes = Brakes(0.0, 3, 10 * HOUR)
+    limits = Limits(0.0, 3, 10 * HOUR)
     with pytest.raises(QuarantineError, match="frozen: 3 rollbacks within 36000 s"):
-        check(entries, "9", brakes, 7.9 * HOUR)
-    check(entries, "9", brakes, 8 * HOUR)
-    check(entries[1:], "9", brakes, 0)
+        check(entries, "9", limits, 7.9 * HOUR)
+    check(entries, "9", limits, 8 * HOUR)
+    check(entries[1:], "9", limits, 0)
 
 
 def test_aborts_neither_cool_down_nor_freeze() -> None:
     steps = [f"abort {number} fail" for number in range(2, 8)]
-    check(acts("promote 1", *steps), "9", Brakes(1000.0, 1, 86_400.0), 1.0)
+    check(acts("promote 1", *steps), "9", Limits(1000.0, 1, 86_400.0), 1.0)
 
 
 def test_a_second_rollback_of_a_digest_needs_a_person() -> None:
@@ -144,12 +150,12 @@ def test_a_second_rollback_of_a_digest_needs_a_person() -> None:
     st.floats(0, 1e300),
     st.floats(-1e9, 1e9),
 )
-def test_no_brakes_and_no_clock_break_the_check(
+def test_no_limits_and_no_clock_break_the_check(
     steps: list[str], cooldown: float, freeze_after: int, window: float, after: float
 ) -> None:
     entries = acts("promote 1", *steps)
     back = any(entry.action == "rollback" for entry in entries)
     try:
-        check(entries, "9", Brakes(cooldown, freeze_after, window), after)
+        check(entries, "9", Limits(cooldown, freeze_after, window), after)
     except QuarantineError:
         assert back, "only a rollback stops a version that never failed"

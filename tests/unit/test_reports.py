@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mlops_kit.models import evaluation_summary
+from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.reporting import reports
 from mlops_kit.reporting.reports import Report
 
@@ -35,6 +37,8 @@ GATES = [
     },
 ]
 EVALUATION: dict[str, Any] = {
+    "candidate": {"model": "fraud", "version": "2", "digest": "sha256:2"},
+    "reference": {"model": "fraud", "version": "1", "digest": "sha256:1"},
     "names": {"candidate": "fraud v2", "reference": "fraud v1"},
     "rows": 12_000,
     "frauds": 60,
@@ -71,7 +75,7 @@ ABOUT = {"model": "fraud v2 sha256:12ab", "execution": "fraud-training-1"}
 
 
 def report(**changes: Any) -> Report:
-    return Report({**copy.deepcopy(EVALUATION), **changes}, "prod", ABOUT)
+    return Report(EvaluationSummary(**{**copy.deepcopy(EVALUATION), **changes}), "prod", ABOUT)
 
 
 def test_the_report_holds_sentence_reasons_scores_slices_and_what_it_rests_on() -> None:
@@ -97,8 +101,8 @@ def test_the_report_holds_sentence_reasons_scores_slices_and_what_it_rests_on() 
 
 def test_the_same_evaluation_gives_the_same_bytes() -> None:
     assert report().files() == report().files()
-    stored = json.loads(json.dumps(EVALUATION))
-    assert Report(stored, "prod", ABOUT).files() == report().files()
+    stored = json.loads(json.dumps(report().evaluation.data()))
+    assert Report(evaluation_summary.read(stored, "x"), "prod", ABOUT).files() == report().files()
 
 
 def test_what_has_no_value_is_a_dash_and_never_nan() -> None:
@@ -127,7 +131,8 @@ def test_names_from_outside_are_escaped_everywhere(hostile: str) -> None:
     changed["verdict"]["reasons"] = [hostile]
     changed["verdict"]["sentence"] = hostile
     changed["verdict"]["gates"] = [{**GATES[0], "name": hostile}]
-    text = Report(changed, "prod", {**ABOUT, "code": hostile}).markdown()
+    found = EvaluationSummary(**changed)
+    text = Report(found, "prod", {**ABOUT, "code": hostile}).markdown()
     assert "<script" not in text
     assert "](https://example.org" not in text.replace("\\]", "")
     assert "\n# b" not in text

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_kit.jupyter.panel.state import Offer
-from mlops_kit.project.approvals import Consent
+from mlops_kit.releases.approvals import Consent
 
 if TYPE_CHECKING:
+    from mlops_kit.models.evaluation_summary import VerdictSummary
     from mlops_kit.rollouts.observer import Seen
 
 REPAIR = Offer(
@@ -18,14 +19,14 @@ _STOP = "Afterwards the champion answers everything again, and the candidate is 
 
 
 def of_candidate(
-    seen: Seen, strategy: str, version: str, verdict: Any, consent: Consent
+    seen: Seen, strategy: str, version: str, verdict: VerdictSummary, consent: Consent
 ) -> tuple[Offer, ...]:
     """Return what may be done about a version that nothing serves yet."""
     where = consent.environment
     says = f"{where} gets v{version}. {after(seen, strategy, version)}"
     promote = Offer("promote", f"Promote v{version} to {where}", says, "", "required", True)
-    if verdict["status"] != "pass":
-        promote = replace(promote, why_not=f"{verdict['sentence']} {reason(verdict)}".strip())
+    if verdict.status != "pass":
+        promote = replace(promote, why_not=f"{verdict.sentence} {reason(verdict)}".strip())
     elif consent.rejection is not None:
         promote = replace(promote, why_not=f"Rejected by {consent.rejection.sentence}.")
     elif consent.missing:
@@ -38,7 +39,7 @@ def of_candidate(
         "required",
     )
     offers = [promote, reject]
-    if verdict["status"] == "pass" and (consent.needed > 1 or consent.rejection):
+    if verdict.status == "pass" and (consent.needed > 1 or consent.rejection):
         if consent.is_mine:
             told = f"Afterwards {consent.who}'s approval of v{version} doesn't count."
             offers.append(Offer("withdraw", "Withdraw my approval", told, "", ""))
@@ -89,6 +90,6 @@ def rollback(seen: Seen) -> Offer:
     return Offer("rollback", "Roll back", says, why, "required")
 
 
-def reason(verdict: Any) -> str:
+def reason(verdict: VerdictSummary) -> str:
     """Return the first reason of a verdict that isn't a pass."""
-    return "" if verdict["status"] == "pass" else next(iter(verdict["reasons"]), "")
+    return "" if verdict.status == "pass" else next(iter(verdict.reasons), "")

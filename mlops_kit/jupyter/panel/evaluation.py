@@ -9,21 +9,22 @@ from mlops_kit.jupyter.html import svg
 from mlops_kit.jupyter.html.markup import Html, control, folded, tag
 from mlops_kit.jupyter.html.markup import table as html_table
 from mlops_kit.jupyter.html.svg import Chart, Line, Scale
+from mlops_kit.models.evaluation_summary import EstimateSummary, EvaluationSummary
 from mlops_kit.reporting.reports import number, shown
 
 SLIDER = "threshold"
 _ROLES = ("reference", "candidate")
 
 
-def evaluation(found: Mapping[str, Any]) -> Html | None:
+def evaluation(found: EvaluationSummary | None) -> Html | None:
     """Return scores, gates, curves and slices; nothing where there is no evaluation."""
-    if not found:
+    if found is None:
         return None
-    curves = found.get("curves")
+    curves = found.curves
     return tag(
         "section",
         _scores(found),
-        folded(f"All {len(found['verdict']['gates'])} gates", _gates(found), key="gates"),
+        folded(f"All {len(found.verdict.gates)} gates", _gates(found), key="gates"),
         folded("Slices, the worst first", _slices(found), key="slices"),
         folded("Curves, and the threshold", *_curves(found, curves), key="curves")
         if curves
@@ -32,67 +33,67 @@ def evaluation(found: Mapping[str, Any]) -> Html | None:
     )
 
 
-def _scores(found: Mapping[str, Any]) -> Html:
-    names = found["names"]
+def _scores(found: EvaluationSummary) -> Html:
+    names = found.names
     # What differs most by its own interval stands first.
-    rows = sorted(found["scores"], key=lambda row: not _is_apart(row["difference"]))
+    rows = sorted(found.scores, key=lambda row: not _is_apart(row.difference))
     told = [
         (
-            row["metric"],
-            shown(row["reference"]),
-            shown(row["candidate"]),
-            shown(row["difference"]) if row["difference"] else "–",
-            _apart(row["difference"]),
+            row.metric,
+            shown(row.reference),
+            shown(row.candidate),
+            shown(row.difference) if row.difference else "–",
+            _apart(row.difference),
         )
         for row in rows
     ]
-    caption = f"{found['rows']:,} rows, {found['frauds']} frauds; 95 % intervals in brackets"
-    header = ("metric", names["reference"], names["candidate"], "difference", "apart?")
+    caption = f"{found.rows:,} rows, {found.frauds} frauds; 95 % intervals in brackets"
+    header = ("metric", names.reference, names.candidate, "difference", "apart?")
     return tag("div", html_table(caption, header, told), class_="wide")
 
 
-def _gates(found: Mapping[str, Any]) -> Html:
+def _gates(found: EvaluationSummary) -> Html:
     rows = [
         (
-            gate["name"],
-            svg.word(gate["status"]),
-            shown(gate["estimate"]),
-            f"{'at least' if gate['side'] == 'at_least' else 'at most'} {number(gate['bound'])}",
+            gate.name,
+            svg.word(gate.status),
+            shown(gate.estimate),
+            f"{'at least' if gate.side == 'at_least' else 'at most'} {number(gate.bound)}",
         )
-        for gate in sorted(found["verdict"]["gates"], key=lambda gate: gate["status"] == "pass")
+        for gate in sorted(found.verdict.gates, key=lambda gate: gate.status == "pass")
     ]
-    reasons = tag("ul", *(tag("li", said) for said in found["verdict"]["reasons"]))
+    reasons = tag("ul", *(tag("li", said) for said in found.verdict.reasons))
     table = html_table("Gates", ("gate", "verdict", "value", "the gate asks for"), rows)
     return tag("div", reasons, tag("div", table, class_="wide"))
 
 
-def _slices(found: Mapping[str, Any]) -> Html:
+def _slices(found: EvaluationSummary) -> Html:
     rows = [
         (
-            part["name"],
-            f"{part['candidate']['n']:,}",
-            shown(part["reference"]),
-            shown(part["candidate"]),
+            part.name,
+            f"{part.candidate.n:,}",
+            shown(part.reference),
+            shown(part.candidate),
         )
-        for part in found["slices"]
+        for part in found.slices
     ]
-    names = found["names"]
-    header = ("slice", "frauds", names["reference"], names["candidate"])
+    header = ("slice", "frauds", found.names.reference, found.names.candidate)
     return tag("div", html_table("Recall by slice", header, rows), class_="wide")
 
 
-def _curves(found: Mapping[str, Any], curves: Mapping[str, Any]) -> list[Html]:
+def _curves(found: EvaluationSummary, curves: Mapping[str, Any]) -> list[Html]:
     models, thresholds = curves["models"], curves["thresholds"]
     start = _nearest(thresholds, models["candidate"]["threshold"])
+    names = found.names.model_dump()
     charts = (
-        _precision_recall(found["names"], models),
-        _calibration(found["names"], models),
-        _costs(found["names"], models, thresholds),
+        _precision_recall(names, models),
+        _calibration(names, models),
+        _costs(names, models, thresholds),
     )
     return [
         _slider(thresholds, start),
         tag("div", *charts, class_="grid"),
-        _confusion(found["names"], models, start),
+        _confusion(names, models, start),
     ]
 
 
@@ -278,13 +279,13 @@ def _nearest(thresholds: Sequence[float], wanted: float) -> int:
     return min(range(len(thresholds)), key=lambda i: abs(thresholds[i] - wanted))
 
 
-def _apart(difference: Mapping[str, Any] | None) -> str:
+def _apart(difference: EstimateSummary | None) -> str:
     if not difference:
         return "–"
     return "differs" if _is_apart(difference) else "not told apart"
 
 
-def _is_apart(difference: Mapping[str, Any] | None) -> bool:
-    if not difference or difference["low"] is None or difference["high"] is None:
+def _is_apart(difference: EstimateSummary | None) -> bool:
+    if not difference or difference.low is None or difference.high is None:
         return False
-    return bool(difference["low"] > 0 or difference["high"] < 0)
+    return difference.low > 0 or difference.high < 0

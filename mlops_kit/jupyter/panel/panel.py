@@ -13,9 +13,9 @@ from mlops_kit.errors import KitError, LostRaceError, ReleaseError
 from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.panel import page, reader
 from mlops_kit.jupyter.panel.state import Board, Opened, Unfolded
-from mlops_kit.project import releases, rollouts
+from mlops_kit.project import candidates, releases, rollouts
 from mlops_kit.project.workspace import Workspace
-from mlops_kit.releases import approvals, promotion, release, release_yaml
+from mlops_kit.releases import approvals, holds, promotion, release, release_yaml
 from mlops_kit.releases.request import Signoff
 from mlops_kit.reporting.notebooks import html_page
 from mlops_kit.rollouts import decision as rollout
@@ -188,9 +188,9 @@ class PromotionPanel:
         self.unfolded = replace(self.unfolded, search=given.get("text", "").strip())
 
     def _promote(self, version: str, reason: str) -> str:
-        case = releases.case(self.workspace, self.model, version)
+        judged = candidates.find(self.workspace, self.model, version)
         self._expect_unchanged()
-        done = releases.promote(self.workspace, case, environment=self.environment, reason=reason)
+        done = releases.promote(self.workspace, judged, environment=self.environment, reason=reason)
         self._chosen = ""
         what = f"{self.model} v{version} is promoted to {self.environment}"
         return f"{what} by commit {done.revision[:10]}." if done.changed else f"{what} already."
@@ -202,22 +202,22 @@ class PromotionPanel:
         return self._decided(approvals.reject, "rejected", version, reason)
 
     def _withdraw(self, version: str, _reason: str) -> str:
-        subject = releases.case(self.workspace, self.model, version).subject
-        made = approvals.withdraw(self._git, self.environment, subject, self._who)
+        target = candidates.find(self.workspace, self.model, version).target
+        made = approvals.withdraw(self._git, self.environment, target, self._who)
         return f"{self._who} withdrew the approval of v{version} by commit {made[:10]}."
 
     def _decided(self, decide: Callable[..., str], did: str, version: str, reason: str) -> str:
-        subject = releases.case(self.workspace, self.model, version).subject
-        made = decide(self._git, self.environment, subject, self._who, reason)
+        target = candidates.find(self.workspace, self.model, version).target
+        made = decide(self._git, self.environment, target, self._who, reason)
         return f"{self._who} {did} v{version} by commit {made[:10]}."
 
     def _hold(self, _version: str, reason: str) -> str:
         name = self._running().rollout
-        made = approvals.hold(self._git, self.environment, name, self._who, reason)
+        made = holds.hold(self._git, self.environment, name, self._who, reason)
         return f"The rollout is held by commit {made[:10]}."
 
     def _resume(self, _version: str, _reason: str) -> str:
-        made = approvals.resume(self._git, self.environment, self._running().rollout, self._who)
+        made = holds.resume(self._git, self.environment, self._running().rollout, self._who)
         return f"The rollout goes on by commit {made[:10]}."
 
     def _abort(self, version: str, reason: str) -> str:
@@ -249,7 +249,7 @@ class PromotionPanel:
         done = promotion.advance(
             self._git, seen.release, change, Signoff(self._who, reason, decision.verdict)
         )
-        releases.follow(self.workspace, done.release)
+        releases.sync_alias(self.workspace, done.release)
         return done.revision
 
     def _expect_unchanged(self, now: release.Release | None = None) -> None:

@@ -11,7 +11,7 @@ from mlops_kit.errors import KitError, ReleaseError
 from mlops_kit.jupyter.panel import actions
 from mlops_kit.jupyter.panel.state import Board, Candidate, Evidence, Offer, Standing
 from mlops_kit.models.registry import ModelVersion
-from mlops_kit.project import approvals, releases
+from mlops_kit.project import candidates, releases
 from mlops_kit.releases import commits, quarantine
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release
@@ -115,32 +115,30 @@ class Reader:
         floor = max(_number(commits.version(champion)), _number(_gone(seen.entries)))
         newer = {v.version for v in fresh if _number(v.version) > floor}
         try:
-            case = (
-                releases.case(self.workspace, self.model, chosen)
+            judged = (
+                candidates.find(self.workspace, self.model, chosen)
                 if chosen
-                else releases.newest_case(self.workspace, self.model, newer)
+                else candidates.find_newest(self.workspace, self.model, newer)
             )
         except ReleaseError as error:
             resting = self._resting(board, seen)
             return replace(resting, remarks=(*resting.remarks, str(error)))
-        if case is None:
+        if judged is None:
             resting = self._resting(board, seen)
             said = f"v{max(newer, key=_number)} isn't judged here yet." if newer else ""
             return replace(resting, remarks=(*resting.remarks, *([said] if said else [])))
-        version = case.version.version
-        consent = approvals.consent(self.workspace, case.subject, self.environment)
-        change = releases.proposed(self.workspace, case, self.environment, seen.release)
-        verdict = case.evaluation["verdict"]
-        said = (
-            f"{verdict['sentence']} {actions.reason(verdict) or reports.headline(case.evaluation)}"
-        )
+        version = judged.version.version
+        consent = releases.consent(self.workspace, judged, self.environment, seen.snapshot)
+        change = releases.proposed(self.workspace, judged, self.environment, seen.release)
+        verdict = judged.evaluation.verdict
+        why = actions.reason(verdict) or reports.headline(judged.evaluation)
         return replace(
             board,
-            standing=verdict["status"],
-            sentence=said.strip(),
+            standing=verdict.status,
+            sentence=f"{verdict.sentence} {why}".strip(),
             next=consent.sentence or actions.after(seen, self.strategy, version),
             chosen=version,
-            evaluation=case.evaluation,
+            evaluation=judged.evaluation,
             change=tuple(change.lines),
             offers=actions.of_candidate(seen, self.strategy, version, verdict, consent),
         )

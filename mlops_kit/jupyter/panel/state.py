@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
+from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.rollouts.evidence_history import Trail
 from mlops_kit.rollouts.metrics import Metric
@@ -81,7 +81,7 @@ class Board:
     chosen: str = ""
     # What Git says by version: the champion, and the candidate of a rollout.
     serving: tuple[str, str] = ("", "")
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: EvaluationSummary | None = None
     change: tuple[str, ...] = ()
     evidence: Evidence | None = None
     history: tuple[Entry, ...] = ()
