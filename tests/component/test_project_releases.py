@@ -720,10 +720,9 @@ def test_a_verb_asks_the_remote_once(
     again = judged_otherwise(workspace, candidate)
     if verb == "rollback":
         releases.promote(workspace, again, environment="prod")
-    log = tmp_path / "git.log"
-    (tmp_path / "git").write_text(
-        f'#!/bin/sh\necho "$@" >> {log}\nexec {shutil.which("git")} "$@"\n'
-    )
+    _ = workspace.repository  # opening the embedded one adds new environments
+    log, git = tmp_path / "git.log", shutil.which("git")
+    (tmp_path / "git").write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {git} "$@"\n')
     (tmp_path / "git").chmod(0o755)
     os.environ["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
     match verb:
