@@ -16,14 +16,18 @@ FROM base AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 RUN python3 -m venv /opt/kit
 WORKDIR /src
+# What the kit needs, by exact versions and hashes; a change of the code alone doesn't install it
+# anew.
+COPY lock lock
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes --requirement lock/build.txt \
+    && /opt/kit/bin/pip install --require-hashes --requirement lock/base.txt
 COPY pyproject.toml README.md LICENSE mlops-kit.toml ./
 COPY mlops_kit mlops_kit
 COPY notebooks notebooks
 COPY workflows workflows
-# CONSTRAINTS names a file of exact versions, as `pip freeze` writes it, for the day when a release
-# of a dependency has to be kept out.
-ARG CONSTRAINTS=/dev/null
-RUN /opt/kit/bin/pip install --constraint "${CONSTRAINTS}" . \
+RUN /opt/build/bin/hatchling build --target wheel --directory /opt/wheel \
+    && /opt/kit/bin/pip install --no-deps /opt/wheel/*.whl \
     # A read-only root can't compile at first use, and a .pyc that pip made is stale as soon as a
     # copy rounds a file's time: -f makes all anew, by content.
     && python3 -m compileall -q -f --invalidation-mode unchecked-hash -j 0 /opt/kit/lib \

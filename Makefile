@@ -5,11 +5,17 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Git's revision of the pins, so that a changed dependency installs anew.
-PINS   := pyproject.toml
+# What is installed: exact versions with hashes. `make LOCK= test` takes the newest in their ranges.
+LOCK   ?= lock/dev.txt
+# A change of these installs anew.
+PINS   := pyproject.toml $(LOCK)
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url
+
+INSTALL := $(if $(LOCK),--require-hashes --requirement $(LOCK),-e .[dev])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lab bench clean
+.PHONY: help run test check lab bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +32,14 @@ lab: $(STAMP)  ## open JupyterLab on the tour
 bench: $(STAMP)  ## measure the pipeline against its peers, and print the table
 	$(BIN)/python -m tests.benchmarks.pipelines
 
+# Each file keeps the versions that it has where the ranges allow them; UPGRADE=--upgrade doesn't.
+lock: $(STAMP)  ## write the lock anew after a change of pyproject.toml
+	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	$(BIN)/$(UV_COMPILE) $(UPGRADE) --extra dev pyproject.toml --output-file lock/dev.txt
+	cp lock/dev.txt lock/base.txt
+	$(BIN)/$(UV_COMPILE) pyproject.toml --output-file lock/base.txt
+	printf 'hatchling\n' | $(BIN)/$(UV_COMPILE) --constraint lock/dev.txt - --output-file lock/build.txt
+
 clean:  ## remove the environment and everything that was made here
 	rm -rf $(VENV) .mlops-kit dist build
 
@@ -35,10 +49,12 @@ $(STAMP): $(PINS)
 		{ echo "$(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 run"; exit 1; }
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV) && \
-		uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev]'; \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python $(INSTALL) && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
 	else \
 		$(PYTHON) -m venv $(VENV) && \
-		$(BIN)/python -m pip install --quiet --compile -e '.[dev]'; \
+		$(BIN)/python -m pip install --quiet --compile $(INSTALL) && \
+		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .; \
 	fi
 	@$(BIN)/python -m compileall -q mlops_kit
 	@touch $(STAMP)

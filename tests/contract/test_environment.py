@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 # Of the machine, not of Python: pip can't bring them.
@@ -70,3 +72,55 @@ def test_a_missing_package_would_be_seen() -> None:
     assert parts("pandera[pandas]>=0.24,<1") == ("pandera", ">=0.24,<1")
     assert parts("numpy") == ("numpy", "")
     assert {"papermill", "mlflow", "jupyterlab", "pytest"} <= set(listed)
+
+
+def locked(name: str) -> dict[str, list[Requirement]]:
+    """Return what a file of the lock pins, by package; a package may have one pin a platform."""
+    text = (ROOT / "lock" / name).read_text().replace("\\\n", " ")
+    found: dict[str, list[Requirement]] = {}
+    for line in text.splitlines():
+        pin, *hashes = line.split(" --hash=")
+        assert hashes, f"{pin} has no hash"
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}\s*", each) for each in hashes), pin
+        requirement = Requirement(pin.strip())
+        found.setdefault(requirement.name, []).append(requirement)
+    return found
+
+
+def asked(*extras: str) -> list[Requirement]:
+    described = project()
+    by_extra = described["optional-dependencies"]
+    assert isinstance(by_extra, dict)
+    lines = [*described["dependencies"], *(line for e in extras for line in by_extra[e])]  # type: ignore[misc]
+    return [Requirement(line) for line in lines if not line.startswith("mlops-kit[")]
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"), [("base.txt", ()), ("dev.txt", ("lab", "mlserver", "dev"))]
+)
+def test_the_lock_pins_what_is_asked_for_within_its_range(
+    name: str, extras: tuple[str, ...]
+) -> None:
+    pins = locked(name)
+    for requirement in asked(*extras):
+        for pin in pins[requirement.name.lower().replace("_", "-")]:
+            (specifier,) = pin.specifier
+            assert specifier.operator == "=="
+            assert Version(specifier.version) in requirement.specifier, (requirement, pin)
+
+
+def test_the_files_of_the_lock_agree() -> None:
+    every = {name: set(map(str, pins)) for name, pins in locked("dev.txt").items()}
+    for name in ("base.txt", "build.txt"):
+        for package, pins in locked(name).items():
+            versions = {str(pin).split(";")[0].strip() for pin in pins}
+            assert versions <= {each.split(";")[0].strip() for each in every[package]}, package
+
+
+def test_the_lock_names_no_server() -> None:
+    for path in (ROOT / "lock").iterdir():
+        assert "://" not in path.read_text(), path
+
+
+def test_the_build_backend_is_pinned() -> None:
+    assert "hatchling" in locked("build.txt")

@@ -28,9 +28,11 @@ def test_it_runs_as_the_user_of_the_pods() -> None:
 
 
 def test_it_has_neither_jupyterlab_nor_what_developers_need() -> None:
-    (install,) = [line for line in INSTRUCTIONS if "pip install" in line]
-    assert re.search(r"pip install [^&]* \. ", install), "the kit alone, without an extra"
+    locked, install = [line for line in INSTRUCTIONS if "/opt/kit/bin/pip install" in line]
+    assert "/opt/kit/bin/pip install --require-hashes --requirement lock/base.txt" in locked
+    assert "pip install --no-deps /opt/wheel/*.whl" in install, "the kit alone, without an extra"
     assert "[lab]" not in DOCKERFILE
+    assert "jupyterlab==" not in (ROOT / "lock" / "base.txt").read_text()
     # Without -f it would leave what pip compiled, which a copy of the files makes stale.
     assert "compileall -q -f --invalidation-mode unchecked-hash" in install
 
