@@ -26,6 +26,9 @@ run: $(STAMP)  ## set up, then train, judge, promote and roll out on generated d
 test: $(STAMP)  ## run every check: format, lint, types, layers, notebooks, tests
 	$(BIN)/python -m tests.check
 
+check: $(STAMP)  ## answer within a minute: format, lint, types, layers, unit and contract tests
+	$(BIN)/python -m tests.check --quick
+
 lab: $(STAMP)  ## open JupyterLab on the tour
 	$(BIN)/jupyter lab notebooks/tour.ipynb
 

@@ -61,7 +61,7 @@ def test_the_tour_shows_the_pipeline_and_how_each_step_ended(tour: Any) -> None:
 
 
 def test_the_tour_shows_scores_and_the_gates_as_a_picture_that_fits(tour: Any) -> None:
-    scores = tour.output("reports.Report(evaluation")
+    scores = tour.output("reports.Report(judged")
     assert "fraud v2 to prod: PASS" in scores.inner_text()
     assert "average precision" in scores.inner_text()
     picture = tour.output("reports.gates_chart(").locator("img")
@@ -77,7 +77,7 @@ def test_the_tour_leaves_the_next_candidate_to_a_person(tour: Any, lab: Any) -> 
 
 
 def test_the_tour_ends_with_the_commit_that_is_in_git(tour: Any, lab: Any) -> None:
-    status = tour.output("releasing.status(workspace").inner_text()
+    status = tour.output("release_status(workspace").inner_text()
     assert "fraud v2 serves prod." in status
     table = tour.output("PromotionPanel(").locator("table", has_text="History")
     history = table.locator("tbody tr").first.inner_text()
