@@ -130,7 +130,8 @@ class Remote:
     @contextmanager
     def hanging(self) -> Iterator[None]:
         """Take connections, and never say a word."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
+        # What is on this machine is read from its files, so it has to be gone.
+        with self.away(), socket.create_server(("127.0.0.1", 0)) as server:
             host, port = server.getsockname()
             base = f"git://{host}:{port}{self._site.bare}"
             self._config.write_text(f'[url "{base}"]\n\tinsteadOf = {self._site.bare}\n')

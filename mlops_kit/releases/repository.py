@@ -98,7 +98,19 @@ class GitOpsRepository:
 
     def head(self) -> str:
         """Return the revision that the branch of the remote is at now."""
-        return self._healed(lambda: self._snapshot().revision)
+        here = self.seen() if self.is_local else ""
+        return here or self._healed(lambda: self._snapshot().revision)
+
+    def seen(self) -> str:
+        """Return the newest head that is known on this machine, without asking a remote.
+
+        Empty where none is. Reading it costs a file, so it may be asked many times a second.
+        """
+        if self.is_local:
+            return _head_in(Path(self.url), self.branch)
+        with suppress(OSError):
+            return (self.cache / _SEEN).read_text().strip()
+        return ""
 
     def snapshot(self) -> Snapshot:
         """Return what the repository holds at the head, for several looks at one revision."""
@@ -150,6 +162,7 @@ class GitOpsRepository:
         refspec = f"{revision}:refs/heads/{self.branch}"
         code, _, said = self._git("push", "--porcelain", "--", self.url, refspec)
         if code == 0:
+            self._git("update-ref", _SEEN, revision)
             return True
         head = self._healed(lambda: self._snapshot().revision)
         # The answer may be lost on the way when the push was not.
@@ -174,6 +187,8 @@ class GitOpsRepository:
         if revision is not None and not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", revision):
             raise GitOpsError(f"The revision is {revision!r}; expected the full SHA of a commit.")
         ref = f"refs/heads/{self.branch}"
+        if revision is None and self.is_local:
+            revision = _head_in(Path(self.url), self.branch) or None
         if revision is None:
             code, out, said = self._git("ls-remote", "--", self.url, ref)
             if code:
@@ -271,6 +286,26 @@ class GitOpsRepository:
             f"{self.branch!r} to be readable and writable. Git said: "
             f"{git_process.shown(said.strip()) or 'nothing'}"
         )
+
+
+def _head_in(repository: Path, branch: str) -> str:
+    """Return the head of a branch from a bare repository's files; empty where they don't say."""
+    ref = f"refs/heads/{branch}"
+    with suppress(OSError, ValueError):
+        return _sha((repository / ref).read_text())
+    with suppress(OSError, ValueError):
+        for line in (repository / "packed-refs").read_text().splitlines():
+            sha, _, name = line.partition(" ")
+            if name == ref:
+                return _sha(sha)
+    return ""
+
+
+def _sha(text: str) -> str:
+    found = text.strip()
+    if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", found):
+        raise ValueError(f"{found!r:.60} is no SHA")
+    return found
 
 
 def _settle(made: Path, target: Path) -> None:

@@ -19,6 +19,7 @@ from mlops_kit.prediction_log.log import Observations
 from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving import lock
 from mlops_kit.serving.options import Serving
+from mlops_kit.serving.pace import Pace
 from mlops_kit.serving.reconciler import Applier
 from mlops_kit.serving.server import Server, application
 
@@ -143,8 +144,10 @@ class Platform:
     def _follow(self, stop: threading.Event) -> None:
         self._tell()
         written = time.monotonic()
+        pace = Pace(self.applier.repository, self.options)
         while not stop.wait(self.options.poll):
-            changed = self.applier.look()
+            changed = pace.is_due() and self.applier.look()
+            pace.looked(failed=bool(self.applier.applied.error))
             if changed:
                 self._tell()
             elif time.monotonic() - written > 1.0:

@@ -12,7 +12,9 @@ class Serving:
 
     `log_features` keeps the features of each prediction, which a replay needs, or their digest.
     At most `log_rows` rows wait for the log's writer; what comes on top is dropped and counted.
-    `poll` is how often the platform asks Git for a new commit, in seconds.
+    `poll` is how often the server looks for a new commit in a repository on this machine, which
+    costs a file, and `poll_remote` how often it asks a remote one; both in seconds. A commit that
+    the kit makes on this machine is seen at once.
     """
 
     host: str = "127.0.0.1"
@@ -23,6 +25,7 @@ class Serving:
     log_rows: int = 20_000
     log_every: float = 0.05
     poll: float = 0.2
+    poll_remote: float = 5.0
 
     def __post_init__(self) -> None:
         """Refuse what no server can keep, by ValueError."""
@@ -30,5 +33,5 @@ class Serving:
             raise ValueError(f"port is {self.port}; expected 0 to 65535")
         if min(self.max_body, self.max_rows, self.log_rows) < 1:
             raise ValueError("max_body, max_rows and log_rows must be 1 or more")
-        if not (self.log_every > 0 and self.poll > 0):
-            raise ValueError("log_every and poll must be more than 0")
+        if not min(self.log_every, self.poll, self.poll_remote) > 0:
+            raise ValueError("log_every, poll and poll_remote must be more than 0")

@@ -57,7 +57,7 @@ class Applier:
         self.live: LiveRelease | None = None
         self.applied = Applied()
         self.folder, self.model, self.environment = folder, model, environment
-        self._repository, self._fetch = repository, fetch
+        self.repository, self._fetch = repository, fetch
         self._clock, self._timer = clock, timer
         self._release: Release | None = None
         self._predictors: dict[tuple[str, str], Predictor] = {}
@@ -71,7 +71,7 @@ class Applier:
         """
         before = self.applied
         try:
-            head = self._repository.head()
+            head = self.repository.head()
             if head == self.applied.revision:
                 self.applied = replace(self.applied, wanted=head, error="")
             elif head != self._failed or self._timer() >= self._again:
@@ -102,7 +102,7 @@ class Applier:
     def _apply(self, head: str) -> None:
         self.applied = replace(self.applied, wanted=head)
         path = release_yaml.path(self.environment)
-        content = self._repository.read(path, head)
+        content = self.repository.read(path, head)
         if content is None:
             raise ReleaseError(f"Commit {head[:12]} has no {path}; expected one.")
         release = self._checked(content, path)

@@ -209,9 +209,10 @@ def test_several_creators_make_one_repository(remote: Path, tmp_path: Path) -> N
         thread.join()
     assert len(heads) == 6
     assert len(set(heads)) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "gitops.git"]
     repository = GitOpsRepository(remote, tmp_path / "cache")
     assert repository.create({"other": b""}) == heads[0]
+    assert repository.snapshot().revision == heads[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "gitops.git"]
 
 
 @pytest.mark.parametrize("damage", ["head", "objects", "pack", "seen", "file"])
