@@ -57,14 +57,14 @@ class NotebookRunner:
         cell and the line, where it fails.
         """
         from mlops_kit.kernels import provisioner
-        from mlops_kit.pipelines import notebooks, values
+        from mlops_kit.pipelines import notebook_file, notebooks, values
 
         source = self._source(notebook)
         number = len(list(self.folder.glob("notebook-*")))
         job = notebooks.Job(source, self.folder / f"notebook-{number}", parameters, {}, timeout)
         with provisioner.manager(zygote=self.zygote, cwd=self.project) as manager:
             notebooks.execute(job, manager)
-        found = values.published(notebooks.read(job.executed))
+        found = values.published(notebook_file.cells(job.executed))
         kept = {name: values.keep(name, data, job.folder) for name, data in found.items()}
         return Executed(job.executed, {name: value.argument for name, value in kept.items()})
 

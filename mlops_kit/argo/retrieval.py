@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import ProjectError
+from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step, did_you_mean
 
 if TYPE_CHECKING:
@@ -106,13 +107,9 @@ def _brought(
 
 def _rewritten(notebook: Path, folder: Path) -> bool:
     """Let a notebook's parameters name files here; tell whether a cell of it failed."""
-    content = json.loads(notebook.read_bytes())
+    content = notebook_file.content(notebook)
     for cell in content["cells"]:
-        if _INJECTED in cell.get("metadata", {}).get("tags", ()):
-            source = "".join(cell["source"])
-            cell["source"] = source.replace(_IN_POD, f"{folder}/")
+        if notebook_file.has_tag(cell, _INJECTED):
+            cell["source"] = notebook_file.source(cell).replace(_IN_POD, f"{folder}/")
     notebook.write_text(json.dumps(content, indent=1))
-    return any(
-        cell.get("metadata", {}).get("papermill", {}).get("status") == "failed"
-        for cell in content["cells"]
-    )
+    return any(notebook_file.status(cell) == "failed" for cell in content["cells"])

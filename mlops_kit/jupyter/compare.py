@@ -160,12 +160,12 @@ def _scores(execution: Execution) -> Iterator[tuple[str, str]]:
 
 def _notebooks(execution: Execution) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the cells of each executed notebook, by id; one that can't be read is left out."""
-    from mlops_kit.pipelines import notebooks
+    from mlops_kit.pipelines import notebook_file
 
     for step in execution.state.steps:
         for path in sorted(execution.step_folder(step).glob("*.ipynb")):
             try:
-                found = notebooks.read(path)
+                found = notebook_file.cells(path)
             except NotebookError:
                 continue
             yield step, {str(c.get("id", i)): c for i, c in enumerate(found)}

@@ -13,7 +13,7 @@ from mlops_kit.errors import KitError, ParameterError
 from mlops_kit.jupyter import pipeline_run
 from mlops_kit.jupyter.html import form as fields
 from mlops_kit.jupyter.html.markup import Html, joined
-from mlops_kit.pipelines import notebooks, validation, values
+from mlops_kit.pipelines import notebook_file, notebooks, validation, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.progress import Progress
 from mlops_kit.project import local_runs
@@ -101,7 +101,7 @@ class Form:
             self.state, self.doing, self.fault = "failed" if fault else "succeeded", "", fault
             if executed.exists():
                 self.executed = executed
-                self.published = values.published(notebooks.read(executed))
+                self.published = values.published(notebook_file.cells(executed))
         self._over.set()
         self._show()
 

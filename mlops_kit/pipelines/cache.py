@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit.pipelines import executions, values
+from mlops_kit.pipelines import executions, notebook_file, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.values import Value
 
@@ -74,9 +74,9 @@ def bring_over(source: Path, outputs: Mapping[str, Value], folder: Path) -> dict
 
 def source_digest(notebook: Path) -> str:
     """Return the digest of a notebook's cells, without outputs and metadata."""
-    cells = json.loads(notebook.read_bytes())["cells"]
     source = [
-        (c["cell_type"], c.get("metadata", {}).get("tags"), "".join(c["source"])) for c in cells
+        (c["cell_type"], c.get("metadata", {}).get("tags"), notebook_file.source(c))
+        for c in notebook_file.cells(notebook)
     ]
     return hashlib.sha256(json.dumps(source).encode()).hexdigest()
 

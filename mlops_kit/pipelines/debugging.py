@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import ProjectError
-from mlops_kit.pipelines import notebooks
+from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.executions import Execution
 
 STOP = "stop-here"
@@ -25,9 +25,9 @@ def failing_notebook(execution: Execution, step: str, target: Path, *, folder: P
     and for a target that holds something else.
     """
     executed = _executed(execution, step)
-    content = json.loads(executed.read_bytes())
-    cells = [cell for cell in content["cells"] if _PAPERMILL not in _tags(cell)]
-    failing = next((c for c in cells if _status(c) == "failed"), None)
+    content = notebook_file.content(executed)
+    cells = [cell for cell in content["cells"] if not notebook_file.has_tag(cell, _PAPERMILL)]
+    failing = next((c for c in cells if notebook_file.status(c) == "failed"), None)
     if failing is not None:
         reason = (execution.state.steps[step].error or {}).get("reason", "it failed")
         cells.insert(cells.index(failing), _stop(failing, str(reason)))
@@ -54,7 +54,6 @@ def _executed(execution: Execution, step: str) -> Path:
             f"Step {step!r} of {execution.name!r} left no notebook: it is {facts.state}. "
             + (f"Its error: {facts.error.get('message')}" if facts.error else "")
         )
-    notebooks.read(found[0])
     return found[0]
 
 
@@ -87,11 +86,3 @@ def _code(name: str, source: str) -> dict[str, Any]:
         "outputs": [],
         "execution_count": None,
     }
-
-
-def _status(cell: Mapping[str, Any]) -> str:
-    return str(cell.get("metadata", {}).get("papermill", {}).get("status", ""))
-
-
-def _tags(cell: Mapping[str, Any]) -> list[str]:
-    return list(cell.get("metadata", {}).get("tags", []))

@@ -8,11 +8,12 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mlops_kit import errors
-from mlops_kit.pipelines import parameters, values
+from mlops_kit.pipelines import notebook_file, parameters, values
 from mlops_kit.pipelines.definition import did_you_mean
 from mlops_kit.pipelines.values import Value
 
@@ -48,52 +49,22 @@ def file_name(notebook: str) -> str:
     return notebook if notebook.endswith(".ipynb") else f"{notebook}.ipynb"
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the cells of a notebook.
-
-    Raises NotebookError for a file that is missing or no notebook of format 4.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-        cells = content["cells"]
-        if content["nbformat"] != 4 or not all(_is_cell(cell) for cell in cells):
-            raise NotebookFormatError
-    except FileNotFoundError as error:
-        near = did_you_mean(path.name, [each.name for each in path.parent.glob("*.ipynb")])
-        raise errors.NotebookError(f"There is no notebook {str(path)!r}.{near}") from error
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
-        raise errors.NotebookError(
-            f"{str(path)!r} is no Jupyter notebook of format 4 (JSON with cells): {error!r}."
-        ) from error
-    return list(cells)
-
-
-def _is_cell(cell: Any) -> bool:
-    """Whether it has the shape that the kit relies on; KeyError or TypeError mean no, too."""
-    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict):
-        return False
-    source, metadata = cell["source"], cell.get("metadata", {})
-    return (
-        isinstance(cell["cell_type"], str)
-        and isinstance(source, (str, list))
-        and all(isinstance(line, str) for line in source)
-        and isinstance(metadata.get("tags", []), list)
-        and isinstance(metadata.get("papermill", {}), dict)
-        and all(isinstance(each, dict) for each in cell.get("outputs", []))
-        and all(isinstance(each.get("data", {}), dict) for each in cell.get("outputs", []))
-    )
-
-
-class NotebookFormatError(ValueError):
-    """The file is JSON, but no notebook of format 4."""
-
-
 def signature(path: Path) -> tuple[parameters.Parameter, ...]:
-    """Return the parameters that a notebook declares.
+    """Return the parameters that a notebook declares; read once, until the file changes.
 
     Raises NotebookError.
     """
-    return parameters.signature(read(path), notebook=path.name)
+    try:
+        found = path.stat()
+    except OSError:
+        notebook_file.cells(path)  # says what is wrong
+        raise
+    return _signature(path, (found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+@lru_cache(maxsize=256)
+def _signature(path: Path, _state: tuple[int, int, int]) -> tuple[parameters.Parameter, ...]:
+    return parameters.signature(notebook_file.cells(path), notebook=path.name)
 
 
 def typed(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +99,7 @@ def execute(
         failure = error
     if failure is not None and not job.executed.exists():
         raise failure
-    cells = read(job.executed)
+    cells = notebook_file.cells(job.executed)
     fault = _Fault(job, given)
     if failure is not None:
         if not _may_raise(cells):
@@ -203,7 +174,7 @@ class _Fault:
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
         from papermill.exceptions import PapermillExecutionError
 
-        cell = next((each for each in cells if _status(each) == "failed"), None)
+        cell = next((each for each in cells if notebook_file.status(each) == "failed"), None)
         match failure:
             case PapermillExecutionError(ename="SystemExit"):
                 return self.early_exit(cell)
@@ -229,7 +200,9 @@ def _check_every_cell_ran(cells: list[dict[str, Any]], fault: _Fault) -> None:
     for cell in cells:
         if any(output.get("ename") == "SystemExit" for output in _raised(cell)):
             raise fault.early_exit(cell)
-        skipped = _tagged(cell, "skip-execution") or not "".join(cell["source"]).strip()
+        skipped = (
+            notebook_file.has_tag(cell, "skip-execution") or not notebook_file.source(cell).strip()
+        )
         if cell["cell_type"] == "code" and cell.get("execution_count") is None and not skipped:
             raise fault(errors.StepError, "the cell did not run", cell)
 
@@ -257,28 +230,26 @@ def _outputs(job: Job, cells: list[dict[str, Any]], fault: _Fault) -> dict[str, 
 
 def _remove_error_markers(executed: Path) -> None:
     """Take out the banner that papermill writes for a cell that was allowed to raise."""
-    content = json.loads(executed.read_bytes())
-    content["cells"] = [c for c in content["cells"] if not _tagged(c, "papermill-error-cell-tag")]
+    content = notebook_file.content(executed)
+    content["cells"] = [
+        c for c in content["cells"] if not notebook_file.has_tag(c, "papermill-error-cell-tag")
+    ]
     executed.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _may_raise(cells: list[dict[str, Any]]) -> bool:
     """Whether every cell ran, and only cells that are allowed to raise have raised."""
-    if any(_status(cell) in {"failed", "pending"} for cell in cells if cell["cell_type"] == "code"):
+    if any(
+        notebook_file.status(cell) in {"failed", "pending"}
+        for cell in cells
+        if cell["cell_type"] == "code"
+    ):
         return False
-    return all(_tagged(cell, MAY_RAISE) for cell in cells if _raised(cell))
+    return all(notebook_file.has_tag(cell, MAY_RAISE) for cell in cells if _raised(cell))
 
 
 def _raised(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [o for o in cell.get("outputs", ()) if o.get("output_type") == "error"]
-
-
-def _status(cell: Mapping[str, Any]) -> str:
-    return str(cell.get("metadata", {}).get("papermill", {}).get("status", ""))
-
-
-def _tagged(cell: Mapping[str, Any], tag: str) -> bool:
-    return tag in cell.get("metadata", {}).get("tags", ())
 
 
 def _line_of(traceback: list[str]) -> int | None:

@@ -7,12 +7,17 @@ import io
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import GenericAlias, NoneType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_kit.errors import NotebookError, ParameterError
+from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.definition import did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 TAG = "parameters"
 _TYPES: dict[str, Any] = {
@@ -37,10 +42,17 @@ class Parameter:
     default: Any
     help: str
 
-    @property
+    @cached_property
     def type(self) -> Any:
         """The annotation as a type."""
         return _type_of(ast.parse(self.annotation, mode="eval").body)
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """What validates a value; made once, as that takes most of the time."""
+        import pydantic
+
+        return pydantic.TypeAdapter(self.type, config=None)
 
     @property
     def choices(self) -> tuple[Any, ...]:
@@ -53,10 +65,10 @@ def signature(cells: list[dict[str, Any]], *, notebook: str) -> tuple[Parameter,
 
     Raises NotebookError for a parameters cell that isn't one annotated assignment a line.
     """
-    cell = next((c for c in cells if TAG in c.get("metadata", {}).get("tags", ())), None)
+    cell = next((c for c in cells if notebook_file.has_tag(c, TAG)), None)
     if cell is None:
         return ()
-    source = _text(cell["source"])
+    source = notebook_file.source(cell)
     try:
         body = ast.parse(source).body
         comments = _comments(source)
@@ -90,7 +102,6 @@ def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
     import pydantic
     import yaml
 
-    adapter = pydantic.TypeAdapter(parameter.type, config=None)
     candidate = value
     if isinstance(value, str) and _is_structured(parameter.type):
         try:
@@ -101,7 +112,7 @@ def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
     try:
         # Text from a command line, a file or Argo is converted by the annotation; a value that
         # has a type already must have the right one.
-        converted = adapter.validate_python(
+        converted = parameter.adapter.validate_python(
             candidate, strict=not isinstance(value, (str, list, dict))
         )
     except pydantic.ValidationError as error:
@@ -200,10 +211,6 @@ def _comments(source: str) -> dict[int, str]:
 def _is_import(node: ast.stmt) -> bool:
     # `from typing import Literal` has to stand somewhere.
     return isinstance(node, ast.ImportFrom) and node.module in {"typing", "pathlib"}
-
-
-def _text(source: str | list[str]) -> str:
-    return source if isinstance(source, str) else "".join(source)
 
 
 def _short(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,18 +42,24 @@ def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[s
                 f"Pipeline {pipeline.name!r} has no input {name!r}; it has "
                 f"{sorted(pipeline.inputs)}.{did_you_mean(name, pipeline.inputs)}"
             )
-    checked = {**pipeline.inputs, **inputs}
+    given = {**pipeline.inputs, **inputs}
+    read: dict[str, list[Any]] = {name: [] for name in given}
     for step in pipeline.steps:
-        known = {p.name: p for p in notebooks.signature(folder / step.notebook)}
-        constants = {
-            name: checked[argument.name]
-            if isinstance(argument, Input) and argument.name in checked
-            else argument
-            for name, argument in step.parameters.items()
-        }
-        for name, value in constants.items():
+        notebook = folder / step.notebook
+        known = {parameter.name for parameter in notebooks.signature(notebook)}
+        for name, argument in step.parameters.items():
+            is_input = isinstance(argument, Input) and argument.name in given
+            value = given[argument.name] if isinstance(argument, Input) and is_input else argument
             if name not in known:
-                notebooks.typed(folder / step.notebook, {name: None})
+                notebooks.typed(notebook, {name: None})
             if not isinstance(value, (Input, Output, tuple, list)):
-                notebooks.typed(folder / step.notebook, {name: value})
-    return checked
+                typed = notebooks.typed(notebook, {name: value})[name]
+                if isinstance(argument, Input) and is_input:
+                    read[argument.name].append(typed)
+    return {name: _agreed(value, read[name]) for name, value in given.items()}
+
+
+def _agreed(given: Any, read: Sequence[Any]) -> Any:
+    """Return a value as all notebooks read it; as it was given where they read it differently."""
+    same = all(type(each) is type(read[0]) and each == read[0] for each in read)
+    return read[0] if read and same else given

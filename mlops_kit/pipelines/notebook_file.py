@@ -1,0 +1,75 @@
+"""A notebook as a file: its content, its cells and what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.errors import NotebookError
+from mlops_kit.pipelines.definition import did_you_mean
+
+
+class NotebookFormatError(ValueError):
+    """The file is JSON, but no notebook of format 4."""
+
+
+def content(path: Path) -> dict[str, Any]:
+    """Return a notebook, whose cells have the shape that the kit relies on.
+
+    Raises NotebookError for a file that is missing or no notebook of format 4.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        if found["nbformat"] != 4 or not all(_is_cell(cell) for cell in found["cells"]):
+            raise NotebookFormatError
+    except FileNotFoundError as error:
+        near = did_you_mean(path.name, [each.name for each in path.parent.glob("*.ipynb")])
+        raise NotebookError(f"There is no notebook {str(path)!r}.{near}") from error
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+        raise NotebookError(
+            f"{str(path)!r} is no Jupyter notebook of format 4 (JSON with cells): {error!r}."
+        ) from error
+    return found
+
+
+def cells(path: Path) -> list[dict[str, Any]]:
+    """Return the cells of a notebook; raises as `content` does."""
+    return list(content(path)["cells"])
+
+
+def source(cell: Mapping[str, Any]) -> str:
+    """Return a cell's source as one text."""
+    return "".join(cell["source"])
+
+
+def tags(cell: Mapping[str, Any]) -> list[str]:
+    """Return a cell's tags."""
+    return list(cell.get("metadata", {}).get("tags", ()))
+
+
+def has_tag(cell: Mapping[str, Any], tag: str) -> bool:
+    """Tell whether a cell has a tag."""
+    return tag in tags(cell)
+
+
+def status(cell: Mapping[str, Any]) -> str:
+    """Return how papermill says that a cell ended; empty where it doesn't."""
+    return str(cell.get("metadata", {}).get("papermill", {}).get("status", ""))
+
+
+def _is_cell(cell: Any) -> bool:
+    """Whether it has the shape that the kit relies on; KeyError or TypeError mean no, too."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict):
+        return False
+    text, metadata = cell["source"], cell.get("metadata", {})
+    return (
+        isinstance(cell["cell_type"], str)
+        and isinstance(text, (str, list))
+        and all(isinstance(line, str) for line in text)
+        and isinstance(metadata.get("tags", []), list)
+        and isinstance(metadata.get("papermill", {}), dict)
+        and all(isinstance(each, dict) for each in cell.get("outputs", []))
+        and all(isinstance(each.get("data", {}), dict) for each in cell.get("outputs", []))
+    )
