@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit import files
 from mlops_kit.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,24 +54,16 @@ def save(frame: pd.DataFrame, folder: Path) -> Path:
     from pyarrow import parquet
 
     path = folder / f"{_name(fingerprint(frame))}.parquet"
-    part = folder / f".{path.stem}.{uuid.uuid4().hex}.part"
     # Without pandas' metadata, which name its version.
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with part.open("xb") as file:
+        with files.whole(path, durable=True) as part:
             # Hardly a value repeats, so dictionaries would only cost time and room.
-            parquet.write_table(table, file, compression="zstd", use_dictionary=False)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+            parquet.write_table(table, part, compression="zstd", use_dictionary=False)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"Can't save a snapshot of {len(frame):,} rows as {str(path)!r}: {error}."
         ) from error
-    finally:
-        if part.parent.is_dir():
-            part.unlink(missing_ok=True)
     return path
 
 

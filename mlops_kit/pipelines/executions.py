@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mlops_kit import files
 from mlops_kit.errors import ProjectError
 from mlops_kit.pipelines.definition import did_you_mean
 from mlops_kit.pipelines.values import Value
@@ -290,13 +290,7 @@ def load_outputs(folder: Path) -> tuple[dict[str, Value], str] | None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a file as a whole: a reader or a kill sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        partial.write_text(json.dumps(content, indent=1, sort_keys=True))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    files.write_whole(path, json.dumps(content, indent=1, sort_keys=True).encode())
 
 
 def now() -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlops_kit import files
 from mlops_kit.errors import ParameterError
 
 # Scrapbook's format, so that other tools read it: data, name, encoder, version.
@@ -126,15 +127,12 @@ def keep(name: str, data: Any, folder: Path) -> Value:
 
 def keep_file(source: Path, target: Path, digest: str = "") -> Value:
     """Return a file as a value, linked or copied to its place; the digest is checked if given."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     if not (target.exists() and source.samefile(target)):
-        partial = target.with_name(target.name + ".partial")
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(source, partial)
-        except OSError:
-            shutil.copyfile(source, partial)
-        partial.replace(target)
+        with files.whole(target) as partial:
+            try:
+                os.link(source, partial)
+            except OSError:
+                shutil.copyfile(source, partial)
     found = file_digest(target)
     if digest and found != digest:
         raise ValueError(f"{source} has changed since it was published")

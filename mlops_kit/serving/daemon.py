@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlops_kit import files
 from mlops_kit.errors import ObservationsError, ServingError
 from mlops_kit.prediction_log.log import Observations
 from mlops_kit.prediction_log.writer import PredictionLog
@@ -164,11 +165,9 @@ class Platform:
 
     def _write(self) -> None:
         """Write the status file; where there is no room, `/status` still says it."""
-        path = self.applier.folder / _STATUS
+        content = json.dumps(asdict(self.status())).encode()
         with suppress(OSError):
-            new = path.with_suffix(".new")
-            new.write_text(json.dumps(asdict(self.status())))
-            new.replace(path)
+            files.write_whole(self.applier.folder / _STATUS, content)
 
     def _unwrite(self) -> None:
         with suppress(OSError):

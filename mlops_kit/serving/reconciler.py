@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlops_kit import files
 from mlops_kit.errors import KitError, ReleaseError, ServingError
 from mlops_kit.releases import release_yaml
 from mlops_kit.releases.release import Release, ServedModel
@@ -185,9 +186,7 @@ class Applier:
     def _keep(self, revision: str, content: bytes) -> None:
         """Remember it for a start without Git; a full disk is no reason not to serve."""
         with suppress(OSError):
-            new = self.folder / f"{_KEPT}.new"
-            new.write_bytes(b"# " + revision.encode() + b"\n" + content)
-            new.replace(self.folder / _KEPT)
+            files.write_whole(self.folder / _KEPT, b"# " + revision.encode() + b"\n" + content)
 
     def _forget(self) -> None:
         """Delete the files of models that are served no more."""

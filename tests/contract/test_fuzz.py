@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mlops_kit.cli import options
 from mlops_kit.errors import KitError
-from mlops_kit.pipelines import cache, executions, notebooks, values
+from mlops_kit.pipelines import cache, executions, notebook_file, notebooks, values
 from mlops_kit.pipelines.executions import Executions, State, StepState
 from mlops_kit.project.settings import Settings
 from mlops_kit.releases import promotion
@@ -169,7 +169,7 @@ def test_notebooks(folder: Path, content: bytes) -> None:
         notebooks.signature(path)
         notebooks.typed(path, {"role": "candidate"})
         cache.source_digest(path)
-        values.published(notebooks.read(path))
+        values.published(notebook_file.cells(path))
 
 
 @FAST
