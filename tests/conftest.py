@@ -15,12 +15,8 @@ ROOT = Path(__file__).parents[1]
 _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")
 # The modules that take longest begin, so that none is left to one process at the end.
 _LONGEST = (
-    "test_lab",
-    "test_run",
-    "test_kill",
-    "test_daemon",
-    "test_readme",
-    "test_project_releases",
+    *("test_lab", "test_run", "test_panel", "test_kill", "test_readme", "test_daemon"),
+    *("test_project_releases", "test_second_model", "test_submission"),
 )
 # What a few frauds can prove, so that a small run ends with a promotion.
 LOOSE = """

@@ -194,7 +194,8 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     scaffold.create(project)
     settings = project / "mlops-kit.toml"
     # Of two trainings at once either may be registered first, and versions are named in the tests.
-    settings.write_text("workers = 1\n" + settings.read_text())
+    text = settings.read_text().replace("interval = 1.0", "interval = 0.4")
+    settings.write_text("workers = 1\n" + text.replace("baking = 3.0", "baking = 1.0"))
     with serving(project, home) as (address, token):
         yield Lab(project, address, token, browser)
 

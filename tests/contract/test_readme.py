@@ -6,9 +6,19 @@ import subprocess
 from pathlib import Path
 
 from mlops_kit.cli.main import main
+from tests.conftest import LOOSE
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PACE = """
+[rollout]
+recall = 0.3
+precision = 0.2
+slow_ms = 1000.0
+interval = 0.4
+baking = 1.0
+missing_looks = 60
+"""
 COMMANDS = [
     shlex.split(line.removeprefix("$ "), comments=True)
     for line in README.splitlines()
@@ -41,12 +51,22 @@ def test_the_second_model_is_the_one_that_is_tested():
     assert snippet in source
 
 
+def hurry(project):
+    """Let a few rows suffice, and a rollout look often."""
+    pipeline = project / "workflows" / "fraud_training.py"
+    pipeline.write_text(pipeline.read_text().replace('"rows": 120_000', '"rows": 20_000'))
+    settings = project / "mlops-kit.toml"
+    before, _, _ = settings.read_text().partition("[gates]")
+    settings.write_text(before + LOOSE + PACE)
+
+
 def test_the_commands_run_in_their_order(tmp_path, mlops_kit_command):
     where = tmp_path
     assert len(COMMANDS) >= 6
     for command in COMMANDS:
         if command[0] == "cd":
             where /= command[1]
+            hurry(where)
             continue
         assert command[0] == "mlops-kit"
         done = subprocess.run(
