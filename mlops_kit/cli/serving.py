@@ -48,7 +48,7 @@ def serve(
     platform = local_server.platform(workspace, name, place, click.echo, warm=not attended)
     stop = threading.Event()
     if attended:
-        from mlops_kit.serving.daemon import stop_at_end_of_input
+        from mlops_kit.serving.parent import stop_at_end_of_input
 
         stop_at_end_of_input(stop, platform.ending)
     # Being stopped is how serving ends well.

@@ -11,7 +11,7 @@ from mlops_kit.jupyter.html import rollout
 from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.live_view import Live, Markdown
-from mlops_kit.jupyter.panel import reader
+from mlops_kit.jupyter.metrics_view import metrics_view
 from mlops_kit.project import rollouts
 from mlops_kit.project.settings import has_frontend
 from mlops_kit.project.workspace import Workspace
@@ -68,7 +68,7 @@ class LiveRollout(Live[Watched]):
         shown = Watch(self.title, now.state, now.sentence)
         if seen is not None and look is not None:
             policy = self.workspace.settings.rollout
-            whole = reader.evidence(policy, seen, look.decision)
+            whole = metrics_view(policy, seen, look.decision)
             known = {trail.name for trail in whole.trails}
             whole = replace(whole, trails=(*_of_replay(self._looks, known), *whole.trails))
             share = f"{look.weight} % of the requests"

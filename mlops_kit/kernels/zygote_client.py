@@ -283,20 +283,3 @@ class Zygote:
             stdout=subprocess.DEVNULL,
             stderr=None if self._idle is None else subprocess.DEVNULL,
         )
-
-
-_own: dict[tuple[int, str], Zygote] = {}
-_own_lock = threading.Lock()
-
-
-def nearest(environ: Mapping[str, str]) -> Zygote:
-    """Return the zygote that runs for this user under the key, else this process's own."""
-    name = key(PRELOAD, environ)
-    if (runtime_dir.runtime_folder() / f"{name}.sock").exists():
-        shared = Zygote.start(idle=600.0, environ=environ)
-        if shared.is_alive():
-            return shared
-    with _own_lock:
-        if (os.getpid(), name) not in _own:
-            _own[os.getpid(), name] = Zygote.start(environ=environ)
-        return _own[os.getpid(), name]

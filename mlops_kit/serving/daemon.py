@@ -27,8 +27,6 @@ from mlops_kit.serving.server import Server, application
 _STATUS, _LOCK, LOG = "status.json", "lock", "serve.log"
 # Seconds that a start and a stop may take, imports included.
 START_DEADLINE, STOP_DEADLINE = 60.0, 15.0
-# Seconds until a stop interrupts what hasn't seen it.
-_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -244,25 +242,6 @@ def stop(folder: Path) -> PlatformStatus | None:
             raise ServingError(f"Process {found.pid} doesn't end; look at {str(folder / LOG)!r}.")
         time.sleep(0.05)
     return found
-
-
-def stop_at_end_of_input(stop: threading.Event, ending: threading.Event) -> None:
-    """Set `stop` when standard input ends, which it does when the parent is gone.
-
-    Where `ending` isn't set soon after, SIGTERM interrupts what sees no event: a call of Git.
-    """
-
-    def watch() -> None:
-        # Not by sys.stdin: its lock, held here, would abort the interpreter at its end.
-        with suppress(OSError):
-            while os.read(0, 4096):
-                pass
-        stop.set()
-        # Not at once: Ctrl-C is for this process too, and a second stop could spoil the first.
-        if not ending.wait(_PATIENCE):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _start(command: Sequence[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:

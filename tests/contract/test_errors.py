@@ -39,7 +39,7 @@ BUILTINS = {
         "FileNotFoundError": "as a cold kernel's Popen, for a folder that isn't there",
         "RuntimeError": "as jupyter_client's wait_for_ready, whose callers expect it",
     },
-    "pipelines/local.py": {"KeyboardInterrupt": "a cancelled run ends as Ctrl-C ends it"},
+    "pipelines/walk.py": {"KeyboardInterrupt": "a cancelled run ends as Ctrl-C ends it"},
     "pipelines/parameters.py": {"ValueError": "inside the reader of annotations, caught there"},
     "pipelines/values.py": {"ValueError": "a cached file that changed, so that the step runs"},
     "kernels/runtime_dir.py": {"PermissionError": "caught by its callers, which go on cold"},
@@ -77,6 +77,9 @@ BUILTINS = {
     },
     "reporting/notebooks/git_safe.py": {
         "ValueError": "said again as a NotebookError, in the same module"
+    },
+    "releases/bare_repository.py": {
+        "ValueError": "caught in the same module: files that say nothing"
     },
     "project/rollouts.py": {"KeyboardInterrupt": "a cancelled watch ends as Ctrl-C ends it"},
 }

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_kit.errors import DataError
-from mlops_kit.models.columns import Columns
-from mlops_kit.models.gates import number
+from mlops_kit.examples.fraud.table import TYPES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,35 +17,6 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[np.float64]
     Mask = npt.NDArray[np.bool_]
-
-# Time only grows: a model would see values in service that it never learned from.
-FEATURES = (*(f"V{number}" for number in range(1, 29)), "Amount")
-"""What a model sees, in this order."""
-
-COLUMNS = ("Time", *FEATURES, "Class")
-"""Time in seconds since a midnight, the features, and the label: 1 is fraud."""
-
-TYPES = dict.fromkeys(COLUMNS, "float64") | {"Class": "int64"}
-
-_AMOUNTS = (0.0, 10.0, 100.0, 1000.0, float("inf"))
-_HOURS = (0, 6, 12, 18, 24)
-
-
-def _slices(frame: pd.DataFrame) -> Mapping[str, Mask]:
-    """Return the rows by amount, and by hour of the day."""
-    amounts, hours = frame["Amount"].to_numpy(), frame["Time"].to_numpy() / 3600 % 24
-    masks: dict[str, Mask] = {}
-    for low, high in pairwise(_AMOUNTS):
-        is_open = high == float("inf")
-        name = f"amount over {number(low)}" if is_open else f"amount {low:g} to {high:g}"
-        masks[name] = (amounts >= low) & (amounts < high)
-    for start, end in pairwise(_HOURS):
-        masks[f"hours {start} to {end}"] = (hours >= start) & (hours < end)
-    return masks
-
-
-TABLE = Columns(FEATURES, "Class", "Amount", _slices)
-"""The roles of the columns."""
 
 LEAST_ROWS, LEAST_OF_A_CLASS = 1_000, 10
 TOLERATED_DUPLICATES = 0.01

@@ -10,7 +10,7 @@ from mlops_kit.jupyter.html import svg
 from mlops_kit.jupyter.html.markup import Html, control, folded, joined, tag
 from mlops_kit.jupyter.html.markup import table as html_table
 from mlops_kit.jupyter.html.svg import Chart, Line, Point, Rule
-from mlops_kit.jupyter.panel.state import Evidence
+from mlops_kit.jupyter.metrics_view import MetricsView
 from mlops_kit.rollouts.evidence_history import Trail
 from mlops_kit.rollouts.metrics import Metric, percent, times
 from mlops_kit.rollouts.state import Decision
@@ -35,7 +35,7 @@ class Watch:
     sentence: str = ""
     share: str = ""
     decision: Decision | None = None
-    evidence: Evidence | None = None
+    evidence: MetricsView | None = None
 
 
 def page(watch: Watch) -> Html:
@@ -72,7 +72,7 @@ def _standing(decision: Decision) -> str:
     return "running" if decision.verdict == "inconclusive" else decision.verdict
 
 
-def rollout(evidence: Evidence, *, is_unfolded: bool = False) -> Html:
+def rollout(evidence: MetricsView, *, is_unfolded: bool = False) -> Html:
     """Return the metrics, and by `is_unfolded` at once or on demand, what they were over time."""
     rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
     if rows:
@@ -117,7 +117,7 @@ def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
     )
 
 
-def _harm(evidence: Evidence) -> tuple[object, ...]:
+def _harm(evidence: MetricsView) -> tuple[object, ...]:
     """Return the row that rolls back: the mean over all metrics, which no single row shows."""
     limit = 1 / evidence.alpha_rollback
     is_shown = evidence.harm >= log(limit)
@@ -131,13 +131,13 @@ def _harm(evidence: Evidence) -> tuple[object, ...]:
     )
 
 
-def _over_time(evidence: Evidence) -> Html:
+def _over_time(evidence: MetricsView) -> Html:
     strips = [svg.chart(_strip(trail, evidence)) for trail in evidence.trails]
     said = "The evidence over time begins with the first live traffic."
     if strips:
         needed = f"{1 / evidence.alpha:,.0f}"
         said = (
-            f"Evidence of {needed}x that a metric keeps its bound would ever appear, were the "
+            f"MetricsView of {needed}x that a metric keeps its bound would ever appear, were the "
             f"metric beyond it, in at most 1 of {needed} rollouts, however often one looks. It can "
             "fall when new data disagree."
         )
@@ -145,7 +145,7 @@ def _over_time(evidence: Evidence) -> Html:
     return joined([tag("p", said, class_="help"), tag("div", *strips, weights, class_="grid")])
 
 
-def _strip(trail: Trail, evidence: Evidence) -> Chart:
+def _strip(trail: Trail, evidence: MetricsView) -> Chart:
     """Return one metric's evidence, upwards for its bound and downwards against it.
 
     The axis is fixed, because one that follows the data makes noise look like a verdict.
@@ -185,7 +185,7 @@ def _steps(trail: Trail, start: float, side: int, edge: float) -> tuple[Point | 
     )
 
 
-def _shifts(evidence: Evidence) -> tuple[tuple[float, str], ...]:
+def _shifts(evidence: MetricsView) -> tuple[tuple[float, str], ...]:
     """Return where the weight changed, and to what."""
     path = evidence.weights
     return tuple(
@@ -193,7 +193,7 @@ def _shifts(evidence: Evidence) -> tuple[tuple[float, str], ...]:
     )
 
 
-def _weights(evidence: Evidence) -> Chart:
+def _weights(evidence: MetricsView) -> Chart:
     weights = evidence.weights
     return Chart(
         "The candidate's share over time",

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mlops_kit.errors import KitError, ReleaseError
+from mlops_kit.jupyter.metrics_view import metrics_view
 from mlops_kit.jupyter.panel import actions
-from mlops_kit.jupyter.panel.state import Board, Candidate, Evidence, Offer, Standing
+from mlops_kit.jupyter.panel.state import Board, Candidate, Offer, Standing
 from mlops_kit.models.registry import ModelVersion
 from mlops_kit.project import candidates, releases
 from mlops_kit.releases import commits, quarantine
@@ -17,8 +18,6 @@ from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release
 from mlops_kit.reporting import reports
 from mlops_kit.rollouts import decision as rollout
-from mlops_kit.rollouts import evidence_history, timeline
-from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.state import Decision
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class Reader:
             standing="running" if decision.verdict == "inconclusive" else decision.verdict,
             sentence=_of_rollout(seen, decision),
             next=decision.next if seen.platform else f"{decision.next} {_UNWATCHED}".strip(),
-            evidence=evidence(policy, seen, decision),
+            evidence=metrics_view(policy, seen, decision),
             chosen=version,
             offers=actions.of_rollout(seen, version),
         )
@@ -172,22 +171,6 @@ class Reader:
         return (), ()
 
 
-def evidence(policy: Policy, seen: Seen, decision: Decision) -> Evidence:
-    """Return what a rollout has shown, and how that came about by its counters."""
-    situation = seen.situation
-    blocks, bursts = situation.blocks, situation.bursts
-    return Evidence(
-        decision.metrics,
-        policy.alpha_promote,
-        _weights(timeline.of(seen.entries, seen.release.rollout), situation.now),
-        sum(block.candidate.requests for block in blocks),
-        decision.harm,
-        policy.alpha_rollback,
-        situation.started,
-        evidence_history.of_canary(policy, blocks, bursts, since=situation.started),
-    )
-
-
 def serving(found: Release) -> tuple[str, str]:
     """Return the versions of champion and candidate; empty where there is none."""
     return commits.version(found.champion), commits.version(found.candidate)
@@ -226,15 +209,6 @@ def _of_rollout(seen: Seen, decision: Decision) -> str:
     if release.weight:
         return f"{version} answers {release.weight} % of requests. {decision.sentence}"
     return f"{version} is replayed; no user is exposed. {decision.sentence}"
-
-
-def _weights(entries: Sequence[Entry], now: float) -> tuple[tuple[float, float], ...]:
-    """Return the share of the candidate by seconds since its promotion, up to now."""
-    if not entries:
-        return ()
-    start = entries[-1].when.timestamp()
-    path = [(entry.when.timestamp() - start, float(entry.weight or 0)) for entry in entries[::-1]]
-    return (*path, (max(now - start, path[-1][0]), path[-1][1]))
 
 
 def _gone(entries: Sequence[Entry]) -> str:
