@@ -67,7 +67,7 @@ def _manage(workspace: Workspace, name: str, place: str, what: str | None, as_js
         found = daemon.stop(folder)
         said = f"Stopped process {found.pid}." if found else f"Nothing serves {place}."
     else:
-        _ = workspace.repository  # made here, as by `local_server.attended`
+        _ = workspace.repository  # made here, as by `local_server.ensure_running`
         found = daemon.detach(local_server.serve_command(workspace, name, place), folder)
         said = found.sentence
     answer(as_json, asdict(found) if found else None, said)

@@ -14,7 +14,7 @@ from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.state import Decision
 
 if TYPE_CHECKING:
-    from mlops_kit.rollouts.observer import Seen
+    from mlops_kit.rollouts.observer import ObservedState
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class MetricsView:
     trails: tuple[Trail, ...] = ()
 
 
-def metrics_view(policy: Policy, seen: Seen, decision: Decision) -> MetricsView:
+def metrics_view(policy: Policy, seen: ObservedState, decision: Decision) -> MetricsView:
     """Return what a rollout has shown, and how that came about by its counters."""
     situation = seen.situation
     blocks, bursts = situation.blocks, situation.bursts

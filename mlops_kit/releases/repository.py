@@ -26,8 +26,8 @@ from mlops_kit.releases.ledger import Commit
 from mlops_kit.releases.snapshot import Snapshot, checked_path
 
 _T = TypeVar("_T")
-_TRIES = 60
-_STALE = 15.0  # seconds, less than all the tries take
+_MAX_TRIES = 60
+_STALE_LOCK_SECONDS = 15.0  # seconds, less than all the tries take
 _SEEN = "refs/mlops-kit/seen"
 _AUTHOR = re.compile(r"([^<>\x00-\x1f]+) <([^<>\x00-\x1f]+)>")
 
@@ -137,14 +137,14 @@ class GitOpsRepository:
         was first, `decide` is asked again about the new head. None means that there is nothing to
         do. Raises LostRaceError after many lost races.
         """
-        for attempt in range(_TRIES):
+        for attempt in range(_MAX_TRIES):
             first = start if attempt == 0 else None
             base, revision = self._healed(partial(self._decided, decide, first))
             if revision == base or self._pushed(base, revision):
                 return revision
             self._sleep(self._chance() * min(1.0, 0.05 * 2**attempt))
         raise LostRaceError(
-            f"Somebody else was first {_TRIES} times on {git_process.shown(self.url)!r}; "
+            f"Somebody else was first {_MAX_TRIES} times on {git_process.shown(self.url)!r}; "
             "nothing of this was written. Expected a quieter repository: try again."
         )
 
@@ -180,7 +180,7 @@ class GitOpsRepository:
         if self.is_local:
             lock = Path(self.url, "refs", "heads", f"{self.branch}.lock")
             with suppress(FileNotFoundError):
-                if time.time() - lock.stat().st_mtime > _STALE:
+                if time.time() - lock.stat().st_mtime > _STALE_LOCK_SECONDS:
                     lock.unlink()
 
     def _snapshot(self, revision: str | None = None) -> Snapshot:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import IO
 
 # Seconds: whoever asks whether a file is held has a share in it for a moment.
-_PATIENCE = 1.0
+_WAIT_SECONDS = 1.0
 
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Hold the file, which is made, for a block; raises BlockingIOError where another does."""
     with path.open("ab") as file:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _WAIT_SECONDS
         while not _taken(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise BlockingIOError(f"another process holds {str(path)!r}")

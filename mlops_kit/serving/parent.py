@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 
 # Seconds until a stop interrupts what hasn't seen it.
-_PATIENCE = 2.0
+_GRACE_SECONDS = 2.0
 
 
 def stop_at_end_of_input(stop: threading.Event, ending: threading.Event) -> None:
@@ -24,7 +24,7 @@ def stop_at_end_of_input(stop: threading.Event, ending: threading.Event) -> None
                 pass
         stop.set()
         # Not at once: Ctrl-C is for this process too, and a second stop could spoil the first.
-        if not ending.wait(_PATIENCE):
+        if not ending.wait(_GRACE_SECONDS):
             os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -171,8 +171,8 @@ def test_while_a_rollout_runs_it_can_be_held_and_resumed(panel: Any, lab: Any) -
 
 def test_whoever_was_second_is_told_so(panel: Any, lab: Any, judged: Workspace) -> None:
     panel.page.get_by_role("button", name="Abort v4…").click()
-    with rollouts.observer(judged, "fraud", "prod") as looker:
-        seen = looker.look()
+    with rollouts.open_observer(judged, "fraud", "prod") as observer:
+        seen = observer.observe()
     promotion.advance(
         judged.repository,
         seen.release,

@@ -43,14 +43,14 @@ __all__ = [
     "with_defect",
 ]
 
-MOST_ROWS = 10_000_000
+MAX_ROWS = 10_000_000
 """Rows that `load` takes from a file; they fill 2.5 GB."""
 
-_LONGEST_HEADER = 65_536
+_MAX_HEADER_BYTES = 65_536
 
 
 def load(
-    source: str | Path, *, rows: int = 120_000, seed: int = 7, most: int = MOST_ROWS
+    source: str | Path, *, rows: int = 120_000, seed: int = 7, most: int = MAX_ROWS
 ) -> pd.DataFrame:
     """Return the transactions of a file (.csv, .csv.gz, .parquet), or "generated" ones.
 
@@ -131,7 +131,7 @@ def _parquet(path: Path) -> Iterator[Any]:
 def _header(path: Path) -> list[str]:
     """Return the column names of a CSV file's first line."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        line = file.readline(_LONGEST_HEADER)
+        line = file.readline(_MAX_HEADER_BYTES)
     try:
         names = next(csv.reader([line.decode("utf-8-sig")]), [])
     except UnicodeDecodeError as error:

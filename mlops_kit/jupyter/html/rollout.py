@@ -20,7 +20,7 @@ _HEADER = (
     *("evidence / needs", "verdict"),
 )
 # Evidence over this is drawn at the edge: how much more says nothing more.
-_MOST = 200.0
+_MAX_EVIDENCE = 200.0
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _strip(trail: Trail, evidence: MetricsView) -> Chart:
     The axis is fixed, because one that follows the data makes noise look like a verdict.
     """
     needed, limit = 1 / evidence.alpha, 1 / evidence.alpha_rollback
-    edge = log10(max(_MOST, 10 * needed, 10 * limit))
+    edge = log10(max(_MAX_EVIDENCE, 10 * needed, 10 * limit))
     last = next((point for point in reversed(trail.points) if point), None)
     told = f"{times(last[1])} for, {times(last[2])} against" if last else "nothing yet"
     return Chart(

@@ -16,7 +16,7 @@ from mlops_kit.rollouts import decision as rollout
 
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
-    from mlops_kit.rollouts.observer import Seen
+    from mlops_kit.rollouts.observer import ObservedState
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Acts:
     workspace: Workspace
     model: str
     environment: str
-    observe: Callable[[], Seen]
+    observe: Callable[[], ObservedState]
     serving: tuple[str, str] | None
 
     def do(self, name: str, version: str, reason: str) -> str:

@@ -21,12 +21,12 @@ from mlops_kit.reporting.notebooks import html_page
 
 if TYPE_CHECKING:
     from mlops_kit.jupyter.widget import View
-    from mlops_kit.rollouts.observer import Seen
+    from mlops_kit.rollouts.observer import ObservedState
 
 # Between two looks of an open page, in seconds.
-EVERY = 3.0
+POLL_SECONDS = 3.0
 # So long an act waits for a look that isn't answered, in seconds.
-PATIENCE = 10.0
+ACT_TIMEOUT_SECONDS = 10.0
 _HANGS = (
     "Not done: what was asked before hasn't been answered yet, as when Git hangs. Nothing of "
     "yours was written; try again."
@@ -47,7 +47,7 @@ class PromotionPanel:
         environment: str = "",
         *,
         workspace: Workspace | None = None,
-        every: float = EVERY,
+        every: float = POLL_SECONDS,
     ) -> None:
         """By default the model and the environment of the settings; `every` is in seconds."""
         self.workspace = workspace or Workspace.open()
@@ -112,7 +112,7 @@ class PromotionPanel:
             (self._hidden.clear if name == "shown" else self._hidden.set)()
             return
         # A look may wait for a Git that hangs; who presses a button should hear of that sooner.
-        if not self._lock.acquire(timeout=PATIENCE):
+        if not self._lock.acquire(timeout=ACT_TIMEOUT_SECONDS):
             if self.board is not None:
                 self._shown(replace(self.board, notice=_HANGS, is_done=False))
             return
@@ -166,7 +166,7 @@ class PromotionPanel:
     def _unfold(self, given: Mapping[str, str]) -> None:
         what = given.get("what", "")
         if what in ("history", "candidates"):
-            more = getattr(self.unfolded, what) + page.MORE
+            more = getattr(self.unfolded, what) + page.MORE_ROWS
             self.unfolded = replace(self.unfolded, **{what: more})
 
     def _open_evidence(self, given: Mapping[str, str]) -> None:
@@ -191,15 +191,15 @@ class PromotionPanel:
     def _environments(self) -> tuple[str, ...]:
         return release_yaml.environments(self.workspace.repository.list("envs"))
 
-    def _observed(self) -> Seen:
-        return self._read().looker.look()
+    def _observed(self) -> ObservedState:
+        return self._read().observer.observe()
 
     def _read(self) -> reader.Reader:
         if self._reader is None:
             self._stack = ExitStack()
-            opened = rollouts.observer(self.workspace, self.model, self.environment)
-            looker = self._stack.enter_context(opened)
-            self._reader = reader.Reader(self.workspace, looker, self._environments())
+            opened = rollouts.open_observer(self.workspace, self.model, self.environment)
+            observer = self._stack.enter_context(opened)
+            self._reader = reader.Reader(self.workspace, observer, self._environments())
         return self._reader
 
     def _away(self, error: KitError) -> Board:

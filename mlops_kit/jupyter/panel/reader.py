@@ -22,7 +22,7 @@ from mlops_kit.rollouts.state import Decision
 
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
-    from mlops_kit.rollouts.observer import Looker, Seen
+    from mlops_kit.rollouts.observer import ObservedState, RolloutObserver
 
 # On a page behind a proxy, for whoever that doesn't name.
 ONLY_LOOKS = "This page only shows: the proxy in front of it doesn't say who you are."
@@ -35,16 +35,16 @@ _UNWATCHED = (
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one environment of one model; `looker` looks at a rollout."""
+    """Reads one environment of one model; `observer` looks at a rollout."""
 
     workspace: Workspace
-    looker: Looker
+    observer: RolloutObserver
     environments: tuple[str, ...]
 
     @property
     def model(self) -> str:
         """The model's name."""
-        return self.looker.model
+        return self.observer.model
 
     @property
     def strategy(self) -> str:
@@ -54,14 +54,14 @@ class Reader:
     @property
     def environment(self) -> str:
         """The environment."""
-        return self.looker.environment
+        return self.observer.environment
 
     def read(self, chosen: str = "") -> Board:
         """Return the board as it is now; `chosen` is the version to judge, else the newest.
 
         Raises GitOpsError and ReleaseError where Git doesn't say what is released.
         """
-        seen = self.looker.look()
+        seen = self.observer.observe()
         board = Board(
             model=self.model,
             environment=self.environment,
@@ -82,7 +82,7 @@ class Reader:
             board = replace(board, offers=(), remarks=(*board.remarks, ONLY_LOOKS))
         return board
 
-    def _rolling(self, board: Board, seen: Seen) -> Board:
+    def _rolling(self, board: Board, seen: ObservedState) -> Board:
         """Return the board while a rollout runs."""
         situation, release = seen.situation, seen.release
         policy = self.workspace.settings.rollout
@@ -98,14 +98,14 @@ class Reader:
             offers=actions.of_rollout(seen, version),
         )
 
-    def _waiting(self, board: Board, seen: Seen, chosen: str) -> Board:
+    def _waiting(self, board: Board, seen: ObservedState, chosen: str) -> Board:
         """Return the board while nothing is rolled out: what may be promoted, and why not."""
         champion = seen.release.champion
         versions = self.workspace.registry.versions(self.model)
         found = [v for v in versions if champion is None or v.version != champion.version]
         fresh = [v for v in found if v.tags.get("role") != "baseline"]
         bad = quarantine.quarantined(seen.entries)
-        served = {entry.champion for entry in seen.entries if entry.crowns}
+        served = {entry.champion for entry in seen.entries if entry.makes_champion}
         board = replace(
             board,
             candidates=tuple(_candidate(v, v.digest in bad, v.version in served) for v in fresh),
@@ -142,7 +142,7 @@ class Reader:
             offers=actions.of_candidate(seen, self.strategy, version, verdict, consent),
         )
 
-    def _resting(self, board: Board, seen: Seen) -> Board:
+    def _resting(self, board: Board, seen: ObservedState) -> Board:
         """Return the board where there is nothing to decide on."""
         champion = seen.release.champion
         if champion is None:
@@ -160,7 +160,7 @@ class Reader:
             said, board = completed, replace(board, remarks=(*board.remarks, decision.sentence))
         return replace(board, standing=standing, sentence=said, next=after, offers=offers)
 
-    def _registry(self, seen: Seen) -> tuple[tuple[str, ...], tuple[Offer, ...]]:
+    def _registry(self, seen: ObservedState) -> tuple[tuple[str, ...], tuple[Offer, ...]]:
         """Return what is to be said of the registry where it differs or is away, and to be done."""
         try:
             status = releases.status_of(self.workspace, self.model, seen.release, seen.revision)
@@ -176,11 +176,11 @@ def serving(found: Release) -> tuple[str, str]:
     return commits.version(found.champion), commits.version(found.candidate)
 
 
-def _headline(seen: Seen) -> str:
+def _headline(seen: ObservedState) -> str:
     champion = seen.release.champion
     if champion is None:
         return "no champion"
-    crown = next((entry for entry in seen.entries if entry.crowns), None)
+    crown = next((entry for entry in seen.entries if entry.makes_champion), None)
     since = f" since {crown.when.astimezone(UTC):%Y-%m-%d %H:%M}" if crown else ""
     share = 100 - seen.release.weight
     return f"champion v{champion.version}{since}, serves {share} %"
@@ -197,7 +197,7 @@ def _candidate(version: ModelVersion, is_quarantined: bool, has_served: bool) ->
     return Candidate(version.version, verdict or "waiting", "; ".join(filter(None, said)))
 
 
-def _of_rollout(seen: Seen, decision: Decision) -> str:
+def _of_rollout(seen: ObservedState, decision: Decision) -> str:
     release = seen.release
     assert release.candidate is not None
     version = f"v{release.candidate.version}"
@@ -242,9 +242,9 @@ def _ended(entry: Entry, model: str) -> str:
     return f"{model} v{gone} {did} at {moment} by {entry.who}{why} {serves}".strip()
 
 
-def _completed(seen: Seen, model: str) -> str:
+def _completed(seen: ObservedState, model: str) -> str:
     """Return since when and why the champion is it, where a rollout made it that."""
-    crown = next((entry for entry in seen.entries if entry.crowns), None)
+    crown = next((entry for entry in seen.entries if entry.makes_champion), None)
     if crown is None or crown.action != "complete":
         return ""
     since = f"{crown.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
