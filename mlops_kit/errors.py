@@ -39,35 +39,50 @@ from collections.abc import Mapping, Sequence
 
 
 class KitError(Exception):
-    """Something that the kit can't do; says what, what was expected and where to look."""
+    """Something that the kit can't do; says what, what was expected and where to look.
 
+    `code` is stable: scripts and tests ask for it, and not for the words of the message.
+    """
+
+    code = "kit"
     exit_code = 1
 
 
 class SettingsError(KitError):
     """A setting is unknown or has the wrong type."""
 
+    code = "settings"
+
 
 class ProjectError(KitError):
     """No such project, pipeline, notebook or execution here."""
+
+    code = "project"
 
 
 class DefinitionError(KitError):
     """A pipeline definition contradicts itself."""
 
+    code = "definition"
+
 
 class ParameterError(KitError):
     """A parameter is unknown, missing or of the wrong type."""
 
+    code = "parameter"
     exit_code = 2
 
 
 class NotebookError(KitError):
     """A notebook can't be read, or breaks the grammar."""
 
+    code = "notebook"
+
 
 class StepError(KitError):
     """A step was started and didn't end well; carries where it stopped."""
+
+    code = "step"
 
     def __init__(
         self,
@@ -110,29 +125,39 @@ class StepError(KitError):
 class CellError(StepError):
     """A cell raised."""
 
+    code = "step.cell"
+
 
 class EarlyExitError(StepError):
     """A cell ended the kernel, for example by sys.exit."""
+
+    code = "step.early-exit"
 
 
 class KernelDiedError(StepError):
     """The kernel was killed or crashed."""
 
+    code = "step.kernel-died"
     exit_code = 137
 
 
 class StepTimeoutError(StepError):
     """The step ran past its deadline."""
 
+    code = "step.timeout"
     exit_code = 124
 
 
 class OutputError(StepError):
     """A declared output is missing or has the wrong type."""
 
+    code = "step.output"
+
 
 class DataError(KitError):
     """Data that break their contract, with the reasons and the first rows that show each."""
+
+    code = "data"
 
     def __init__(self, message: str, *, reasons: Sequence[str] = ()) -> None:
         """`reasons` are sentences, one a broken rule."""
@@ -143,25 +168,37 @@ class DataError(KitError):
 class EvaluationError(KitError):
     """An evaluation that isn't what the notebook `evaluate` publishes."""
 
+    code = "evaluation"
+
 
 class RegistryError(KitError):
     """The registry can't do it."""
+
+    code = "registry"
 
 
 class ModelNotFoundError(RegistryError):
     """No such model, version or alias."""
 
+    code = "registry.not-found"
+
 
 class UntrustedModelError(RegistryError):
     """A digest or a type that the kit doesn't accept."""
+
+    code = "registry.untrusted"
 
 
 class ServingError(KitError):
     """A release that can't be served, or a platform that can't run."""
 
+    code = "serving"
+
 
 class RequestError(ServingError):
     """A request that the V2 protocol doesn't allow; `status` is HTTP's."""
+
+    code = "serving.request"
 
     def __init__(self, message: str, *, status: int = 400) -> None:
         """Keep the status beside the sentence."""
@@ -172,25 +209,37 @@ class RequestError(ServingError):
 class ObservationsError(KitError):
     """The store of predictions and labels can't do it."""
 
+    code = "prediction-log"
+
 
 class StoreBusyError(ObservationsError):
     """Somebody else writes; the same again may work."""
+
+    code = "prediction-log.busy"
 
 
 class StoreFullError(ObservationsError):
     """There is no room left."""
 
+    code = "prediction-log.full"
+
 
 class ReleaseError(KitError):
     """A change that a release doesn't allow, or a broken release.yaml."""
+
+    code = "release"
 
 
 class QuarantineError(ReleaseError):
     """A version that was rolled back before, or a model that was rolled back too often."""
 
+    code = "release.quarantine"
+
 
 class ClusterError(KitError):
     """A cluster doesn't answer, or refuses; `lasting` is false where the same again may work."""
+
+    code = "cluster"
 
     def __init__(self, message: str, *, lasting: bool = True, status: int = 0) -> None:
         """`status` is that of its answer over HTTP, 0 without one."""
@@ -202,14 +251,22 @@ class ClusterError(KitError):
 class GitOpsError(KitError):
     """The GitOps repository can't do it."""
 
+    code = "gitops"
+
 
 class RemoteError(GitOpsError):
     """The remote doesn't answer, or refuses."""
+
+    code = "gitops.remote"
 
 
 class LostRaceError(GitOpsError):
     """Somebody else changed the release first."""
 
+    code = "gitops.lost-race"
+
 
 class SecretFoundError(GitOpsError):
     """A secret stands in what was to be committed."""
+
+    code = "gitops.secret"

@@ -211,6 +211,7 @@ def test_a_mistake_is_json_where_json_is_asked_for(run: Run, project: Path) -> N
     done = run("run", "fraud-training", "-p", "rows", "many", "--json", cwd=project)
     answer = json.loads(done.stdout)
     assert (answer["error"], answer["exit_code"], done.returncode) == ("ParameterError", 2, 2)
+    assert answer["code"] == "parameter"
     assert done.stderr == ""
     # A value that looks like the option isn't it.
     done = run("run", "fraud-training", "-p", "data", "--json", "-p", "x", "1", cwd=project)

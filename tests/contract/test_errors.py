@@ -230,3 +230,18 @@ def test_an_unexplained_exception_is_seen() -> None:
     assert is_again("self.fault", ast.parse("self.fault: BaseException | None = None"))
     assert is_again("too_large", ast.parse("too_large = RequestError('x')\nraise too_large"))
     assert not is_again("late", ast.parse("late = TimeoutError('x')\nraise late"))
+
+
+def kinds(kind: type[errors.KitError] = errors.KitError) -> Iterator[type[errors.KitError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from kinds(each)
+
+
+def test_each_fault_has_a_stable_code_below_that_of_its_kind() -> None:
+    codes = [kind.code for kind in kinds()]
+    assert len(set(codes)) == len(codes)
+    for kind in kinds():
+        parent = kind.__mro__[1]
+        if parent is not errors.KitError and issubclass(parent, errors.KitError):
+            assert kind.code.startswith(f"{parent.code}."), kind
