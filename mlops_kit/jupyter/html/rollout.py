@@ -137,7 +137,7 @@ def _over_time(evidence: MetricsView) -> Html:
     if strips:
         needed = f"{1 / evidence.alpha:,.0f}"
         said = (
-            f"MetricsView of {needed}x that a metric keeps its bound would ever appear, were the "
+            f"Evidence of {needed}x that a metric keeps its bound would ever appear, were the "
             f"metric beyond it, in at most 1 of {needed} rollouts, however often one looks. It can "
             "fall when new data disagree."
         )
@@ -158,7 +158,7 @@ def _strip(trail: Trail, evidence: MetricsView) -> Chart:
         f"{trail.name}: evidence over time",
         f"{told}; {needed:,.0f}x for it is a proof.",
         tuple(
-            Line(name, _steps(trail, evidence.start, side, edge), is_below=side < 0)
+            Line(name, _steps(trail, evidence.start, side, edge))
             for name, side in (("within its bound", 1), ("beyond it", -1))
         ),
         "seconds since the promotion",
