@@ -219,8 +219,8 @@ def test_a_slice_that_nobody_catches_fails_the_verdict(
 
 def test_the_latency_is_the_clocks(good: Any, baseline: Any, split: data.Split) -> None:
     found = compared(good, baseline, split.holdout, clock=steady(3.0))
-    latency = found.estimates["candidate"]["latency_ms"]
-    assert (latency.value, latency.n) == (pytest.approx(3.0), evaluation.LATENCY_ROWS)
+    estimate = found.estimates["candidate"]["latency_ms"]
+    assert (estimate.value, estimate.n) == (pytest.approx(3.0), latency.LATENCY_ROWS)
     assert latency_gate(found, 3.1).status == "pass"
     assert latency_gate(found, 2.9).status == "fail"
 

@@ -28,6 +28,7 @@ from mlops_kit.models.evaluation_summary import EvaluationSummary, Names, Versio
 from mlops_kit.pipelines.executions import Execution
 from mlops_kit.project import candidates, local_runs, releases, rollouts, scaffold
 from mlops_kit.project.candidates import JudgedVersion
+from mlops_kit.project.settings import GitOps
 from mlops_kit.releases import approvals, holds
 from mlops_kit.releases.repository import Proposal
 from mlops_kit.rollouts import decision
@@ -717,10 +718,11 @@ def test_a_verb_asks_the_remote_once(
     verb: str,
     remote_calls: list[str],
 ) -> None:
+    gitops = GitOps(url=f"file://{workspace.settings.gitops_url}")
+    workspace = Workspace(workspace.settings.model_copy(update={"gitops": gitops}))
     again = judged_otherwise(workspace, candidate)
     if verb == "rollback":
         releases.promote(workspace, again, environment="prod")
-    _ = workspace.repository  # opening the embedded one adds new environments
     log, git = tmp_path / "git.log", shutil.which("git")
     (tmp_path / "git").write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {git} "$@"\n')
     (tmp_path / "git").chmod(0o755)
