@@ -12,6 +12,7 @@ import click
 from mlops_kit.cli.exit_codes import Command
 from mlops_kit.cli.options import as_json, opened
 from mlops_kit.cli.output import answer, print_json
+from mlops_kit.files import write_whole
 
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
@@ -146,8 +147,7 @@ def _write(
 ) -> None:
     if output is not None:
         for path, content in files.items():
-            (output / path).parent.mkdir(parents=True, exist_ok=True)
-            (output / path).write_bytes(content)
+            write_whole(output / path, content)
         for path in gone:
             (output / path).unlink()
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import tempfile
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit import files, lock
 from mlops_kit.errors import ModelNotFoundError, RegistryError, UntrustedModelError
 from mlops_kit.models import artifacts
 
@@ -78,17 +80,20 @@ class Registry:
         """
         if self.is_prepared():
             return
-        from filelock import FileLock
-
         file = self._file
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_name(f"{file.name}.lock")):
+        with lock.hold(file.with_name(f"{file.name}.lock"), math.inf):
             if self.is_prepared():
                 return
-            making = file if file.exists() else file.with_name(f"{file.name}.{os.getpid()}")
-            self._open(f"{_SQLITE}{making}").search_experiments(max_results=1)
-            making.replace(file)
+            if file.exists():
+                self._migrate(file)
+            else:
+                with files.whole(file) as making:
+                    self._migrate(making)
             self._ready.touch()
+
+    def _migrate(self, file: Path) -> None:
+        self._open(f"{_SQLITE}{file}").search_experiments(max_results=1)
 
     def is_prepared(self) -> bool:
         """Whether the store needs no preparation: a server, or a file that has had it."""

@@ -7,12 +7,13 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import files
+from mlops_kit import files, lock
 from mlops_kit.errors import ProjectError
 from mlops_kit.pipelines.definition import did_you_mean
 from mlops_kit.pipelines.values import Value
@@ -26,6 +27,8 @@ KILLED = "killed"
 
 _STATE = "execution.json"
 _OUTPUTS = "outputs.json"
+# Held by the driver.
+_LOCK = "lock"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*-\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -90,12 +93,9 @@ class Execution:
 
     def __init__(self, folder: Path, state: State) -> None:
         """Use `create` or `Executions.open` instead."""
-        from filelock import FileLock
-
         self.folder = folder
         self.state = state
-        # Held by the driver; the system releases it however the driver ends.
-        self._lock = FileLock(folder / "lock")
+        self._driving = ExitStack()
 
     @property
     def name(self) -> str:
@@ -107,29 +107,22 @@ class Execution:
 
         Raises ProjectError while another process is.
         """
-        from filelock import Timeout
-
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
+            self._driving.enter_context(lock.hold(self.folder / _LOCK))
+        except BlockingIOError as error:
             raise ProjectError(
                 f"Execution {self.name!r} is still run by another process; wait for it, or stop it."
             ) from error
 
     def release(self) -> None:
         """Stop being the driver."""
-        self._lock.release()
+        self._driving.close()
 
     @property
     def seen_state(self) -> str:
         """The state as an onlooker sees it: a running execution without a driver was killed."""
-        if self.state.state != RUNNING or self._lock.is_locked:
+        if self.state.state != RUNNING or lock.is_held(self.folder / _LOCK):
             return self.state.state
-        try:
-            self.acquire()
-        except ProjectError:
-            return RUNNING
-        self.release()
         return KILLED
 
     @property

@@ -19,8 +19,9 @@ from uuid import uuid4
 
 import pytest
 
+from mlops_kit import lock
 from mlops_kit.prediction_log.log import Observations
-from mlops_kit.serving import daemon, lock
+from mlops_kit.serving import daemon
 from mlops_kit.serving.daemon import PlatformStatus
 from tests import platforms
 from tests.platforms import ENVIRONMENT, Customers, Remote, Site, until
@@ -36,6 +37,7 @@ timeout = 5.0
 PARENT = """
 import sys, time
 from pathlib import Path
+from mlops_kit import lock
 from mlops_kit.serving import daemon
 
 with daemon.attended(sys.argv[2:], Path(sys.argv[1])) as status:

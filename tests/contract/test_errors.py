@@ -52,7 +52,7 @@ BUILTINS = {
     "releases/ledger.py": {"ValueError": "said again as a GitOpsError by gitops"},
     "examples/load.py": {"ValueError": "the command says it as a ParameterError"},
     "rollouts/power_analysis.py": {"ValueError": "the command says it as a ParameterError"},
-    "serving/lock.py": {"BlockingIOError": "the platform says it as a ServingError"},
+    "lock.py": {"BlockingIOError": "each caller says who holds it, by an error of its own"},
     "rollouts/policy.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
     "rollouts/sequential_tests.py": {"ValueError": "counts that can't be: a programmer's mistake"},
     "serving/fast_trees.py": {
