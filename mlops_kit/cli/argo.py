@@ -139,7 +139,8 @@ def failed_step(workspace: Workspace, name: str, step: str, context: str) -> tup
     except ClusterError as error:
         raise ProjectError(
             f"There is no execution {name!r} here ('mlops-kit status' lists them), and no cluster "
-            f"that could have run it. {error}"
+            f"that could have run it. {error}",
+            code="project.no-execution",
         ) from error
     execution, found = argo.retrieve(workspace, where, name, step)
     ran, here = str(execution.state.inputs.get("revision", "")), code_revision(workspace.project)

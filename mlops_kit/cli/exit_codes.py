@@ -78,18 +78,19 @@ def _told(*, wants_json: bool) -> Iterator[None]:
     try:
         yield
     except errors.KitError as error:
-        _fail(type(error).__name__, str(error), error.exit_code, wants_json)
+        _fail(type(error).__name__, error.code, str(error), error.exit_code, wants_json)
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
         said = "'mlops-kit status' says how far it came."
-        _fail("Stopped", said, 128 + number, wants_json)
+        _fail("Stopped", "stopped", said, 128 + number, wants_json)
     except MemoryError:
-        _fail("MemoryError", "There is no memory left; what had ended is kept.", 1, wants_json)
+        said = "There is no memory left; what had ended is kept."
+        _fail("MemoryError", "memory", said, 1, wants_json)
     except OSError as error:
         if error.errno == errno.EPIPE:  # whoever read has had enough, as `head` does
             raise
         said = f"The system refuses: {error}. What had ended is kept; 'mlops-kit status' says more."
-        _fail(type(error).__name__, said, 1, wants_json)
+        _fail(type(error).__name__, "system", said, 1, wants_json)
 
 
 @contextmanager
@@ -114,9 +115,9 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _fail(name: str, said: str, code: int, wants_json: bool) -> NoReturn:
+def _fail(name: str, code: str, said: str, exit_code: int, wants_json: bool) -> NoReturn:
     if wants_json:
-        print_json({"error": name, "message": said, "exit_code": code})
+        print_json({"error": name, "code": code, "message": said, "exit_code": exit_code})
     else:
         click.echo(f"{name}: {said}".translate(_CONTROLS), err=True)
-    sys.exit(code)
+    sys.exit(exit_code)

@@ -69,7 +69,8 @@ def run(
     inputs = options.given(**values) | ({"force_gate": True} if force_gate else {})
     resumed = workspace.executions.last_unfinished(pipeline) if resume else None
     if resumed is not None and inputs:
-        raise ParameterError("--resume goes on with the inputs of before; leave out -p.")
+        said = "--resume goes on with the inputs of before; leave out -p."
+        raise ParameterError(said, code="parameter.resumed")
     chosen = workspace.pipeline(pipeline)
     with progress.shown(chosen.name, chosen.ordered) as observer:
         execution = local_runs.run(

@@ -178,7 +178,7 @@ def dora(
     try:
         found = dora.keys(entries, window=days)
     except ValueError as error:
-        raise ParameterError(str(error)) from error
+        raise ParameterError(str(error), code="parameter.days") from error
     answer(as_json, [asdict(keys) for keys in found.keys], *found.lines)
 
 

@@ -76,13 +76,14 @@ def plan(
     policy = opened(project).settings.rollout
     delay = policy.maturity if label_delay is None else label_delay
     if not delay >= 0:
-        raise ParameterError(f"label_delay={delay:g}; expected 0 or more seconds.")
+        said = f"label_delay={delay:g}; expected 0 or more seconds."
+        raise ParameterError(said, code="parameter.plan")
     try:
         found = power_analysis.plan(
             policy, rate=rate, fraud_rate=fraud_rate, label_delay=delay, history=history
         )
     except ValueError as error:
-        raise ParameterError(f"{error}.") from error
+        raise ParameterError(f"{error}.", code="parameter.plan") from error
     answer(as_json, [asdict(row) for row in found.rows], *found.lines)
 
 

@@ -226,7 +226,8 @@ class Executions:
             known = [execution.name for execution in self.all()]
             raise ProjectError(
                 f"There is no execution {name!r} under {str(self.folder)!r}; 'mlops-kit status' "
-                f"lists them.{did_you_mean(name, known)}"
+                f"lists them.{did_you_mean(name, known)}",
+                code="project.no-execution",
             )
         try:
             state = State.from_json(json.loads((folder / _STATE).read_bytes()))
