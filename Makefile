@@ -15,7 +15,7 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generat
 INSTALL := $(if $(LOCK),--require-hashes --requirement $(LOCK),-e .[dev])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lab bench lock clean
+.PHONY: help run test check pictures lab bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(STAMP)  ## run every check: format, lint, types, layers, notebooks, test
 
 check: $(STAMP)  ## answer within a minute: format, lint, types, layers, unit and contract tests
 	$(BIN)/python -m tests.check --quick
+
+pictures: $(STAMP)  ## take the pictures of notebooks and pages, light and dark
+	$(BIN)/python -m pytest -q tests/browser --pictures
 
 lab: $(STAMP)  ## open JupyterLab on the tour
 	$(BIN)/jupyter lab notebooks/tour.ipynb

@@ -43,7 +43,10 @@ from collections.abc import Mapping, Sequence
 
 
 class KitError(Exception):
-    """Something that the kit can't do; says what, what was expected and where to look."""
+    """Something that the kit can't do; says what, what was expected and where to look.
+
+    `code` is stable: scripts and tests ask for it, and not for the words of the message.
+    """
 
     code = "kit"
     exit_code = 1
@@ -203,7 +206,7 @@ class ModelNotFoundError(RegistryError):
 class UntrustedModelError(RegistryError):
     """A digest or a type that the kit doesn't accept."""
 
-    code = "registry.untrusted-model"
+    code = "registry.untrusted"
 
 
 class ServingError(KitError):
@@ -226,19 +229,19 @@ class RequestError(ServingError):
 class ObservationsError(KitError):
     """The store of predictions and labels can't do it."""
 
-    code = "observations"
+    code = "prediction-log"
 
 
 class StoreBusyError(ObservationsError):
     """Somebody else writes; the same again may work."""
 
-    code = "observations.busy"
+    code = "prediction-log.busy"
 
 
 class StoreFullError(ObservationsError):
     """There is no room left."""
 
-    code = "observations.full"
+    code = "prediction-log.full"
 
 
 class ReleaseError(KitError):
@@ -288,4 +291,4 @@ class LostRaceError(GitOpsError):
 class SecretFoundError(GitOpsError):
     """A secret stands in what was to be committed."""
 
-    code = "gitops.secret-found"
+    code = "gitops.secret"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import IO
 
 # Seconds: whoever asks whether a file is held has a share in it for a moment.
-_PATIENCE = 1.0
-_PAUSE = 0.02  # seconds between two tries
+_WAIT_SECONDS = 1.0
+_PAUSE_SECONDS = 0.02
 
 
 @contextmanager
-def hold(path: Path, timeout: float = _PATIENCE) -> Iterator[None]:
+def hold(path: Path, timeout: float = _WAIT_SECONDS) -> Iterator[None]:
     """Hold the file, which is made, for a block.
 
     Raises BlockingIOError where another holds it for longer than `timeout` seconds; infinity waits.
@@ -25,7 +25,7 @@ def hold(path: Path, timeout: float = _PATIENCE) -> Iterator[None]:
         while not _taken(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise BlockingIOError(f"another process holds {str(path)!r}")
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE_SECONDS)
         yield
 
 

@@ -37,8 +37,9 @@ resamples = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests on a real cluster be asked for."""
+    """Let the tests on a real cluster, and pictures for a person, be asked for."""
     parser.addoption("--with-cluster", metavar="CONTEXT", help="run tests/cluster there")
+    parser.addoption("--pictures", action="store_true", help="take the browser tests' pictures")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

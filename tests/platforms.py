@@ -22,7 +22,7 @@ from mlops_kit.releases import release_yaml
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import GitOpsRepository, Proposal
 from mlops_kit.serving.protocol import INPUT
-from mlops_kit.serving.reconciler import Applier
+from mlops_kit.serving.reconciler import Reconciler
 from tests.served import FEATURES, MODEL, table, write_artifact
 
 ENVIRONMENT = "prod"
@@ -73,9 +73,9 @@ class Site:
     def repository(self) -> GitOpsRepository:
         return GitOpsRepository(self.bare, self.state / "cache.git", timeout=self.timeout)
 
-    def applier(self) -> Applier:
+    def reconciler(self) -> Reconciler:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return Applier(
+        return Reconciler(
             self.folder,
             model=MODEL,
             environment=ENVIRONMENT,

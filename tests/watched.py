@@ -24,12 +24,12 @@ from mlops_kit.releases import commits, promotion
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import GitOpsRepository
-from mlops_kit.rollouts.controller import Watcher
-from mlops_kit.rollouts.observer import Looker
+from mlops_kit.rollouts.controller import RolloutController
+from mlops_kit.rollouts.observer import RolloutObserver
 from mlops_kit.rollouts.result import Watched
 from mlops_kit.rollouts.shared_replay import ComputedReplays, StoredReplays
 from mlops_kit.serving import model_loader
-from mlops_kit.serving.daemon import PlatformStatus
+from mlops_kit.serving.daemon import ServerStatus
 from tests.served import FEATURES, write_artifact
 
 SEED = Path(__file__).parents[1] / "workflows" / "gitops"
@@ -112,18 +112,18 @@ class World:
         self.slow: dict[str, float] = {}
         self.label: Callable[[int, int], int | None] = lambda truth, _decision: truth
         self.is_silent, self.skew, self.dropped = False, 0, 0
-        self.status: PlatformStatus | None = None
+        self.status: ServerStatus | None = None
         self.said: list[str] = []
         self.on_wait: Callable[[], object] = lambda: None
-        self.looker = self.new_looker()
+        self.observer = self.new_observer()
 
-    def new_looker(self, *, is_viewer: bool = False) -> Looker:
+    def new_observer(self, *, is_viewer: bool = False) -> RolloutObserver:
         """Return another observer: a watcher's, or that of somebody who only looks on."""
         observations = local_server.observations(self.workspace)
-        applier = local_server.applier(self.workspace, MODEL, ENVIRONMENT)
+        reconciler = local_server.reconciler(self.workspace, MODEL, ENVIRONMENT)
         policy = self.workspace.settings.rollout
         place = (observations, MODEL, ENVIRONMENT)
-        return Looker(
+        return RolloutObserver(
             self.repository,
             policy,
             MODEL,
@@ -131,13 +131,13 @@ class World:
             observations,
             StoredReplays(*place)
             if is_viewer
-            else ComputedReplays(*place, applier.predictor, policy.replay_share),
+            else ComputedReplays(*place, reconciler.predictor, policy.replay_share),
             self.served,
             clock=lambda: self.clock() + self.off,
             ticks=self.clock,
         )
 
-    def served(self) -> PlatformStatus | None:
+    def served(self) -> ServerStatus | None:
         """Follow Git, where it answers, and say what is served."""
         try:
             revision = self.repository.head()
@@ -147,7 +147,7 @@ class World:
             return self.status
         if now is not None:
             champion, candidate = now.champion, now.candidate
-            self.status = PlatformStatus(
+            self.status = ServerStatus(
                 *(1, "http://127.0.0.1:1", MODEL, ENVIRONMENT, revision, revision, self.clock()),
                 champion=champion.version if champion else "",
                 candidate=candidate.version if candidate else "",
@@ -196,8 +196,8 @@ class World:
     def watch(self, looks: int = 150, name: str = "", sleep: Any = None) -> Watched:
         """Watch to the end, or for so many looks."""
         show = self.said.extend
-        watcher = Watcher(
-            self.looker,
+        watcher = RolloutController(
+            self.observer,
             lambda now: releases.sync_alias(self.workspace, now),
             name,
             show,
@@ -226,7 +226,7 @@ class World:
         self.observations.add(made)
         self.observations.label(labels)
 
-    def prediction(self, number: int, status: PlatformStatus) -> Prediction:
+    def prediction(self, number: int, status: ServerStatus) -> Prediction:
         chance = random.Random(number)
         place = number * 37 % 100
         weight = status.weight

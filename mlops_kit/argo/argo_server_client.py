@@ -14,7 +14,7 @@ from mlops_kit.argo.workflow_status import Node, refusal
 from mlops_kit.errors import ClusterError
 
 # Seconds to connect, and from one byte to the next.
-_PATIENCE = (10, 60)
+_TIMEOUTS_SECONDS = (10, 60)
 
 
 class ArgoServer:
@@ -89,7 +89,12 @@ class ArgoServer:
         method = "GET" if body is None else "POST"
         try:
             with self._session.request(
-                method, self._url + path, json=body, params=query, timeout=_PATIENCE, stream=True
+                method,
+                self._url + path,
+                json=body,
+                params=query,
+                timeout=_TIMEOUTS_SECONDS,
+                stream=True,
             ) as answer:
                 if not answer.ok:
                     where = f"namespace {self.namespace!r} at {self._url}"

@@ -16,7 +16,7 @@ from mlops_kit.argo.workflow_status import Node, refusal
 from mlops_kit.errors import ClusterError
 
 _GROUP, _VERSION = "argoproj.io", "v1alpha1"
-_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 class KubernetesCluster:
@@ -50,7 +50,7 @@ class KubernetesCluster:
         """Create a workflow, and return its name."""
         with self._asked("create a workflow"):
             made: Any = self._objects.create_namespaced_custom_object(
-                *self._place("workflows"), dict(workflow), _request_timeout=_SECONDS
+                *self._place("workflows"), dict(workflow), _request_timeout=_TIMEOUT_SECONDS
             )
         return str(made["metadata"]["name"])
 
@@ -68,7 +68,7 @@ class KubernetesCluster:
             pods = self._core.list_namespaced_pod(
                 self.namespace,
                 label_selector=f"workflows.argoproj.io/workflow={name}",
-                _request_timeout=_SECONDS,
+                _request_timeout=_TIMEOUT_SECONDS,
             ).items
             of_node = "workflows.argoproj.io/node-id"
             mine = [pod for pod in pods if (pod.metadata.annotations or {}).get(of_node) == node.id]
@@ -83,7 +83,7 @@ class KubernetesCluster:
                 yield from watch.Watch().stream(reader, container="main", **where)
             else:
                 text = self._core.read_namespaced_pod_log(
-                    container="main", _request_timeout=_SECONDS, **where
+                    container="main", _request_timeout=_TIMEOUT_SECONDS, **where
                 )
                 yield from str(text or "").splitlines()
 
@@ -97,7 +97,7 @@ class KubernetesCluster:
     def _read(self, plural: str, name: str) -> dict[str, Any]:
         with self._asked(f"read {plural[:-1]} {name!r}"):
             found: dict[str, Any] = self._objects.get_namespaced_custom_object(
-                *self._place(plural), name, _request_timeout=_SECONDS
+                *self._place(plural), name, _request_timeout=_TIMEOUT_SECONDS
             )
         return found
 

@@ -15,7 +15,7 @@ from mlops_kit.pipelines.definition import Pipeline
 FOLDER = "pipelines"
 _HEAD = "# Written by 'mlops-kit render' from {source}; change that, and render again.\n"
 # Argo adds a time's stamp to the names of what a CronWorkflow starts.
-_LONGEST = 52
+_MAX_NAME_LENGTH = 52
 
 
 def rendered(
@@ -70,9 +70,10 @@ def _cron(pipeline: Pipeline, place: Place) -> dict[str, Any]:
             f"Pipeline {pipeline.name!r} has a schedule, so it needs a commit to run at: set "
             "revision under [argo] in mlops-kit.toml."
         )
-    if len(name) > _LONGEST:
+    if len(name) > _MAX_NAME_LENGTH:
         raise DefinitionError(
-            f"{name!r} has {len(name)} characters; a CronWorkflow's name may have {_LONGEST}."
+            f"{name!r} has {len(name)} characters; a CronWorkflow's name may have "
+            f"{_MAX_NAME_LENGTH}."
         )
     return {
         "apiVersion": "argoproj.io/v1alpha1",

@@ -45,7 +45,7 @@ class PodInput:
     texts: Mapping[str, str]
 
 
-class Gauge:
+class ArgoProgressFile:
     """Says how far a pod is, in the one form that Argo takes: two whole numbers."""
 
     def __init__(self, file: Path) -> None:

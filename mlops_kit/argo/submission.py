@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlops_kit.argo.workflow_status import Node
 
 # Seconds between two looks, and how long a cluster may be silent before that is a fault.
-_LOOK, _SILENCE = 1.0, 60.0
+_POLL_SECONDS, _SILENCE_SECONDS = 1.0, 60.0
 
 
 class Cluster(Protocol):
@@ -117,9 +117,9 @@ def follow(
         try:
             found = where.workflow(name)
         except ClusterError as error:
-            if error.lasting or clock() - heard > _SILENCE:
+            if error.lasting or clock() - heard > _SILENCE_SECONDS:
                 raise
-            wait(_LOOK)
+            wait(_POLL_SECONDS)
             continue
         heard = clock()
         nodes = workflow_status.nodes(found)
@@ -131,7 +131,7 @@ def follow(
         if (phase := workflow_status.phase(found)) in workflow_status.ENDED:
             values = workflow_status.outputs(nodes)
             return Ending(name, phase, workflow_status.said(found), nodes, values)
-        wait(_LOOK)
+        wait(_POLL_SECONDS)
 
 
 def _progress(node: Node) -> Progress:
@@ -174,7 +174,7 @@ def logs(where: Cluster, name: str, task: str = "", *, follow: bool = False) -> 
                     yield f"{node.name}  {line}"
         if not follow or workflow_status.phase(found) in workflow_status.ENDED:
             return
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
 
 
 def _of_argo(line: str) -> bool:

@@ -36,7 +36,7 @@ _LOCKED = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-_DAY = 86_400
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ def workflow_template(pipeline: Pipeline, place: Place) -> WorkflowTemplate:
         service_account_name=place.service_account,
         arguments=[*inputs, revision, *([cache] if any(p.is_cached for p in pods) else [])],
         active_deadline_seconds=place.deadline,
-        ttl_strategy=models.TTLStrategy(seconds_after_success=_DAY, seconds_after_failure=7 * _DAY),
+        ttl_strategy=models.TTLStrategy(
+            seconds_after_success=_DAY_SECONDS, seconds_after_failure=7 * _DAY_SECONDS
+        ),
         pod_gc=models.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
         pod_metadata=models.Metadata(labels={"app.kubernetes.io/part-of": "mlops-kit"}),
         workflow_metadata=models.WorkflowMetadata(labels={"mlops-kit/pipeline": pipeline.name}),

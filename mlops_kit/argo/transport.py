@@ -22,7 +22,7 @@ from mlops_kit.pipelines.values import Value
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{0,255}")
 _MARK = "b64."
 # Argo replaces an argument of over 131,072 bytes by a file's name, without a word.
-MOST = 24_000
+MAX_TEXT_LENGTH = 24_000
 # Types that travel as a file.
 _FILES = (Path, list, dict)
 
@@ -38,10 +38,10 @@ def packed(value: str | int | float | bool) -> str:
     Raises ParameterError where it is too long.
     """
     text = as_text(value)
-    if len(text) > MOST:
+    if len(text) > MAX_TEXT_LENGTH:
         raise ParameterError(
             f"A value of {len(text):,} characters ({text[:40]!r}…) can't travel as a parameter; "
-            f"expected at most {MOST:,}. Publish it as a list, a dict or a file."
+            f"expected at most {MAX_TEXT_LENGTH:,}. Publish it as a list, a dict or a file."
         )
     if _SAFE.fullmatch(text) and not text.startswith(_MARK):
         return text

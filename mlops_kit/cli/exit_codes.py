@@ -85,7 +85,7 @@ def _told(*, wants_json: bool) -> Iterator[None]:
         _fail("Stopped", "stopped", said, 128 + number, wants_json)
     except MemoryError:
         said = "There is no memory left; what had ended is kept."
-        _fail("MemoryError", "memory", said, 1, wants_json)
+        _fail("MemoryError", "system.memory", said, 1, wants_json)
     except OSError as error:
         if error.errno == errno.EPIPE:  # whoever read has had enough, as `head` does
             raise
@@ -116,6 +116,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _fail(name: str, code: str, said: str, exit_code: int, wants_json: bool) -> NoReturn:
+    """Say a fault, and end; `code` is stable, as scripts ask for it."""
     if wants_json:
         print_json({"error": name, "code": code, "message": said, "exit_code": exit_code})
     else:

@@ -157,14 +157,14 @@ def _run_pod(
 ) -> None:
     """Run what a pod runs, its progress in the file that Argo reads, if it wants it."""
     from mlops_kit.argo import pod_plan
-    from mlops_kit.argo.pod_run import Gauge, both
+    from mlops_kit.argo.pod_run import ArgoProgressFile, both
     from mlops_kit.cli.progress import shown
     from mlops_kit.project import local_runs
 
     pod = pod_plan.named(pod_plan.plan(pipeline), name)
     try:
         with shown(name, pod.steps) as lines:
-            observer = both(lines, Gauge(progress)) if progress else lines
+            observer = both(lines, ArgoProgressFile(progress)) if progress else lines
             local_runs.run_pod(workspace, pipeline, pod, given, folder, observer)
     except StepError as error:
         # Argo would run a lost pod again.

@@ -23,7 +23,7 @@ _MARKS = {
     "not run": ("·", "dim"),
     "interrupted": ("■", "yellow"),
 }
-_BAR = 12
+_BAR_WIDTH = 12
 
 
 @contextmanager
@@ -130,8 +130,8 @@ class Tree:
 
 def _doing(progress: Progress) -> str:
     if progress.cell:
-        done = round(_BAR * progress.index / max(1, progress.count))
-        bar = "█" * done + "░" * (_BAR - done)
+        done = round(_BAR_WIDTH * progress.index / max(1, progress.count))
+        bar = "█" * done + "░" * (_BAR_WIDTH - done)
         return f"{bar} {progress.index + 1}/{progress.count} {progress.cell}"
     return _line(progress.detail)
 

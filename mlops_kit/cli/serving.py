@@ -48,7 +48,7 @@ def serve(
     platform = local_server.platform(workspace, name, place, click.echo, warm=not attended)
     stop = threading.Event()
     if attended:
-        from mlops_kit.serving.daemon import stop_at_end_of_input
+        from mlops_kit.serving.parent import stop_at_end_of_input
 
         stop_at_end_of_input(stop, platform.ending)
     # Being stopped is how serving ends well.
@@ -67,7 +67,7 @@ def _manage(workspace: Workspace, name: str, place: str, what: str | None, as_js
         found = daemon.stop(folder)
         said = f"Stopped process {found.pid}." if found else f"Nothing serves {place}."
     else:
-        _ = workspace.repository  # made here, as by `local_server.attended`
+        _ = workspace.repository  # made here, as by `local_server.ensure_running`
         found = daemon.detach(local_server.serve_command(workspace, name, place), folder)
         said = found.sentence
     answer(as_json, asdict(found) if found else None, said)

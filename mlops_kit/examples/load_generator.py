@@ -26,7 +26,7 @@ _HERE = ("127.0.0.1", "::1", "localhost")
 # Seconds: for one answer, between two looks at the labels, after a server that didn't answer.
 _TIMEOUT, _LOOK, _PAUSE = 5.0, 0.05, 0.1
 # So late, in seconds, the rate counts as not kept, and what is overdue is left out.
-_LATE = 1.0
+_LATE_SECONDS = 1.0
 _LABELS = 2_000
 # A store that is busy so often in a row, each time for a second, is a fault.
 _REFUSALS = 30
@@ -171,9 +171,9 @@ class Traffic:
             if self._number == load.count:
                 return None
             overdue = self._ticks() - self._begun - self._slot / load.rate
-            if overdue > _LATE and load.rate < math.inf:
+            if overdue > _LATE_SECONDS and load.rate < math.inf:
                 # Sending them all at once, when the server is back, would be no steady rate.
-                left = math.ceil((overdue - _LATE) * load.rate)
+                left = math.ceil((overdue - _LATE_SECONDS) * load.rate)
                 self._skipped += left
                 self._slot += left
             number, due = self._number, self._slot / load.rate

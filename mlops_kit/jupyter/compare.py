@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlops_kit.pipelines.executions import Execution
     from mlops_kit.project.workspace import Workspace
 
-_LONGEST = 60
+_MAX_SHOWN_LENGTH = 60
 
 
 @dataclass(frozen=True)
@@ -228,4 +228,4 @@ def _text(value: Any) -> str:
 def _shown(value: str | None) -> str:
     if value is None:
         return "–"
-    return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+    return value if len(value) <= _MAX_SHOWN_LENGTH else f"{value[:_MAX_SHOWN_LENGTH]}…"

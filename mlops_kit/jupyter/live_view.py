@@ -14,12 +14,12 @@ from mlops_kit.jupyter.html.markup import Html, tag
 from mlops_kit.project.settings import has_frontend
 
 # A page that changes more often than this says no more to a person.
-_EVERY = 0.5
+_REFRESH_SECONDS = 0.5
 
 T = TypeVar("T")
 
 
-class Shower(Protocol):
+class Display(Protocol):
     """Whatever shows markup, with a document in it, as a View does."""
 
     def show(self, markup: Html, document: str = "") -> None:
@@ -56,7 +56,7 @@ class Live(ABC, Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
         self._lock = threading.RLock()
-        self._page: Shower | None = None
+        self._page: Display | None = None
         self._handles: list[Any] = []
         self._over = threading.Event()
         threading.Thread(target=self._work, args=[work], name=f"mlops-kit {title}").start()
@@ -101,7 +101,7 @@ class Live(ABC, Generic[T]):
             self.cancel()
         self._show()
 
-    def shown_by(self, page: Shower) -> None:
+    def shown_by(self, page: Display) -> None:
         """Let another page show it, and show it there now."""
         self._page = page
         self._show()
@@ -132,7 +132,7 @@ class Live(ABC, Generic[T]):
 
     def _refresh(self) -> None:
         shown = None
-        while not self._over.wait(_EVERY):
+        while not self._over.wait(_REFRESH_SECONDS):
             self._tick()
             if self.view != shown:
                 shown = self.view

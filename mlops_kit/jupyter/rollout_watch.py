@@ -11,19 +11,19 @@ from mlops_kit.jupyter.html import rollout
 from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.live_view import Live, Markdown
-from mlops_kit.jupyter.panel import reader
+from mlops_kit.jupyter.metrics_view import metrics_view
 from mlops_kit.project import rollouts
 from mlops_kit.project.settings import has_frontend
 from mlops_kit.project.workspace import Workspace
 from mlops_kit.reporting.charts import plotly_figures
 from mlops_kit.rollouts.evidence_history import Point, Trail
-from mlops_kit.rollouts.result import Look, Watched
+from mlops_kit.rollouts.result import PollRecord, Watched
 
 if TYPE_CHECKING:
-    from mlops_kit.rollouts.observer import Seen
+    from mlops_kit.rollouts.observer import ObservedState
 
 # Looks that are kept to be drawn.
-_MOST = 60
+_MAX_LOOKS = 60
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class _Now:
 
     state: str
     sentence: str
-    seen: Seen | None = None
-    look: Look | None = None
+    seen: ObservedState | None = None
+    look: PollRecord | None = None
 
 
 class LiveRollout(Live[Watched]):
@@ -51,14 +51,17 @@ class LiveRollout(Live[Watched]):
     ) -> None:
         """Use `watch`; the work gets this to tell it each look."""
         self.workspace = workspace
-        self._looks: list[Look] = []
+        self._looks: list[PollRecord] = []
         now = _Now("running", "It starts: the platform takes some seconds.")
         super().__init__(f"The rollout of {model} in {environment}", now, lambda: work(self))
 
-    def saw(self, seen: Seen, look: Look) -> None:
+    def saw(self, seen: ObservedState, look: PollRecord) -> None:
         """Take in a look."""
         with self._lock:
-            self._looks = [*(self._looks[::2] if len(self._looks) > _MOST else self._looks), look]
+            self._looks = [
+                *(self._looks[::2] if len(self._looks) > _MAX_LOOKS else self._looks),
+                look,
+            ]
             self.view = replace(self.view, sentence="", seen=seen, look=look)
 
     def page(self) -> Html:
@@ -68,7 +71,7 @@ class LiveRollout(Live[Watched]):
         shown = Watch(self.title, now.state, now.sentence)
         if seen is not None and look is not None:
             policy = self.workspace.settings.rollout
-            whole = reader.evidence(policy, seen, look.decision)
+            whole = metrics_view(policy, seen, look.decision)
             known = {trail.name for trail in whole.trails}
             whole = replace(whole, trails=(*_of_replay(self._looks, known), *whole.trails))
             share = f"{look.weight} % of the requests"
@@ -123,7 +126,7 @@ def watch(
             show=(lambda _lines: None) if has_frontend() else _Teller(),
             revision=revision,
             customers=sent,
-            observe=live.saw,
+            on_poll=live.saw,
             cancelled=live.cancelled,
         )
 
@@ -144,7 +147,7 @@ class _Teller:
         self._again = True
 
 
-def _of_replay(looks: Sequence[Look], known: Collection[str]) -> tuple[Trail, ...]:
+def _of_replay(looks: Sequence[PollRecord], known: Collection[str]) -> tuple[Trail, ...]:
     """Return the evidence at these looks, a trail for each needed metric that isn't known yet."""
     found: dict[str, list[Point | None]] = {}
     for look in looks:

@@ -15,7 +15,7 @@ import traitlets
 from mlops_kit.jupyter.html.markup import Html
 
 # What a person did, and what they entered with it.
-Acts = Callable[[str, Mapping[str, str]], None]
+EventHandler = Callable[[str, Mapping[str, str]], None]
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -29,7 +29,7 @@ class View(anywidget.AnyWidget):
     # A page within the page, apart, so that it travels only when it is another one.
     document = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, markup: Html, acts: Acts | None = None) -> None:
+    def __init__(self, markup: Html, acts: EventHandler | None = None) -> None:
         """Show `markup`; `acts` gets the name of an act, and text by name."""
         super().__init__(markup=str(markup))
         if acts is not None:
@@ -43,14 +43,14 @@ class View(anywidget.AnyWidget):
         self.document = document
         self.markup = str(markup)
 
-    def _do(self, acts: Acts, content: Any) -> None:
+    def _do(self, acts: EventHandler, content: Any) -> None:
         try:
             _tell(acts, content)
         finally:
             self.send({"done": True})
 
 
-def _tell(acts: Acts, content: Any) -> None:
+def _tell(acts: EventHandler, content: Any) -> None:
     """Hand on what a browser said, as text by name, whatever it said."""
     if not isinstance(content, Mapping) or not isinstance(content.get("act"), str):
         return

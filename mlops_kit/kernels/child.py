@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
-LAST_FLUSH = 5.0  # seconds for the control thread to end
+FLUSH_TIMEOUT_SECONDS = 5.0  # seconds for the control thread to end
 
 
 def raise_threads(controller: Any, environ: Mapping[str, str]) -> None:
@@ -119,7 +119,7 @@ def run_kernel(
     # At exit ipykernel stops the IOPub thread first; a control thread that still flushes to it
     # would then wait for ten seconds, and whatever is registered at exit would never run.
     app.control_thread.stop()
-    app.control_thread.join(LAST_FLUSH)
+    app.control_thread.join(FLUSH_TIMEOUT_SECONDS)
 
 
 def leave() -> NoReturn:

@@ -1,7 +1,4 @@
-"""Run Jupyter kernels, warm where fork is safe. The only module that imports jupyter_client.
-
-It does so at the top, for its classes are Jupyter's; `warm.handle` can start a zygote before that.
-"""
+"""Run Jupyter kernels, warm where fork is safe: by classes of jupyter_client's, so at the top."""
 
 from __future__ import annotations
 
@@ -32,12 +29,12 @@ from mlops_kit.kernels import runtime_dir
 from mlops_kit.kernels.exit_reason import Death, OomCounter
 from mlops_kit.kernels.fork import Fork, readable
 from mlops_kit.kernels.preload_key import PRELOAD, THREADS
-from mlops_kit.kernels.zygote_client import CannotForkError, Zygote, nearest
+from mlops_kit.kernels.shared_zygote import nearest
+from mlops_kit.kernels.zygote_client import CannotForkError, Zygote
 
 __all__ = ["PRELOAD", "Death", "WarmKernelManager", "WarmProvisioner", "Zygote", "manager"]
 
 log = logging.getLogger(__name__)
-
 COMMAND = [sys.executable, "-m", "ipykernel_launcher"]
 
 
@@ -52,7 +49,6 @@ class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
     cold_reason = ""  # why the kernel isn't a fork
     folder: Path | None = None
     returncode: int | None = None
-
     _memory: OomCounter | None = None
 
     async def launch_kernel(self, cmd: list[str], **kw: Any) -> Any:
@@ -284,8 +280,9 @@ class WarmKernelManager(AsyncKernelManager):  # type: ignore[misc]
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-    stop = run_sync(_async_stop)
-    """End the kernel if it runs, and remove what it needed; again is no harm."""
+    stop = run_sync(
+        _async_stop
+    )  # ends a kernel that runs, removes what it needed; again is no harm
 
 
 def manager(

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-SOCKET_PATH = 107  # bytes that a Unix socket's path may have
+MAX_SOCKET_PATH_BYTES = 107  # bytes that a Unix socket's path may have
 
 
 def runtime_folder() -> Path:
@@ -52,7 +52,7 @@ def dial(path: Path) -> socket.socket:
 def private_folder() -> Path:
     """Make a folder for the sockets of one kernel, with a path that is short enough for them."""
     folder = Path(tempfile.mkdtemp(prefix="mlops-kit-"))
-    if len(os.fsencode(folder)) + len("/k-5") <= SOCKET_PATH:
+    if len(os.fsencode(folder)) + len("/k-5") <= MAX_SOCKET_PATH_BYTES:
         return folder
     folder.rmdir()
     return Path(tempfile.mkdtemp(prefix="mlops-kit-", dir="/tmp"))

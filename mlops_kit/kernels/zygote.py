@@ -44,7 +44,7 @@ else:
     child, preload = _beside("child"), _beside("preload")
 
 ENOUGH_CORES = 2
-PATIENCE = 5.0  # seconds for a client to send its whole request
+REQUEST_TIMEOUT_SECONDS = 5.0  # seconds for a client to send its whole request
 PR_SET_PDEATHSIG = 1
 
 
@@ -56,7 +56,7 @@ def tell(connection: socket.socket, **message: object) -> None:
 
 def hear(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Read one request and the descriptors that came with it."""
-    connection.settimeout(PATIENCE)
+    connection.settimeout(REQUEST_TIMEOUT_SECONDS)
     line, files, _, _ = socket.recv_fds(connection, 1 << 16, 3)
     while line and not line.endswith(b"\n"):
         more = connection.recv(1 << 16)

@@ -22,7 +22,7 @@ from mlops_kit.kernels.preload_key import PRELOAD, THREADS, import_time, key
 log = logging.getLogger(__name__)
 
 QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # else the debugger warns on stderr
-ANSWER = 60.0  # seconds: the preload on a loaded machine, with a margin
+ANSWER_TIMEOUT_SECONDS = 60.0  # seconds: the preload on a loaded machine, with a margin
 
 
 class CannotForkError(errors.KitError):
@@ -166,7 +166,7 @@ class Zygote:
         try:
             outcome = lines.next()
         except TimeoutError:
-            outcome = {"failed": f"its sockets were not bound in {ANSWER:g} s"}
+            outcome = {"failed": f"its sockets were not bound in {ANSWER_TIMEOUT_SECONDS:g} s"}
         if "bound" not in outcome:
             connection.close()
             reason = outcome.get("failed", f"it ended with {outcome.get('ended')!r}")
@@ -212,7 +212,7 @@ class Zygote:
         request: Mapping[str, object],
         stdio: Sequence[int],
     ) -> dict[str, Any]:
-        connection.settimeout(ANSWER)
+        connection.settimeout(ANSWER_TIMEOUT_SECONDS)
         data = json.dumps(request).encode() + b"\n"
         try:
             sent = socket.send_fds(connection, [data], list(stdio))
@@ -220,7 +220,9 @@ class Zygote:
                 connection.sendall(rest)
             return lines.next()
         except TimeoutError:
-            raise CannotForkError(f"the zygote did not answer in {ANSWER:g} s") from None
+            raise CannotForkError(
+                f"the zygote did not answer in {ANSWER_TIMEOUT_SECONDS:g} s"
+            ) from None
 
     def _note_death(self, process: subprocess.Popen[bytes] | None) -> None:
         with self._lock:
@@ -283,20 +285,3 @@ class Zygote:
             stdout=subprocess.DEVNULL,
             stderr=None if self._idle is None else subprocess.DEVNULL,
         )
-
-
-_own: dict[tuple[int, str], Zygote] = {}
-_own_lock = threading.Lock()
-
-
-def nearest(environ: Mapping[str, str]) -> Zygote:
-    """Return the zygote that runs for this user under the key, else this process's own."""
-    name = key(PRELOAD, environ)
-    if (runtime_dir.runtime_folder() / f"{name}.sock").exists():
-        shared = Zygote.start(idle=600.0, environ=environ)
-        if shared.is_alive():
-            return shared
-    with _own_lock:
-        if (os.getpid(), name) not in _own:
-            _own[os.getpid(), name] = Zygote.start(environ=environ)
-        return _own[os.getpid(), name]

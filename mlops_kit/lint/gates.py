@@ -23,7 +23,7 @@ _STATUS = re.compile(
     r"\.(Succeeded|Failed|Errored|Skipped|Omitted|Daemoned|AnySucceeded|AllFailed)"
 )
 # No gate is longer; text that is would only cost time.
-_LONGEST_GATE = 5_000
+_MAX_GATE_LENGTH = 5_000
 _TERM = re.compile(r"[\w-]+(?:\.\w+)?")
 _COMPARED = re.compile(r"==\s*['\"]([^'\"]*)['\"]")
 _ASSIGNMENT = re.compile(r"(?<![=!<>])=(?!=)")
@@ -39,7 +39,7 @@ def whens(documents: list[Document]) -> Iterator[Finding]:
     """Find a gate in a form in which the value can rewrite the test, or that can't be read."""
     for document, _, path, task in all_tasks(documents):
         when = task.get("when")
-        if not isinstance(when, str) or len(when) > _LONGEST_GATE:
+        if not isinstance(when, str) or len(when) > _MAX_GATE_LENGTH:
             continue
         place = (*path, "when")
         expressions = _EXPRESSION.findall(when)
@@ -208,7 +208,7 @@ def retries(documents: list[Document]) -> Iterator[Finding]:
     for document, path, template in all_templates(documents):
         expression = str(fields(template.get("retryStrategy")).get("expression") or "")
         place = (*path, "retryStrategy", "expression")
-        if expression and not _is_whole(expression[:_LONGEST_GATE]):
+        if expression and not _is_whole(expression[:_MAX_GATE_LENGTH]):
             yield document.finding(
                 place,
                 "invalid-retry",

@@ -23,7 +23,7 @@ _GONE = {
 _NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
 _DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|ms|s|m|h))+")
 # Argo replaces longer arguments by a file's name, without a word.
-_LONGEST = 131_072
+_MAX_ARGUMENT_BYTES = 131_072
 
 
 def specs(documents: list[Document]) -> Iterator[tuple[Document, Path]]:
@@ -218,7 +218,7 @@ def _of_memo(document: Document, path: Path, template: dict[str, Any]) -> Iterat
 
 def _long_arguments(document: Document, path: Path) -> Iterator[Finding]:
     for place, value in document.items(*path, "container", "args"):
-        if isinstance(value, str) and len(value) > _LONGEST:
+        if isinstance(value, str) and len(value) > _MAX_ARGUMENT_BYTES:
             yield document.finding(
                 place,
                 "long-argument",

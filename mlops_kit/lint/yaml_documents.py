@@ -10,9 +10,9 @@ import yaml
 
 Path = tuple[str | int, ...]
 # More values than any repository's files have; what has more is a bomb of aliases.
-_MOST = 200_000
-_DEEPEST = 100
-_LONGEST = 20_000
+_MAX_NODES = 200_000
+_MAX_DEPTH = 100
+_MAX_SCALAR_LENGTH = 20_000
 _NEVER_APPLIED = ("kustomize.config.k8s.io/", "mlops-kit.dev/")
 _LOCAL = "config.kubernetes.io/local-config"
 
@@ -89,7 +89,9 @@ class Document:
 
     def texts(self, *path: str | int) -> Iterator[tuple[Path, str]]:
         """Yield every text below a path with its own; of a very long one its start alone."""
-        yield from ((path, text[:_LONGEST]) for path, text in _texts(self.at(*path), path))
+        yield from (
+            (path, text[:_MAX_SCALAR_LENGTH]) for path, text in _texts(self.at(*path), path)
+        )
 
     def finding(self, path: Path, rule: str, message: str, mend: str) -> Finding:
         """Return a finding at the value's line, or its nearest parent's."""
@@ -119,7 +121,7 @@ def read(files: Mapping[str, bytes]) -> tuple[list[Document], list[Finding]]:
 def _documents(file: str, text: str) -> list[Document]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found = []
-    budget = [_MOST]
+    budget = [_MAX_NODES]
     for node in yaml.compose_all(text, Loader=loader):
         if node is not None:
             lines: dict[Path, int] = {}
@@ -140,7 +142,7 @@ def _listed(document: Document) -> list[Document]:
 
 def _data(node: Any, path: Path, lines: dict[Path, int], budget: list[int]) -> Any:
     budget[0] -= 1
-    if budget[0] < 0 or len(path) > _DEEPEST:
+    if budget[0] < 0 or len(path) > _MAX_DEPTH:
         raise ValueError("it holds more values than any manifest, as a bomb of aliases does")
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):

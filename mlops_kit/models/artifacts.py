@@ -24,8 +24,8 @@ TRUSTED_TYPES = frozenset(
     }
 )
 # A model's file is a ZIP: bounds in bytes on what is read and on what it unpacks to.
-LARGEST_ARTIFACT = 512 * 2**20
-LARGEST_UNPACKED = 2 * 2**30
+MAX_ARTIFACT_BYTES = 512 * 2**20
+MAX_UNPACKED_BYTES = 2 * 2**30
 MODEL_FILE = "model.skops"
 
 
@@ -33,9 +33,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Return all files of an artifact, read once, so that what is checked is what is loaded."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
-    if size > LARGEST_ARTIFACT:
+    if size > MAX_ARTIFACT_BYTES:
         raise UntrustedModelError(
-            f"The artifact has {size} bytes; the limit is {LARGEST_ARTIFACT} bytes."
+            f"The artifact has {size} bytes; the limit is {MAX_ARTIFACT_BYTES} bytes."
         )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -50,9 +50,10 @@ def load(content: bytes, what: str) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > LARGEST_UNPACKED:
+        if unpacked > MAX_UNPACKED_BYTES:
             raise UntrustedModelError(
-                f"The model of {what} unpacks to {unpacked} bytes; the limit is {LARGEST_UNPACKED}."
+                f"The model of {what} unpacks to {unpacked} bytes; the limit is "
+                f"{MAX_UNPACKED_BYTES}."
             )
         untrusted = set(skops.io.get_untrusted_types(data=content)) - TRUSTED_TYPES
         if untrusted:

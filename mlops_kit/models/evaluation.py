@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from mlops_kit.models.columns import Columns
 from mlops_kit.models.evaluation_summary import (
     EstimateSummary,
     EvaluationSummary,
-    GateSummary,
     Names,
     ScoreSummary,
     SliceSummary,
@@ -23,6 +21,7 @@ from mlops_kit.models.evaluation_summary import (
 from mlops_kit.models.evaluation_summary import read as read
 from mlops_kit.models.gates import Costs, Estimate, Gate, Rules, Verdict
 from mlops_kit.models.intervals import Judged
+from mlops_kit.models.latency import one_row_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +38,6 @@ TITLES = {
     "cost": "cost per 1,000",
     "latency_ms": "latency of one row, median in ms",
 }
-# A pass over so many single rows is steady to a few percent.
-LATENCY_ROWS = 30
 
 
 @dataclass(frozen=True)
@@ -112,9 +109,9 @@ class Evaluation:
         scores = [
             ScoreSummary(
                 metric=TITLES[metric],
-                candidate=_summary(found),
-                reference=_summary(self.estimates[REFERENCE][metric]),
-                difference=_summary(self.differences[metric])
+                candidate=EstimateSummary.of(found),
+                reference=EstimateSummary.of(self.estimates[REFERENCE][metric]),
+                difference=EstimateSummary.of(self.differences[metric])
                 if metric in self.differences
                 else None,
             )
@@ -123,21 +120,21 @@ class Evaluation:
         slices = [
             SliceSummary(
                 name=part.name,
-                candidate=_summary(part.candidate),
-                reference=_summary(part.reference),
+                candidate=EstimateSummary.of(part.candidate),
+                reference=EstimateSummary.of(part.reference),
             )
             for part in self.slices
         ]
         return EvaluationSummary(
-            candidate=_identity(candidate),
-            reference=_identity(reference) if reference is not None else None,
+            candidate=VersionIdentity.of(candidate),
+            reference=VersionIdentity.of(reference) if reference is not None else None,
             names=Names(candidate=self.names[CANDIDATE], reference=self.names[REFERENCE]),
             rows=self.rows,
             frauds=self.frauds,
             note=self.note,
             scores=scores,
             slices=slices,
-            verdict=_verdict_summary(verdict),
+            verdict=VerdictSummary.of(verdict),
             curves=operating_points.curves(self.labels, self.judged, self.costs),
         )
 
@@ -195,7 +192,7 @@ def compare(
     )
     for role, model in models.items():
         estimates[role] |= _exact(labels, judged[role], rules.confidence)
-        estimates[role]["latency_ms"] = latency(model, rows, rules.confidence, clock)
+        estimates[role]["latency_ms"] = one_row_ms(model, rows, rules.confidence, clock)
     return Evaluation(
         names=dict(names),
         estimates={
@@ -252,57 +249,6 @@ def judge(evaluation: Evaluation, rules: Rules) -> Verdict:
     ]
     gates = (*at_least, calibration, latency_gate, *compared, *slices)
     return Verdict(gates, evaluation.names[CANDIDATE], evaluation.names[REFERENCE])
-
-
-def latency(
-    model: Any, features: pd.DataFrame, confidence: float, clock: Callable[[], float]
-) -> Estimate:
-    """Return the median time that one row takes on one thread, in milliseconds.
-
-    The median, because the tail belongs to the machine that this runs on, not to the model.
-    """
-    import numpy as np
-    from threadpoolctl import threadpool_limits
-
-    rows = [features.iloc[[index]] for index in range(min(LATENCY_ROWS, len(features)))]
-    taken = []
-    # Threads that wait for one another cost more than one row does.
-    with threadpool_limits(1):
-        model.predict_proba(rows[0])
-        for row in rows:
-            start = clock()
-            model.predict_proba(row)
-            taken.append(1000 * (clock() - start))
-    return intervals.quantile(np.array(taken), 0.5, confidence)
-
-
-def _summary(estimate: Estimate) -> EstimateSummary:
-    found = (estimate.value, estimate.low, estimate.high)
-    value, low, high = (each if math.isfinite(each) else None for each in found)
-    return EstimateSummary(value=value, low=low, high=high, n=estimate.n)
-
-
-def _identity(version: ModelVersion) -> VersionIdentity:
-    return VersionIdentity(model=version.name, version=version.version, digest=version.digest)
-
-
-def _verdict_summary(verdict: Verdict) -> VerdictSummary:
-    gates = [
-        GateSummary(
-            name=gate.name,
-            estimate=_summary(gate.estimate),
-            side=gate.side,
-            bound=gate.bound,
-            status=gate.status,
-        )
-        for gate in verdict.gates
-    ]
-    return VerdictSummary(
-        status=verdict.status,
-        sentence=verdict.sentence,
-        reasons=list(verdict.reasons),
-        gates=gates,
-    )
 
 
 def _judge(model: Any, features: pd.DataFrame) -> Judged:

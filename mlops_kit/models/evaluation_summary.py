@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlops_kit.errors import EvaluationError
-from mlops_kit.models.gates import Status
+from mlops_kit.models.gates import Estimate, Gate, Status, Verdict
+
+if TYPE_CHECKING:
+    from mlops_kit.models.registry import ModelVersion
 
 
 class _Value(BaseModel):
@@ -25,6 +29,13 @@ class EstimateSummary(_Value):
     high: float | None
     n: int = 0
 
+    @classmethod
+    def of(cls, estimate: Estimate) -> Self:
+        """Return the summary of an estimate."""
+        found = (estimate.value, estimate.low, estimate.high)
+        value, low, high = (each if math.isfinite(each) else None for each in found)
+        return cls(value=value, low=low, high=high, n=estimate.n)
+
 
 class GateSummary(_Value):
     """One gate: an estimate against its bound, and how it was decided."""
@@ -35,6 +46,17 @@ class GateSummary(_Value):
     bound: float
     status: Status
 
+    @classmethod
+    def of(cls, gate: Gate) -> Self:
+        """Return the summary of a gate."""
+        return cls(
+            name=gate.name,
+            estimate=EstimateSummary.of(gate.estimate),
+            side=gate.side,
+            bound=gate.bound,
+            status=gate.status,
+        )
+
 
 class VerdictSummary(_Value):
     """What the gates say together."""
@@ -43,6 +65,16 @@ class VerdictSummary(_Value):
     sentence: str
     reasons: list[str]
     gates: list[GateSummary]
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Self:
+        """Return the summary of a verdict."""
+        return cls(
+            status=verdict.status,
+            sentence=verdict.sentence,
+            reasons=list(verdict.reasons),
+            gates=[GateSummary.of(gate) for gate in verdict.gates],
+        )
 
 
 class ScoreSummary(_Value):
@@ -68,6 +100,11 @@ class VersionIdentity(_Value):
     model: str
     version: str
     digest: str
+
+    @classmethod
+    def of(cls, version: ModelVersion) -> Self:
+        """Return the identity of a registered version."""
+        return cls(model=version.name, version=version.version, digest=version.digest)
 
     def __str__(self) -> str:
         return f"{self.model} v{self.version}"

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 CALIBRATION_BINS = 10
 # Rows times resamples held at once: 8 million weights of 4 bytes.
-_AT_ONCE = 8_000_000
+_MAX_DRAWS_AT_ONCE = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def bootstrap(
 
 def _poisson_weights(rows: int, resamples: int, seed: int) -> Iterator[Array]:
     rng = np.random.default_rng(seed)
-    at_once = max(1, _AT_ONCE // max(rows, 1))
+    at_once = max(1, _MAX_DRAWS_AT_ONCE // max(rows, 1))
     # Looked up by 16 random bits, in a tenth of the time of `rng.poisson`: probabilities are right
     # to 2**-16, while some hundred resamples tell an interval's end to percents of its width.
     bits = 2**16

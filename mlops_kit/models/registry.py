@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,15 +85,9 @@ class Registry:
         with lock.hold(file.with_name(f"{file.name}.lock"), math.inf):
             if self.is_prepared():
                 return
-            if file.exists():
-                self._migrate(file)
-            else:
-                with files.whole(file) as making:
-                    self._migrate(making)
+            with nullcontext(file) if file.exists() else files.whole(file) as making:
+                self._open(f"{_SQLITE}{making}").search_experiments(max_results=1)
             self._ready.touch()
-
-    def _migrate(self, file: Path) -> None:
-        self._open(f"{_SQLITE}{file}").search_experiments(max_results=1)
 
     def is_prepared(self) -> bool:
         """Whether the store needs no preparation: a server, or a file that has had it."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Of the thresholds that a curve shows, so many are spread over all scores.
-SHOWN_THRESHOLDS = 200
+MAX_SHOWN_THRESHOLDS = 200
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def choose_threshold(
     total *= 1000 / len(frame)
     best = int(np.argmin(total))
     # Few of the many below, where most scores of a rare class lie, and all at the top.
-    spread = np.linspace(0, len(thresholds) - 1, SHOWN_THRESHOLDS).astype(int)
+    spread = np.linspace(0, len(thresholds) - 1, MAX_SHOWN_THRESHOLDS).astype(int)
     top = np.arange(max(0, len(thresholds) - 4 * frauds.sum()), len(thresholds))
     kept = np.unique(np.concatenate([spread, top, [best]]))
     shown = (tuple(values[kept].tolist()) for values in (thresholds, total))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -94,7 +93,7 @@ def execute(
     job.executed.unlink(missing_ok=True)
     failure = None
     try:
-        _run_papermill(job, given, kernel_manager, on_cell, on_told, clock)
+        _run(job, given, kernel_manager, on_cell, on_told, clock)
     except Exception as error:  # explained below, where the saved notebook says more
         failure = error
     if failure is not None and not job.executed.exists():
@@ -109,7 +108,7 @@ def execute(
     return _outputs(job, cells, fault)
 
 
-def _run_papermill(
+def _run(
     job: Job,
     given: Mapping[str, Any],
     kernel_manager: Any,
@@ -121,26 +120,19 @@ def _run_papermill(
 
     # JupyterLab's presence costs a second in every process that imports nbformat.
     lazy_rfc3987()
-    import papermill
+    from mlops_kit.pipelines.papermill import run
 
-    # It warns of parameters whose annotation it can't read; the kit has checked them all.
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     deadline = clock() + job.timeout
-    papermill.execute_notebook(
+    run.execute(
         job.notebook,
         job.executed,
-        parameters=dict(given),
-        engine_name="mlops-kit",
-        kernel_name="python3",
-        language="python",
-        progress_bar=False,
+        given,
         start_timeout=max(1, int(job.timeout)),
         km=kernel_manager,
         on_cell=on_cell,
         on_told=on_told,
         # nbclient has a limit a cell; a step's deadline leaves each cell what is left of it.
         timeout_func=lambda _cell: max(0.01, deadline - clock()),
-        store_widget_state=False,
     )
 
 
@@ -172,7 +164,8 @@ class _Fault:
     ) -> errors.StepError:
         """Return the error for what papermill or nbclient raised."""
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
-        from papermill.exceptions import PapermillExecutionError
+
+        from mlops_kit.pipelines.papermill.run import PapermillExecutionError
 
         cell = next((each for each in cells if notebook_file.status(each) == "failed"), None)
         match failure:

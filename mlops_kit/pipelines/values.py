@@ -19,7 +19,7 @@ MIME = "application/scrapbook.scrap.json+json"
 # What a running cell wants to be seen now; for whoever executes the notebook.
 TOLD_MIME = "application/vnd.mlops-kit.told+json"
 # Argo cuts arguments over 131,072 bytes; anything near it travels as a file.
-INLINE_LIMIT = 100_000
+MAX_INLINE_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def keep(name: str, data: Any, folder: Path) -> Value:
         return keep_file(source, folder / f"{name}{''.join(source.suffixes[-2:])}", data["sha256"])
     encoded = json.dumps(data, sort_keys=True).encode()
     digest = f"sha256:{hashlib.sha256(encoded).hexdigest()}"
-    if len(encoded) <= INLINE_LIMIT:
+    if len(encoded) <= MAX_INLINE_BYTES:
         return Value(data=data, digest=digest)
     target = folder / f"{name}.json"
     files.write_whole(target, encoded)  # not through a link to what the cache keeps

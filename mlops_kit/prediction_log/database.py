@@ -18,9 +18,9 @@ from mlops_kit.errors import ObservationsError, StoreBusyError, StoreFullError
 from mlops_kit.prediction_log.schema import REVISIONS
 
 # Seconds to wait for another writer: a batch takes some milliseconds.
-_BUSY = 1.0
+_BUSY_TIMEOUT_SECONDS = 1.0
 # Seconds to wait for another's migration.
-_MIGRATION = 60.0
+_MIGRATION_TIMEOUT_SECONDS = 60.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -125,7 +125,9 @@ class Store:
         from alembic.config import Config
 
         try:
-            with lock.hold(self._file.with_name(f"{self._file.name}.lock"), _MIGRATION):
+            with lock.hold(
+                self._file.with_name(f"{self._file.name}.lock"), _MIGRATION_TIMEOUT_SECONDS
+            ):
                 if self._revision(engine) == REVISIONS[-1]:
                     return
                 with engine.connect() as connection:
@@ -142,8 +144,9 @@ class Store:
                     command.upgrade(config, "head")
         except BlockingIOError as error:
             raise StoreBusyError(
-                f"The observations in {self} are being migrated for more than {_MIGRATION:.0f} s. "
-                "Try again, or look for the process that does it."
+                f"The observations in {self} are being migrated for more than "
+                f"{_MIGRATION_TIMEOUT_SECONDS:.0f} s. Try "
+                "again, or look for the process that does it."
             ) from error
 
     @contextmanager
@@ -169,7 +172,7 @@ def _engine(url: str) -> Engine:
     # which kind, and so that a migration's CREATE TABLE is part of it.
     engine = create_engine(
         url,
-        connect_args={"timeout": _BUSY, "isolation_level": None},
+        connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "isolation_level": None},
         # A fault's message must not hold what customers sent.
         hide_parameters=True,
     )

@@ -127,7 +127,7 @@ def _count(
         count[0] += 1
         count[1] += is_error
         count[2] += not is_error and each.latency_ms > slow_ms
-        tallies[answerer, each.outcome, bucket(each.time, schema.TALLY)] += each.rows
+        tallies[answerer, each.outcome, bucket(each.time, schema.TALLY_SECONDS)] += each.rows
     counted = [(*of[:2], slow_ms, of[2], *count) for of, count in counts.items()]
     connection.executemany(_ADD[schema.counters.name], counted)
     tallied = [(*of, rows, 0, 0) for of, rows in tallies.items()]

@@ -135,8 +135,12 @@ def coverage(connection: Connection, query: Query) -> tuple[int, int]:
     The tallies have the whole intervals; only what lies in those at the ends is counted.
     """
     since, before = query.since, query.before
-    first = math.ceil(since / schema.TALLY) * schema.TALLY if math.isfinite(since) else since
-    last = bucket(before, schema.TALLY) if math.isfinite(before) else before
+    first = (
+        math.ceil(since / schema.TALLY_SECONDS) * schema.TALLY_SECONDS
+        if math.isfinite(since)
+        else since
+    )
+    last = bucket(before, schema.TALLY_SECONDS) if math.isfinite(before) else before
     if first >= last:
         return _count(connection, query)
     tallied = connection.execute(

@@ -99,7 +99,7 @@ def _attach(connection: Connection, given: _Labels, known: Mapping[str, Any]) ->
         if now == before:
             continue
         changed[of.key, row] = now
-        count = added[of.answerer, of.outcome, bucket(of.time, schema.TALLY)]
+        count = added[of.answerer, of.outcome, bucket(of.time, schema.TALLY_SECONDS)]
         count[0] += before is None
         count[1] += now.is_conflict and not (before and before.is_conflict)
         previous = -1 if before is None else before.label

@@ -25,7 +25,7 @@ from sqlalchemy import (
 # The versions of the schema that this kit knows, oldest first.
 REVISIONS = ("v0001", "v0002")
 # Seconds that one row of `tallies` covers.
-TALLY = 10.0
+TALLY_SECONDS = 10.0
 
 metadata = MetaData()
 # SQLite numbers rows by itself only where the type is exactly INTEGER.

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 T = TypeVar("T")
 # Values in one query; SQLite allows 32,766.
-_CHUNK = 5_000
+_CHUNK_ROWS = 5_000
 
 
 def bucket(time: float, seconds: float) -> float:
@@ -24,7 +24,7 @@ def bucket(time: float, seconds: float) -> float:
 def chunks(values: Collection[T]) -> Iterator[list[T]]:
     """Yield the values in lists that one query can take."""
     left = iter(values)
-    while chunk := list(islice(left, _CHUNK)):
+    while chunk := list(islice(left, _CHUNK_ROWS)):
         yield chunk
 
 

@@ -14,7 +14,7 @@ from mlops_kit.prediction_log.prediction import Prediction
 
 _LOG = logging.getLogger(__name__)
 # Seconds until a store that couldn't take a batch is asked again.
-_PAUSE = 0.2
+_RETRY_SECONDS = 0.2
 FULL_QUEUE, FULL_STORE, BROKEN_STORE = "queue full", "store full", "store broken"
 DEAD_WRITER, CLOSED = "writer died", "closed"
 
@@ -36,7 +36,7 @@ class PredictionLog:
         rows: int = 20_000,
         every: float = 0.05,
         most: int = 2_000,
-        pause: float = _PAUSE,
+        pause: float = _RETRY_SECONDS,
     ) -> None:
         """Start the thread; `pause` is in seconds, until a store is asked again."""
         self._write, self._rows, self._every, self._most = write, rows, every, most

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mlops_kit.prediction_log.log import Observations
     from mlops_kit.project.workspace import Workspace
     from mlops_kit.releases.release import ServedModel
-    from mlops_kit.serving.daemon import Platform, PlatformStatus
-    from mlops_kit.serving.reconciler import Applier, Fetch
+    from mlops_kit.serving.daemon import LocalServer, ServerStatus
+    from mlops_kit.serving.reconciler import Fetch, Reconciler
 
 # Numerics with threads of their own cost a server up to half its requests, and MLServer reads
 # settings of its own from the environment.
@@ -43,11 +43,11 @@ def observations(workspace: Workspace) -> Observations:
     )
 
 
-def applier(workspace: Workspace, model: str, environment: str) -> Applier:
+def reconciler(workspace: Workspace, model: str, environment: str) -> Reconciler:
     """Return what follows an environment's release, serving nothing yet."""
-    from mlops_kit.serving.reconciler import Applier
+    from mlops_kit.serving.reconciler import Reconciler
 
-    return Applier(
+    return Reconciler(
         folder(workspace, environment),
         model=model,
         environment=environment,
@@ -63,17 +63,17 @@ def platform(
     say: Callable[[str], None],
     *,
     warm: bool = True,
-) -> Platform:
+) -> LocalServer:
     """Return the platform that serves an environment, not yet running.
 
     `warm` it loads the registry before it serves, else when a model must be fetched. Limits
     numerics to one thread, so call it before they are loaded.
     """
     os.environ.setdefault(_THREADS, "1")
-    from mlops_kit.serving.daemon import Platform
+    from mlops_kit.serving.daemon import LocalServer
 
-    return Platform(
-        applier(workspace, model, environment),
+    return LocalServer(
+        reconciler(workspace, model, environment),
         observations(workspace),
         workspace.settings.serving,
         say=say,
@@ -88,9 +88,9 @@ def _warm(workspace: Workspace, model: str) -> None:
         workspace.registry.versions(model)
 
 
-def attended(
+def ensure_running(
     workspace: Workspace, model: str, environment: str
-) -> AbstractContextManager[PlatformStatus]:
+) -> AbstractContextManager[ServerStatus]:
     """Return the running platform, or one that ends with this block, or with this process."""
     from mlops_kit.serving import daemon
 
@@ -98,7 +98,7 @@ def attended(
     # away: the platform says so, and serves the last good release.
     _ = workspace.repository
     command = serve_command(workspace, model, environment)
-    return daemon.attended(command, folder(workspace, environment))
+    return daemon.ensure_running(command, folder(workspace, environment))
 
 
 def serve_command(workspace: Workspace, model: str, environment: str) -> list[str]:

@@ -64,7 +64,7 @@ def promote(
     if not override:
         approvals.check(consent(workspace, judged, environment, snapshot))
     evidence = reports.evidence(judged.notebooks, judged.report(environment), workspace.project)
-    secret_scan.refuse(evidence)
+    secret_scan.check(evidence)
     settings, model = workspace.settings, judged.version.name
     champion = commits.at(snapshot, model, environment).champion
     request = PromotionRequest(
@@ -154,7 +154,7 @@ def keep_record(workspace: Workspace, execution: Execution) -> None:
             continue
         folder = f"evidence/{execution.state.inputs.get('environment', '')}/{name}"
         files = reports.safe_notebooks((str(outputs["notebook"].file),), workspace.project)
-        secret_scan.refuse(files)
+        secret_scan.check(files)
         kept = {f"{folder}/{path}": content for path, content in files.items()}
 
         def propose(snapshot: Snapshot, kept: dict[str, bytes] = kept) -> Proposal | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from mlops_kit.project import local_server, releases
 from mlops_kit.rollouts import controller, decision
-from mlops_kit.rollouts.controller import Observe, Show, Watcher
-from mlops_kit.rollouts.observer import Looker, Seen
+from mlops_kit.rollouts.controller import OnPoll, RolloutController, Show
+from mlops_kit.rollouts.observer import ObservedState, RolloutObserver
 from mlops_kit.rollouts.shared_replay import ComputedReplays, StoredReplays
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def observer(
+def open_observer(
     workspace: Workspace, model: str, environment: str, *, replays: bool = False
-) -> Iterator[Looker]:
+) -> Iterator[RolloutObserver]:
     """Yield an observer of one environment, with the prediction log that it reads.
 
     It `replays` the candidate itself, for whoever watches; else it reads what a watcher found.
@@ -37,10 +37,10 @@ def observer(
     policy = workspace.settings.rollout
     source: ComputedReplays | StoredReplays = StoredReplays(*place)
     if replays:
-        applier = local_server.applier(workspace, model, environment)
-        source = ComputedReplays(*place, applier.predictor, policy.replay_share)
+        reconciler = local_server.reconciler(workspace, model, environment)
+        source = ComputedReplays(*place, reconciler.predictor, policy.replay_share)
     try:
-        yield Looker(
+        yield RolloutObserver(
             workspace.repository,
             policy,
             model,
@@ -61,7 +61,7 @@ def watch(
     show: Show,
     revision: str = "",
     customers: Customers | None = None,
-    observe: Observe = lambda _seen, _look: None,
+    on_poll: OnPoll = lambda _seen, _look: None,
     looks: int | None = None,
     cancelled: threading.Event | None = None,
 ) -> Watched:
@@ -78,7 +78,7 @@ def watch(
         show: gets the lines of each look.
         revision: the promotion's commit; empty for whichever rollout runs.
         customers: who send their traffic meanwhile.
-        observe: gets each look.
+        on_poll: gets each look.
         looks: so many at most.
         cancelled: ends the watch once it is set.
     """
@@ -89,25 +89,25 @@ def watch(
             raise KeyboardInterrupt
 
     with ExitStack() as stack:
-        looker = stack.enter_context(observer(workspace, model, environment, replays=True))
-        looker.prepare()
-        seen = looker.look()
+        observer = stack.enter_context(open_observer(workspace, model, environment, replays=True))
+        observer.prepare()
+        seen = observer.observe()
         name = controller.named(seen, revision)
         if needs_server(workspace.settings.rollout, seen):
-            status = stack.enter_context(local_server.attended(workspace, model, environment))
+            status = stack.enter_context(local_server.ensure_running(workspace, model, environment))
             if customers is not None:
-                _send(stack, status.url, looker, customers, seen, show)
-        return Watcher(
-            looker,
+                _send(stack, status.url, observer, customers, seen, show)
+        return RolloutController(
+            observer,
             lambda now: releases.sync_alias(workspace, now),
             name,
             show,
             sleep,
-            observe,
+            on_poll,
         ).run(looks=looks)
 
 
-def needs_server(policy: Policy, seen: Seen) -> bool:
+def needs_server(policy: Policy, seen: ObservedState) -> bool:
     """Tell whether a rollout runs, or a completed one may still go back."""
     if seen.release.rollout:
         return True
@@ -119,14 +119,14 @@ def needs_server(policy: Policy, seen: Seen) -> bool:
 def _send(
     stack: ExitStack,
     url: str,
-    looker: Looker,
+    observer: RolloutObserver,
     customers: Customers,
-    seen: Seen,
+    seen: ObservedState,
     show: Callable[[list[str]], None],
 ) -> None:
     """Let customers send yesterday's transactions, where the log lacks them, and today's."""
     known = seen.situation.replay.labelled if seen.situation.replay else 0
     if known < len(customers.before) // 2:
         show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
-        customers.send_before(url, looker.model, looker.observations)
-    stack.enter_context(customers.traffic(url, looker.model, looker.observations))
+        customers.send_before(url, observer.model, observer.observations)
+    stack.enter_context(customers.traffic(url, observer.model, observer.observations))

@@ -152,7 +152,7 @@ class Workspace:
 
         return promotion.current(self.repository, model, environment)
 
-    def papers(self, notebook: str, **tags: str) -> dict[str, str]:
+    def lineage_tags(self, notebook: str, **tags: str) -> dict[str, str]:
         """Return what a version made by a notebook carries as tags: code, notebook, yours."""
         from mlops_kit.pipelines.cache import source_digest
         from mlops_kit.releases.checkout import code_revision

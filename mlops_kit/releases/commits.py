@@ -28,7 +28,7 @@ class Promotion:
 
 
 @dataclass(frozen=True)
-class Act:
+class ReleaseCommit:
     """A change of a release, and what its commit says about it."""
 
     action: str
@@ -39,7 +39,7 @@ class Act:
     evidence: Mapping[str, bytes] = field(default_factory=dict)
 
 
-Decide = Callable[[Snapshot, Release], Act | str]
+Decide = Callable[[Snapshot, Release], ReleaseCommit | str]
 
 
 def perform(
@@ -122,7 +122,7 @@ def check_verdict(verdict: str, *others: str) -> None:
         raise ReleaseError(f"The verdict is {verdict!r}; expected one of {_VERDICTS}.")
 
 
-def _trailers(act: Act, before: Release, after: Release) -> dict[str, str]:
+def _trailers(act: ReleaseCommit, before: Release, after: Release) -> dict[str, str]:
     fields = {
         "action": act.action,
         "model": after.model,

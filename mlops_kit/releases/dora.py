@@ -24,11 +24,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 
-from mlops_kit.releases.dora_events import Story
+from mlops_kit.releases.dora_events import DoraTally
 from mlops_kit.releases.ledger import Entry
 
-_DAY = 86_400.0
-_LONGEST = 36_500
+_DAY_SECONDS = 86_400.0
+_MAX_DAYS = 36_500
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def keys(
     the newest act, and without `window` they begin with each group's first, at least a day ago.
     Raises ValueError for a window that is none.
     """
-    if window is not None and not 0 < window <= _LONGEST:
-        raise ValueError(f"The window is {window} days; expected more than 0, up to {_LONGEST}.")
+    if window is not None and not 0 < window <= _MAX_DAYS:
+        raise ValueError(f"The window is {window} days; expected more than 0, up to {_MAX_DAYS}.")
     every = tuple(entries)[::-1]
     ends = now or max((entry.when for entry in every), default=None)
     undone = {entry.reverts for entry in every if entry.reverts}
@@ -215,8 +215,8 @@ def _keys(
 ) -> Keys:
     """Return the keys of one group, from its acts, the oldest first."""
     begins = ends - timedelta(days=window) if window else min(act.when for act in acts)
-    days = window or max(1.0, (ends - begins).total_seconds() / _DAY)
-    story = Story()
+    days = window or max(1.0, (ends - begins).total_seconds() / _DAY_SECONDS)
+    story = DoraTally()
     for act, following in zip(acts, [*acts[1:], None], strict=True):
         story.take(act, following)
 
@@ -263,7 +263,7 @@ def _shown(of: str, value: float | None) -> str:
         return f"{_number(100 * value)} %"
     if not of.endswith("time"):
         return _number(value)
-    for unit, seconds in (("d", _DAY), ("h", 3600.0), ("min", 60.0)):
+    for unit, seconds in (("d", _DAY_SECONDS), ("h", 3600.0), ("min", 60.0)):
         if value >= 2 * seconds:
             return f"{_number(value / seconds)} {unit}"
     return f"{_number(value)} s"

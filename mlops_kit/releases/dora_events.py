@@ -36,7 +36,7 @@ class Abort(NamedTuple):
     since: datetime | None
 
 
-class Story:
+class DoraTally:
     """What the acts of one group tell, taken one after the other, the oldest first."""
 
     def __init__(self) -> None:

@@ -63,8 +63,8 @@ TRAILERS = {
 }
 _TRAILER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*): ?(.*)")
 _REVERTS = re.compile(r"^This reverts commit ([0-9a-f]{40}(?:[0-9a-f]{24})?)\b", re.MULTILINE)
-_CROWNS = ("promote", "complete", "rollback")
-_LONGEST = 2000
+_MAKE_CHAMPION = ("promote", "complete", "rollback")
+_MAX_FIELD_LENGTH = 2000
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ class Entry:
     reverts: str = ""
 
     @property
-    def crowns(self) -> bool:
+    def makes_champion(self) -> bool:
         """Tell whether this act made its version the champion."""
-        return self.action in _CROWNS and self.champion == self.version != ""
+        return self.action in _MAKE_CHAMPION and self.champion == self.version != ""
 
     @property
     def deploys(self) -> bool:
         """Tell whether this act made a champion, other than by going back to it."""
-        return self.crowns and self.action != "rollback"
+        return self.makes_champion and self.action != "rollback"
 
 
 def history(
@@ -162,7 +162,7 @@ def history(
 
 def champion_at(entries: Sequence[Entry], time: datetime) -> Entry | None:
     """Return the act that crowned whoever was champion then; the newest entry comes first."""
-    return next((entry for entry in entries if entry.crowns and entry.when <= time), None)
+    return next((entry for entry in entries if entry.makes_champion and entry.when <= time), None)
 
 
 def last_good(
@@ -175,7 +175,7 @@ def last_good(
     """
     line: list[Entry] = []
     for entry in reversed(entries):
-        if entry.crowns:
+        if entry.makes_champion:
             line = [*_before(line, entry.version, entry.digest), entry]
     before = [entry for entry in _before(line, version, digest) if entry.digest not in avoid]
     return before[-1] if before else None
@@ -184,7 +184,7 @@ def last_good(
 def one_line(text: str) -> str:
     """Return the text as one line that prints, so that it can't pass for a trailer of its own."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return line if len(line) <= _MAX_FIELD_LENGTH else line[: _MAX_FIELD_LENGTH - 1] + "…"
 
 
 def trailers(fields: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mlops_kit.errors import LostRaceError, ReleaseError
 from mlops_kit.releases import commits, ledger, quarantine, release
-from mlops_kit.releases.commits import Act, Promotion, current
+from mlops_kit.releases.commits import Promotion, ReleaseCommit, current
 from mlops_kit.releases.ledger import Trailers
 from mlops_kit.releases.quarantine import PromotionLimits
 from mlops_kit.releases.release import Release, ServedModel
@@ -77,7 +77,7 @@ def promote(
         start = None
     act = _promotion(request)
 
-    def decide(snapshot: Snapshot, found: Release) -> Act | str:
+    def decide(snapshot: Snapshot, found: Release) -> ReleaseCommit | str:
         entries = commits.entries(snapshot, model, environment)
         key = ("promote", execution, candidate.version, candidate.digest)
         for entry in entries:
@@ -116,9 +116,9 @@ def advance(
     assert candidate is not None, "each of these changes is legal only while there is one"
     name, subject = _told(change, expected, f"{model} {candidate.version}", environment)
     trailers = Trailers(**vars(signoff), rollout=expected.rollout, live_at=live_at)
-    act = Act(name, subject, candidate, change, trailers)
+    act = ReleaseCommit(name, subject, candidate, change, trailers)
 
-    def decide(snapshot: Snapshot, found: Release) -> Act | str:
+    def decide(snapshot: Snapshot, found: Release) -> ReleaseCommit | str:
         if found == expected != wanted:
             return act
         if found == wanted:
@@ -137,7 +137,7 @@ def advance(
     return commits.perform(repository, model, environment, decide)
 
 
-def _promotion(request: PromotionRequest) -> Act:
+def _promotion(request: PromotionRequest) -> ReleaseCommit:
     model, environment = request.model, request.environment
     name = release_name(model, request.candidate, request.execution)
     folder = f"evidence/{environment}/{name}"
@@ -151,7 +151,7 @@ def _promotion(request: PromotionRequest) -> Act:
         forced=request.forced,
         override=request.override,
     )
-    return Act(
+    return ReleaseCommit(
         "promote",
         f"Promote {model} {served.version} to {environment}",
         served,
@@ -169,7 +169,7 @@ def _promote_first(
 ) -> None:
     """Make the baseline the champion where there is none."""
     model, environment = request.model, request.environment
-    act = Act(
+    act = ReleaseCommit(
         "promote",
         f"Promote {model} {baseline.version} to {environment}",
         baseline,

@@ -35,18 +35,18 @@ def quarantined(entries: Sequence[Entry]) -> dict[str, Entry]:
     What brings it back by an override ends it.
     """
     found: dict[str, Entry] = {}
-    crowned: dict[str, str] = {}
+    promoted_by: dict[str, str] = {}
     for entry in reversed(entries):
         if entry.override:
             found.pop(entry.digest, None)
         if entry.deploys:
-            crowned[entry.revision] = entry.digest
+            promoted_by[entry.revision] = entry.digest
         if entry.action == "abort" and entry.verdict == "fail":
             found[entry.digest] = entry
         elif entry.action == "rollback" and entry.rolled_back:
             found[entry.rolled_back] = entry
-        elif entry.reverts in crowned:
-            found[crowned[entry.reverts]] = entry
+        elif entry.reverts in promoted_by:
+            found[promoted_by[entry.reverts]] = entry
     return found
 
 

@@ -9,7 +9,7 @@ from mlops_kit.releases import ledger, release
 from mlops_kit.releases.release import Release
 
 _HEADER = "# Written by mlops-kit; people don't edit this file.\n"
-_LARGEST = 64 * 1024
+_MAX_BYTES = 64 * 1024
 
 
 def write_release(value: Release) -> bytes:
@@ -37,8 +37,8 @@ def parsed(content: bytes, name: str) -> object:
     """
     import yaml
 
-    if len(content) > _LARGEST:
-        raise ReleaseError(f"{name} has {len(content)} bytes; expected up to {_LARGEST}.")
+    if len(content) > _MAX_BYTES:
+        raise ReleaseError(f"{name} has {len(content)} bytes; expected up to {_MAX_BYTES}.")
     try:
         text = content.decode()
         depth = 0

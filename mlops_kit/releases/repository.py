@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlops_kit.errors import GitOpsError, LostRaceError, RemoteError
-from mlops_kit.releases import git_process, ledger
+from mlops_kit.releases import bare_repository, git_process, ledger
 from mlops_kit.releases.ledger import Commit
 from mlops_kit.releases.snapshot import Snapshot, checked_path
 
 _T = TypeVar("_T")
-_TRIES = 60
-_STALE = 15.0  # seconds, less than all the tries take
+_MAX_TRIES = 60
+_STALE_LOCK_SECONDS = 15.0  # seconds, less than all the tries take
 _SEEN = "refs/mlops-kit/seen"
 _AUTHOR = re.compile(r"([^<>\x00-\x1f]+) <([^<>\x00-\x1f]+)>")
 
@@ -82,7 +82,7 @@ class GitOpsRepository:
         """
         target = Path(self.url)
         if self.is_local and not target.exists():
-            files = seed if isinstance(seed, Mapping) else _files(seed)
+            files = seed if isinstance(seed, Mapping) else bare_repository.seed_files(seed)
             proposal = Proposal("Start the repository", {"Mlops-Action": "create"}, files)
             made = self._initialized(target)
             try:
@@ -91,7 +91,7 @@ class GitOpsRepository:
                 git_process.check(made, "config", "receive.denyNonFastForwards", "true")
                 # A push would leave a process behind that tidies up.
                 git_process.check(made, "config", "gc.autoDetach", "false")
-                _settle(made, target)
+                bare_repository.settle(made, target)
             finally:
                 shutil.rmtree(made.parent, ignore_errors=True)
         return self.head()
@@ -107,7 +107,7 @@ class GitOpsRepository:
         Empty where none is. Reading it costs a file, so it may be asked many times a second.
         """
         if self.is_local:
-            return _head_in(Path(self.url), self.branch)
+            return bare_repository.head_of(Path(self.url), self.branch)
         with suppress(OSError):
             return (self.cache / _SEEN).read_text().strip()
         return ""
@@ -137,14 +137,14 @@ class GitOpsRepository:
         was first, `decide` is asked again about the new head. None means that there is nothing to
         do. Raises LostRaceError after many lost races.
         """
-        for attempt in range(_TRIES):
+        for attempt in range(_MAX_TRIES):
             first = start if attempt == 0 else None
             base, revision = self._healed(partial(self._decided, decide, first))
             if revision == base or self._pushed(base, revision):
                 return revision
             self._sleep(self._chance() * min(1.0, 0.05 * 2**attempt))
         raise LostRaceError(
-            f"Somebody else was first {_TRIES} times on {git_process.shown(self.url)!r}; "
+            f"Somebody else was first {_MAX_TRIES} times on {git_process.shown(self.url)!r}; "
             "nothing of this was written. Expected a quieter repository: try again."
         )
 
@@ -180,7 +180,7 @@ class GitOpsRepository:
         if self.is_local:
             lock = Path(self.url, "refs", "heads", f"{self.branch}.lock")
             with suppress(FileNotFoundError):
-                if time.time() - lock.stat().st_mtime > _STALE:
+                if time.time() - lock.stat().st_mtime > _STALE_LOCK_SECONDS:
                     lock.unlink()
 
     def _snapshot(self, revision: str | None = None) -> Snapshot:
@@ -188,7 +188,7 @@ class GitOpsRepository:
             raise GitOpsError(f"The revision is {revision!r}; expected the full SHA of a commit.")
         ref = f"refs/heads/{self.branch}"
         if revision is None and self.is_local:
-            revision = _head_in(Path(self.url), self.branch) or None
+            revision = bare_repository.head_of(Path(self.url), self.branch) or None
         if revision is None:
             code, out, said = self._git("ls-remote", "--", self.url, ref)
             if code:
@@ -253,7 +253,7 @@ class GitOpsRepository:
         if not (self.cache / "HEAD").exists() or not (self.cache / "objects").is_dir():
             if self.cache.exists():
                 self._discard()
-            _settle(self._initialized(self.cache), self.cache)
+            bare_repository.settle(self._initialized(self.cache), self.cache)
 
     def _discard(self) -> None:
         """Move the cache out of the way at once, so that nobody sees half of it."""
@@ -286,43 +286,3 @@ class GitOpsRepository:
             f"{self.branch!r} to be readable and writable. Git said: "
             f"{git_process.shown(said.strip()) or 'nothing'}"
         )
-
-
-def _head_in(repository: Path, branch: str) -> str:
-    """Return the head of a branch from a bare repository's files; empty where they don't say."""
-    ref = f"refs/heads/{branch}"
-    with suppress(OSError, ValueError):
-        return _sha((repository / ref).read_text())
-    with suppress(OSError, ValueError):
-        for line in (repository / "packed-refs").read_text().splitlines():
-            sha, _, name = line.partition(" ")
-            if name == ref:
-                return _sha(sha)
-    return ""
-
-
-def _sha(text: str) -> str:
-    found = text.strip()
-    if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", found):
-        raise ValueError(f"{found!r:.60} is no SHA")
-    return found
-
-
-def _settle(made: Path, target: Path) -> None:
-    """Give a complete repository its name; where somebody was first, theirs stays."""
-    try:
-        made.rename(target)
-    except OSError as error:
-        if not target.is_dir():
-            raise GitOpsError(f"Can't make a repository at {str(target)!r}: {error}") from error
-    shutil.rmtree(made.parent, ignore_errors=True)
-
-
-def _files(seed: Path) -> dict[str, bytes]:
-    if not seed.is_dir():
-        raise GitOpsError(f"The seed is {str(seed)!r}; expected a folder, as workflows/gitops/ is.")
-    return {
-        path.relative_to(seed).as_posix(): path.read_bytes()
-        for path in sorted(seed.rglob("*"))
-        if path.is_file()
-    }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mlops_kit.errors import LostRaceError, QuarantineError, ReleaseError
 from mlops_kit.releases import commits, ledger, quarantine, release, release_yaml
-from mlops_kit.releases.commits import Act, Promotion, version
+from mlops_kit.releases.commits import Promotion, ReleaseCommit, version
 from mlops_kit.releases.ledger import Trailers
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import GitOpsRepository
@@ -45,7 +45,7 @@ def rollback(
     commits.check_verdict(signoff.verdict, "")
     seen: list[ServedModel | None] = []
 
-    def decide(snapshot: Snapshot, found: Release) -> Act | str:
+    def decide(snapshot: Snapshot, found: Release) -> ReleaseCommit | str:
         entries = commits.entries(snapshot, model, environment)
         if expected is not None and found != expected:
             if done := _rolled_back(entries, expected, found):
@@ -68,7 +68,7 @@ def rollback(
             rolled_back=champion.digest if champion else "",
         )
         subject = f"Roll back {model} to {former.version} in {environment}"
-        return Act("rollback", subject, former, release.RollBack(former), trailers)
+        return ReleaseCommit("rollback", subject, former, release.RollBack(former), trailers)
 
     return commits.perform(repository, model, environment, decide)
 
@@ -88,14 +88,16 @@ def _former(
         if found is None:
             _check_hold(entries, champion, bad, now.environment)
     elif champion is not None:
-        found = next((entry for entry in entries if entry.crowns and entry.version == to), None)
+        found = next(
+            (entry for entry in entries if entry.makes_champion and entry.version == to), None
+        )
         if found and found.digest in bad and not ledger.one_line(override):
             raise QuarantineError(
                 f"Not rolled back to {to!r}: it is in quarantine since "
                 f"{quarantine.said(bad[found.digest])}. Name another version, or give an override."
             )
     if found is None:
-        former = sorted({entry.version for entry in entries if entry.crowns})
+        former = sorted({entry.version for entry in entries if entry.makes_champion})
         raise ReleaseError(
             f"There is nothing to go back to in {now.environment!r}: the champion is "
             f"{version(champion)!r}, asked for {to or 'the last good version'!r}, and champions "

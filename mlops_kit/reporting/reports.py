@@ -20,7 +20,7 @@ from mlops_kit.models.evaluation_summary import (
 from mlops_kit.reporting import markdown
 from mlops_kit.reporting.charts import charts
 from mlops_kit.reporting.notebooks import git_safe
-from mlops_kit.reporting.notebooks.redaction import Machine
+from mlops_kit.reporting.notebooks.redaction import MachineIdentity
 
 if TYPE_CHECKING:
     from mlops_kit.models.registry import ModelVersion
@@ -144,7 +144,7 @@ def safe_notebooks(notebooks: Sequence[str | Path], project: Path) -> dict[str, 
 
     A notebook is named after its step, the folder that it was executed in.
     """
-    machine = Machine.here(project)
+    machine = MachineIdentity.here(project)
     names = {f"{Path(path).parent.name}.ipynb": Path(path) for path in notebooks}
     return {name: git_safe.git_safe(path, machine=machine) for name, path in names.items()}
 

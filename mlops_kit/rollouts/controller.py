@@ -16,34 +16,34 @@ from mlops_kit.releases import commits, promotion, release
 from mlops_kit.releases.request import Signoff
 from mlops_kit.rollouts import decision as rollout
 from mlops_kit.rollouts import metrics, timeline
-from mlops_kit.rollouts.observer import Looker, Seen
-from mlops_kit.rollouts.result import Look, Outcome, Watched
+from mlops_kit.rollouts.observer import ObservedState, RolloutObserver
+from mlops_kit.rollouts.result import Outcome, PollRecord, Watched
 from mlops_kit.rollouts.state import Decision
 
 # Who approves what the evidence decides.
 WATCHER = "mlops-kit watch"
 # Between two looks while a commit is not served yet, in seconds.
-_SOON = 0.1
-_MOST_LOOKS = 5_000
+_COMMITTED_POLL_SECONDS = 0.1
+_MAX_LOOKS = 5_000
 
 Show = Callable[[Sequence[str]], None]
-Observe = Callable[[Seen, Look], None]
+OnPoll = Callable[[ObservedState, PollRecord], None]
 
 
 @dataclass(frozen=True)
-class Watcher:
-    """One look after another at one rollout; `show` gets the lines of each, `observe` all of it.
+class RolloutController:
+    """One look after another at one rollout; `show` gets the lines of each, `on_poll` all of it.
 
     `sync_alias` lets the registry's alias follow a release. `name` is the rollout's, empty for
     whichever runs.
     """
 
-    looker: Looker
+    observer: RolloutObserver
     sync_alias: Callable[[release.Release], object]
     name: str = ""
     show: Show = lambda _lines: None
     sleep: Callable[[float], object] = time.sleep
-    observe: Observe = lambda _seen, _look: None
+    on_poll: OnPoll = lambda _seen, _look: None
 
     def run(self, *, looks: int | None = None) -> Watched:
         """Look until the rollout has ended, or so many times, and return what was seen.
@@ -51,20 +51,20 @@ class Watcher:
         Raises GitOpsError or ReleaseError when Git doesn't answer, or says what can't be read,
         for longer than a rollout may take.
         """
-        policy = self.looker.policy
-        path: list[Look] = []
+        policy = self.observer.policy
+        path: list[PollRecord] = []
         name, away = self.name, 0.0
         while True:
             try:
-                seen = self.looker.look()
+                seen = self.observer.observe()
                 name = name or running_name(seen)
                 look, ended = self._decide(seen, name)
                 path = [*_thinned(path), look]
                 self.show(look.lines)
-                self.observe(seen, look)
+                self.on_poll(seen, look)
                 if ended or (looks is not None and len(path) >= looks):
                     return self._watched(name, path)
-                away, wait = 0.0, _SOON if look.committed else policy.interval
+                away, wait = 0.0, _COMMITTED_POLL_SECONDS if look.committed else policy.interval
             except LostRaceError:  # somebody else acted: look again at what is there now
                 continue
             except (GitOpsError, ReleaseError) as error:
@@ -74,13 +74,13 @@ class Watcher:
                 self.show([f"Git says nothing to go by, so nothing is decided: {error}"])
             self.sleep(min(wait, policy.interval))
 
-    def _decide(self, seen: Seen, name: str) -> tuple[Look, bool]:
+    def _decide(self, seen: ObservedState, name: str) -> tuple[PollRecord, bool]:
         """Decide on what was seen and commit it; tell whether the rollout has ended."""
         running = seen.release.rollout
         if running and running != name:
             said = f"Another rollout began: {running}. This watch was of {name or 'none'}."
             return _look(seen, _superseded(said)), True
-        decision = rollout.decide(self.looker.policy, seen.situation)
+        decision = rollout.decide(self.observer.policy, seen.situation)
         if name and timeline.outcome(seen.entries, name) in ("aborted", "rolled back"):
             return _look(seen, decision), True
         if decision.act == "done":
@@ -93,17 +93,17 @@ class Watcher:
             return _look(seen, replace(decision, act="hold", change=None, next=str(error))), False
         return _look(seen, decision, committed), False
 
-    def _commit(self, seen: Seen, decision: Decision) -> str:
+    def _commit(self, seen: ObservedState, decision: Decision) -> str:
         """Commit what was decided, and return the revision; empty where there is nothing to."""
         if decision.change is None and decision.act != "rollback":
             return ""
-        looker, alpha = self.looker, self.looker.policy.alpha_promote
+        observer, alpha = self.observer, self.observer.policy.alpha_promote
         counts = metrics.counts(decision.metrics, alpha) if decision.metrics else ""
-        repository = self.looker.repository
+        repository = self.observer.repository
         if decision.act == "rollback":
             signoff = Signoff(WATCHER, decision.sentence, "fail", counts)
             done = promotion.rollback(
-                repository, looker.model, looker.environment, signoff, expected=seen.release
+                repository, observer.model, observer.environment, signoff, expected=seen.release
             )
         else:
             change = decision.change
@@ -128,33 +128,33 @@ class Watcher:
         except RegistryError as error:
             self.show([f"The registry doesn't follow yet ('mlops-kit repair'): {error}"])
 
-    def _watched(self, name: str, path: Sequence[Look]) -> Watched:
+    def _watched(self, name: str, path: Sequence[PollRecord]) -> Watched:
         """Return what was seen, and how the rollout ended by Git."""
-        looker = self.looker
-        snapshot = self.looker.repository.snapshot()
-        entries = commits.entries(snapshot, looker.model, looker.environment)
-        now = commits.at(snapshot, looker.model, looker.environment)
+        observer = self.observer
+        snapshot = self.observer.repository.snapshot()
+        entries = commits.entries(snapshot, observer.model, observer.environment)
+        now = commits.at(snapshot, observer.model, observer.environment)
         # Again, in case that whoever completed it was killed before the alias followed.
         self._follow(now)
         how: Outcome = timeline.outcome(entries, name) if name else "serving"
         if now.rollout and now.rollout != name:
             how = "superseded"
-        served = looker.served()
+        served = observer.served()
         requests = served.log.get("dropped") if served else None
         return Watched(
-            model=looker.model,
-            environment=looker.environment,
+            model=observer.model,
+            environment=observer.environment,
             rollout=name,
             outcome=how,
             champion=now.champion.version if now.champion else "",
             entries=timeline.of(entries, name),
             looks=tuple(path),
-            alpha=self.looker.policy.alpha_promote,
+            alpha=self.observer.policy.alpha_promote,
             dropped=sum(requests.values()) if requests else 0,
         )
 
 
-def named(seen: Seen, revision: str) -> str:
+def named(seen: ObservedState, revision: str) -> str:
     """Return the rollout that a promotion's commit began, or the one that runs."""
     for entry in seen.entries:
         if revision and entry.revision == revision:
@@ -167,23 +167,23 @@ def named(seen: Seen, revision: str) -> str:
     return running_name(seen)
 
 
-def running_name(seen: Seen) -> str:
+def running_name(seen: ObservedState) -> str:
     """Return the rollout that runs, or the one that made the champion."""
     if seen.release.rollout:
         return seen.release.rollout
-    return next((entry.rollout for entry in seen.entries if entry.crowns), "")
+    return next((entry.rollout for entry in seen.entries if entry.makes_champion), "")
 
 
-def _thinned(path: list[Look]) -> list[Look]:
+def _thinned(path: list[PollRecord]) -> list[PollRecord]:
     """Return the path, without every second look that led to no commit where it is very long."""
-    if len(path) < _MOST_LOOKS:
+    if len(path) < _MAX_LOOKS:
         return path
     return [look for number, look in enumerate(path) if look.committed or number % 2]
 
 
-def _look(seen: Seen, decision: Decision, committed: str = "") -> Look:
+def _look(seen: ObservedState, decision: Decision, committed: str = "") -> PollRecord:
     blocks = seen.situation.blocks
-    return Look(
+    return PollRecord(
         time=seen.situation.now,
         weight=seen.release.weight,
         decision=decision,

@@ -13,12 +13,18 @@ from __future__ import annotations
 from mlops_kit.releases.release import Retire, Shift
 from mlops_kit.rollouts import evidence, phases
 from mlops_kit.rollouts.policy import Policy
-from mlops_kit.rollouts.state import Act, Decision, Look, Situation, Verdict, span
+from mlops_kit.rollouts.state import (
+    Decision,
+    EvaluatedState,
+    RolloutState,
+    Verdict,
+    span,
+)
 
-__all__ = ["Act", "Decision", "Situation", "Verdict", "decide"]
+__all__ = ["Decision", "RolloutState", "Verdict", "decide"]
 
 
-def decide(policy: Policy, seen: Situation) -> Decision:
+def decide(policy: Policy, seen: RolloutState) -> Decision:
     """Return what to do now; depends on nothing but its arguments, in any order of the blocks."""
     release = seen.release
     if release.champion is None:
@@ -26,34 +32,34 @@ def decide(policy: Policy, seen: Situation) -> Decision:
         return Decision("done", None, "inconclusive", where, "Promote one.")
     if seen.clock_jumped or seen.now < max(seen.started, seen.since):
         why = "Held: the clock is wrong, so nothing that depends on time is decided."
-        return Look(policy, seen, (), 0.0).hold(why)
+        return EvaluatedState(policy, seen, (), 0.0).hold(why)
     if release.candidate is None:
-        return _bake(_after(policy, seen))
+        return _soak(_after(policy, seen))
     if release.champion.is_same(release.candidate):
-        return _finish(_after(policy, seen))
+        return _end_rollout(_after(policy, seen))
     if release.weight == 0 and seen.shifted is None:
         return phases.replay(_before(policy, seen))
     return phases.canary(_before(policy, seen))
 
 
-def _before(policy: Policy, seen: Situation) -> Look:
+def _before(policy: Policy, seen: RolloutState) -> EvaluatedState:
     """Return the evidence on a candidate: of the replay, and of live traffic once it has any."""
     metrics = evidence.of_replay(policy, phases.believed(policy, seen))
     has_served = seen.release.weight or any(block.weight for block in seen.blocks)
     if has_served or seen.live or seen.shifted is not None:
         metrics += evidence.of_canary(policy, seen.blocks, seen.bursts, seen.live)
-    return Look(policy, seen, metrics, evidence.harm(metrics))
+    return EvaluatedState(policy, seen, metrics, evidence.harm(metrics))
 
 
-def _after(policy: Policy, seen: Situation) -> Look:
+def _after(policy: Policy, seen: RolloutState) -> EvaluatedState:
     metrics = evidence.of_live(policy, seen.live)
-    return Look(policy, seen, metrics, evidence.harm(metrics, len(metrics)))
+    return EvaluatedState(policy, seen, metrics, evidence.harm(metrics, len(metrics)))
 
 
-def _finish(look: Look) -> Decision:
+def _end_rollout(look: EvaluatedState) -> Decision:
     """Return how to end a rollout whose candidate is champion already, while both still serve."""
     if look.is_harmful and not look.seen.faults:
-        return _regret(look)
+        return _roll_back(look)
     if look.seen.held_by:
         return look.hold(f"Held by {look.seen.held_by}.")
     if not look.seen.is_live:
@@ -65,13 +71,13 @@ def _finish(look: Look) -> Decision:
     return look.say("retire", Retire(), "pass", why, "Its labels are watched on.")
 
 
-def _bake(look: Look) -> Decision:
+def _soak(look: EvaluatedState) -> Decision:
     """Return whether a champion without a candidate stays: its matured labels can still tell."""
     policy, seen = look.policy, look.seen
     if seen.completed is None:
         return look.say("done", None, "pass", f"{look.name} serves, no rollout runs.", "")
     if look.is_harmful and not seen.faults:
-        return _regret(look)
+        return _roll_back(look)
     # What was answered until then needs the time for its labels, too.
     left = seen.completed + policy.baking + policy.maturity - seen.now
     known = any(metric.n for metric in look.metrics)
@@ -90,7 +96,7 @@ def _bake(look: Look) -> Decision:
     return look.hold(f"{look.name} is champion: {state}.", then)
 
 
-def _regret(look: Look) -> Decision:
+def _roll_back(look: EvaluatedState) -> Decision:
     """Return the decision to go back from a champion, where there is something to go back to."""
     if look.seen.can_restore and look.seen.target_ready:
         why = f"{look.name} is rolled back: {look.blame}."

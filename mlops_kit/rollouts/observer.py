@@ -16,8 +16,8 @@ from mlops_kit.releases.snapshot import Snapshot
 from mlops_kit.rollouts import evidence
 from mlops_kit.rollouts.evidence import Bursts
 from mlops_kit.rollouts.replay import Answers
-from mlops_kit.rollouts.state import Situation
-from mlops_kit.rollouts.timeline import Course, course
+from mlops_kit.rollouts.state import RolloutState
+from mlops_kit.rollouts.timeline import Timeline, course
 
 if TYPE_CHECKING:
     from mlops_kit.prediction_log.log import Observations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from mlops_kit.rollouts.target import ServingStatus
 
 # The champion's usual day, from which the bursts of its errors are estimated; in seconds.
-_USUAL = 86_400.0
+_USUAL_SECONDS = 86_400.0
 # Between two looks the clock may differ from a stopwatch by so many seconds.
-_JUMP = 5.0
+_MAX_CLOCK_DRIFT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedState:
     """One look: what Git says, what the platform serves, and what a decision depends on."""
 
     snapshot: Snapshot
     release: Release
     entries: tuple[Entry, ...]
     platform: ServingStatus | None
-    situation: Situation
+    situation: RolloutState
 
     @property
     def revision(self) -> str:
@@ -59,7 +59,7 @@ class _Git:
 
 
 @dataclass
-class Looker:
+class RolloutObserver:
     """Looks at one environment again and again, and reads only what is new.
 
     It knows nothing that isn't in Git or in the log, so another one in its place sees the same.
@@ -92,7 +92,7 @@ class Looker:
             release = self._git().release
             self.replays.prepare(release.champion, release.candidate)
 
-    def look(self) -> Seen:
+    def observe(self) -> ObservedState:
         """Return what is to be seen now; raises GitOpsError where Git can't be read."""
         git = self._git()
         revision, release, entries = git.snapshot.revision, git.release, git.entries
@@ -116,8 +116,8 @@ class Looker:
         }
         observed, faults = self._observed(release, passed, now)
         faults += self._platform_faults(platform)
-        situation = Situation(**facts, **observed, faults=faults)  # type: ignore[arg-type]
-        return Seen(git.snapshot, release, entries, platform, situation)
+        situation = RolloutState(**facts, **observed, faults=faults)  # type: ignore[arg-type]
+        return ObservedState(git.snapshot, release, entries, platform, situation)
 
     def _git(self) -> _Git:
         snapshot = self.repository.snapshot()
@@ -136,10 +136,10 @@ class Looker:
         if times is None:
             return False
         by_clock, by_stopwatch = now - times[0], self._times[1] - times[1]
-        return abs(by_clock - by_stopwatch) > _JUMP
+        return abs(by_clock - by_stopwatch) > _MAX_CLOCK_DRIFT_SECONDS
 
     def _observed(
-        self, release: Release, passed: Course, now: float
+        self, release: Release, passed: Timeline, now: float
     ) -> tuple[dict[str, object], tuple[str, ...]]:
         """Return what the store says, and the sentences of what it can't."""
         champion, candidate = release.champion, release.candidate
@@ -194,7 +194,7 @@ class Looker:
         if self._bursts is None or self._bursts[0] != key:
             where = (self.model, self.environment, champion.digest)
             # Whoever looks for the first time only later must not count what came since then.
-            arms = self.observations.champion_blocks(*where, started - _USUAL, started)
+            arms = self.observations.champion_blocks(*where, started - _USUAL_SECONDS, started)
             self._bursts = (key, evidence.bursts(arms))
         return self._bursts[1]
 

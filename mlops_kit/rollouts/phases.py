@@ -7,19 +7,19 @@ from mlops_kit.releases.release import Abort, Complete, Shift
 from mlops_kit.rollouts import evidence, relative_rates
 from mlops_kit.rollouts.evidence import Quality
 from mlops_kit.rollouts.policy import Policy
-from mlops_kit.rollouts.state import Decision, Look, Situation, Verdict, listed, span
+from mlops_kit.rollouts.state import Decision, EvaluatedState, RolloutState, Verdict, listed, span
 
 # Under so many expected requests, none at all may be chance: e^-5 is under 1 %.
 _EXPECTED = 5.0
 
 
-def believed(policy: Policy, seen: Situation) -> Quality:
+def believed(policy: Policy, seen: RolloutState) -> Quality:
     """Return the replay, or an empty one where too few of its rows have a label."""
     replay = seen.replay or Quality()
     return replay if replay.coverage >= policy.coverage else Quality()
 
 
-def replay(look: Look) -> Decision:
+def replay(look: EvaluatedState) -> Decision:
     """Return what to do while the candidate is replayed and has no traffic."""
     policy, seen = look.policy, look.seen
     if look.is_harmful and not seen.faults:
@@ -36,7 +36,7 @@ def replay(look: Look) -> Decision:
     return look.hold(stop, f"{look.again} Without a decision it is aborted in {span(left)}.")
 
 
-def _no_start(look: Look) -> str:
+def _no_start(look: EvaluatedState) -> str:
     """Return why the candidate may not have traffic, or an empty text: its quality is proved."""
     policy, seen = look.policy, look.seen
     if waiting := _waiting(look):
@@ -55,12 +55,12 @@ def _no_start(look: Look) -> str:
     return ""
 
 
-def canary(look: Look) -> Decision:
+def canary(look: EvaluatedState) -> Decision:
     """Return what to do once the candidate has, or had, traffic."""
     policy, seen = look.policy, look.seen
     weight, last = seen.release.weight, policy.steps[-1]
     if look.is_harmful and not seen.faults:
-        return _condemn(look)
+        return _abort(look)
     stop = _no_advance(look) if weight else _no_return(look)
     proved = evidence.promotes(look.metrics, policy.alpha_promote)
     if not stop and weight >= last and proved:
@@ -73,9 +73,11 @@ def canary(look: Look) -> Decision:
     if left <= 0:
         return _inconclusive(look, stop or f"{look.name} has only {weight} % of the traffic.")
     if weight and look.is_harmful:
-        return _rest(look, f"{look.blame}, but that can't be believed. {stop}")
+        return _hold_back(look, f"{look.blame}, but that can't be believed. {stop}")
     if weight and seen.is_live and _is_lost(look):
-        return _rest(look, f"nothing was seen of {look.name} for {policy.missing_looks} looks.")
+        return _hold_back(
+            look, f"nothing was seen of {look.name} for {policy.missing_looks} looks."
+        )
     if stop:
         return look.hold(stop, f"{look.again} Without a decision it is aborted in {span(left)}.")
     to = next(step for step in policy.steps if step > weight)
@@ -83,21 +85,21 @@ def canary(look: Look) -> Decision:
     return look.say("advance", Shift(to), "inconclusive", why, look.again)
 
 
-def _condemn(look: Look) -> Decision:
+def _abort(look: EvaluatedState) -> Decision:
     if _is_stuck(look):
         return _escalate(look, "fail", look.blame)
     why = f"{look.name} is aborted at {look.seen.release.weight} %: {look.blame}."
     return look.say("abort", Abort(), "fail", why, f"{look.champion} answers everything again.")
 
 
-def _inconclusive(look: Look, why: str) -> Decision:
+def _inconclusive(look: EvaluatedState, why: str) -> Decision:
     if _is_stuck(look):
         return _escalate(look, "inconclusive", why)
     why = f"{look.name} is aborted as inconclusive, its time is over. {why}"
     return look.say("abort", Abort(), "inconclusive", why, "It may be promoted again.")
 
 
-def _rest(look: Look, why: str) -> Decision:
+def _hold_back(look: EvaluatedState, why: str) -> Decision:
     """Return the decision to take the candidate's traffic away without a verdict."""
     if _is_stuck(look):
         return _escalate(look, "inconclusive", why)
@@ -105,17 +107,17 @@ def _rest(look: Look, why: str) -> Decision:
     return look.say("hold", Shift(0), "inconclusive", f"Held at weight 0: {why}", then)
 
 
-def _is_stuck(look: Look) -> bool:
+def _is_stuck(look: EvaluatedState) -> bool:
     return look.seen.release.weight > 0 and not look.seen.target_ready
 
 
-def _escalate(look: Look, verdict: Verdict, why: str) -> Decision:
+def _escalate(look: EvaluatedState, verdict: Verdict, why: str) -> Decision:
     why = f"{look.name} should go back ({why}), but {look.champion} can't serve."
     then = "A person is needed; the traffic stays where it is answered."
     return look.say("hold", None, verdict, why, then)
 
 
-def _waiting(look: Look) -> str:
+def _waiting(look: EvaluatedState) -> str:
     """Return why nothing may be changed for the better now, or an empty text."""
     seen = look.seen
     if seen.faults:
@@ -125,7 +127,7 @@ def _waiting(look: Look) -> str:
     return "" if seen.is_live else "Held until what Git says is what is served."
 
 
-def _no_return(look: Look) -> str:
+def _no_return(look: EvaluatedState) -> str:
     """Return why a candidate whose traffic was taken away doesn't get it back, or an empty text."""
     silence = _silence(look)
     if stop := _no_start(look):
@@ -135,7 +137,7 @@ def _no_return(look: Look) -> str:
     return _harmless(look)
 
 
-def _no_advance(look: Look) -> str:
+def _no_advance(look: EvaluatedState) -> str:
     """Return why the candidate doesn't get more traffic now, or an empty text."""
     policy, seen = look.policy, look.seen
     if waiting := _waiting(look):
@@ -155,25 +157,25 @@ def _no_advance(look: Look) -> str:
     return _harmless(look)
 
 
-def _harmless(look: Look) -> str:
+def _harmless(look: EvaluatedState) -> str:
     if look.harm <= 0:
         return ""
     return f"Held at {look.seen.release.weight} %, more speaks against it than for: {look.blame}."
 
 
-def _since(look: Look) -> float:
+def _since(look: EvaluatedState) -> float:
     seen = look.seen
     return seen.now - max(seen.since, seen.applied or seen.since)
 
 
-def _present(look: Look) -> list[Block]:
+def _present(look: EvaluatedState) -> list[Block]:
     """Return the blocks of this weight since it began."""
     seen, interval = look.seen, look.policy.interval
     begun, weight = seen.now - _since(look), seen.release.weight
     return [b for b in seen.blocks if b.weight == weight and b.start + interval > begun]
 
 
-def _silence(look: Look) -> float | None:
+def _silence(look: EvaluatedState) -> float | None:
     """Return for how long nothing was seen at this weight of who should be; None: never."""
     weight, interval = look.seen.release.weight, look.policy.interval
     heard = [
@@ -184,7 +186,7 @@ def _silence(look: Look) -> float | None:
     return look.seen.now - max(heard) if heard else None
 
 
-def _is_chance(look: Look) -> bool:
+def _is_chance(look: EvaluatedState) -> bool:
     """Tell whether the champion had so few requests since that the candidate may have had none."""
     silence, weight = _silence(look), look.seen.release.weight
     since = look.seen.now - (_since(look) if silence is None else silence)
@@ -192,7 +194,7 @@ def _is_chance(look: Look) -> bool:
     return 0 < asked * weight < _EXPECTED * (100 - weight)
 
 
-def _is_lost(look: Look) -> bool:
+def _is_lost(look: EvaluatedState) -> bool:
     """Tell whether nothing is seen of a candidate that has traffic, for too many looks."""
     silence = _silence(look)
     quiet = _since(look) if silence is None else silence

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from mlops_kit.serving.predictor import Predictor
 
 # Rows that are read and scored at once: so many, or as many as a slow model does in the time below.
-_CHUNK, _LEAST = 5_000, 20
+_CHUNK, _MIN_CHUNK = 5_000, 20
 # Seconds that one read may go on: a candidate that is slow must not delay the look that ends it.
-_BUDGET = 0.5
+_BUDGET_SECONDS = 0.5
 
 
 class Answers:
@@ -71,8 +71,8 @@ class Answers:
             now = time.monotonic()
             if len(rows):
                 pace = len(rows) / max(now - began, 1e-6)
-                self._most = max(_LEAST, min(_CHUNK, int(pace * _BUDGET)))
-            if rows.is_last or now - start > _BUDGET:
+                self._most = max(_MIN_CHUNK, min(_CHUNK, int(pace * _BUDGET_SECONDS)))
+            if rows.is_last or now - start > _BUDGET_SECONDS:
                 break
         mature, labelled = self._observations.coverage(*self._where, before, since=self._since)
         return Quality(**{**vars(self._quality), "mature": self._waiting(mature, labelled)})

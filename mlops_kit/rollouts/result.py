@@ -21,7 +21,7 @@ _EDGE = 5.3
 
 
 @dataclass(frozen=True)
-class Look:
+class PollRecord:
     """What was seen and decided at one moment, in seconds since the epoch.
 
     `weight` was the candidate's in percent; `requests` are those that it and the champion have
@@ -59,7 +59,7 @@ class Watched:
     outcome: Outcome
     champion: str
     entries: tuple[Entry, ...]
-    looks: tuple[Look, ...]
+    looks: tuple[PollRecord, ...]
     alpha: float
     dropped: int = 0
 
@@ -135,7 +135,7 @@ class Watched:
         return Evidence(tuple(metric for metric in metrics if metric.n), self.alpha)
 
     @property
-    def _judging(self) -> list[Look]:
+    def _judging(self) -> list[PollRecord]:
         """The looks at which something was still to be proved."""
         return [look for look in self.looks if any(m.needed for m in look.decision.metrics)]
 
@@ -233,7 +233,7 @@ class Record:
         return markdown.table(("UTC", "act", "weight", "verdict", "why", "commit"), rows, left=6)
 
 
-def _exponent(look: Look, name: str) -> float:
+def _exponent(look: PollRecord, name: str) -> float:
     found = next((m.log_for for m in look.decision.metrics if m.name == name), 0.0)
     return _tens(exp(min(max(found, -50.0), 50.0)))
 
@@ -242,6 +242,6 @@ def _tens(value: float) -> float:
     return max(-1.0, min(_EDGE, log10(value)))
 
 
-def _steps(looks: Sequence[Look]) -> list[int]:
+def _steps(looks: Sequence[PollRecord]) -> list[int]:
     """Return where the weight changed."""
     return [i for i in range(1, len(looks)) if looks[i].weight != looks[i - 1].weight]

@@ -13,12 +13,14 @@ from mlops_kit.rollouts.evidence import Bursts, Quality
 from mlops_kit.rollouts.metrics import Metric, times
 from mlops_kit.rollouts.policy import Policy
 
-Act = Literal["hold", "advance", "complete", "settle", "retire", "abort", "rollback", "done"]
+DecisionKind = Literal[
+    "hold", "advance", "complete", "settle", "retire", "abort", "rollback", "done"
+]
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 
 @dataclass(frozen=True)
-class Situation:
+class RolloutState:
     """Everything that a decision may depend on; times in seconds since the epoch.
 
     From Git: `release`; `started`, the commit that began this rollout; `shifted`, the first of
@@ -66,7 +68,7 @@ class Decision:
     metrics together.
     """
 
-    act: Act
+    act: DecisionKind
     change: Change | None
     verdict: Verdict
     sentence: str
@@ -76,11 +78,11 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Look:
+class EvaluatedState:
     """A situation with the evidence that it holds; `harm` is log evidence."""
 
     policy: Policy
-    seen: Situation
+    seen: RolloutState
     metrics: tuple[Metric, ...]
     harm: float
 
@@ -123,7 +125,7 @@ class Look:
         return "; ".join(missing)
 
     def say(
-        self, act: Act, change: Change | None, verdict: Verdict, sentence: str, then: str
+        self, act: DecisionKind, change: Change | None, verdict: Verdict, sentence: str, then: str
     ) -> Decision:
         """Return the decision with this look's evidence."""
         return Decision(act, change, verdict, sentence, then, self.metrics, self.harm)

@@ -13,7 +13,7 @@ Outcome = Literal["running", "completed", "aborted", "rolled back", "serving"]
 
 
 @dataclass(frozen=True)
-class Course:
+class Timeline:
     """When the phases of a rollout began, in seconds since the epoch; None before.
 
     `started` is the promotion's commit, `shifted` the first with a weight over 0, `since` the
@@ -26,18 +26,18 @@ class Course:
     completed: float | None = None
 
 
-def course(entries: Sequence[Entry], release: Release) -> Course:
+def course(entries: Sequence[Entry], release: Release) -> Timeline:
     """Return how far the release's rollout has come; the newest entry comes first.
 
     Without a candidate it is the rollout that made the champion, if one did.
     """
     since = _when(entries[0]) if entries else 0.0
-    crown = next((entry for entry in entries if entry.crowns), None)
+    crown = next((entry for entry in entries if entry.makes_champion), None)
     completed = _when(crown) if crown and crown.action == "complete" else None
     name = release.rollout or (crown.rollout if crown else "")
     own = of(entries, name)
     shifts = [_when(entry) for entry in own if entry.weight]
-    return Course(
+    return Timeline(
         started=_when(own[-1]) if own else since,
         since=since,
         shifted=min(shifts) if shifts else None,
@@ -57,7 +57,7 @@ def outcome(entries: Sequence[Entry], rollout: str) -> Outcome:
     """
     own = of(entries, rollout)
     completed = next((entry for entry in own if entry.action == "complete"), None)
-    crown = completed or next((entry for entry in own if entry.crowns), None)
+    crown = completed or next((entry for entry in own if entry.makes_champion), None)
     if any(entry.action == "rollback" for entry in own):
         return "rolled back"
     if crown is not None:

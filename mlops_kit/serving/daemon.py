@@ -20,18 +20,16 @@ from mlops_kit.prediction_log.log import Observations
 from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving.options import Serving
 from mlops_kit.serving.pace import Pace
-from mlops_kit.serving.reconciler import Applier
+from mlops_kit.serving.reconciler import Reconciler
 from mlops_kit.serving.server import Server, application
 
 _STATUS, _LOCK, LOG = "status.json", "lock", "serve.log"
 # Seconds that a start and a stop may take, imports included.
 START_DEADLINE, STOP_DEADLINE = 60.0, 15.0
-# Seconds until a stop interrupts what hasn't seen it.
-_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
-class PlatformStatus:
+class ServerStatus:
     """What a platform says of itself; times in seconds since the epoch.
 
     `revision` is the commit that is served and `since` when it was applied, `wanted` the newest
@@ -69,12 +67,12 @@ class PlatformStatus:
         return said
 
 
-class Platform:
+class LocalServer:
     """Serves one environment of one model from this process."""
 
     def __init__(
         self,
-        applier: Applier,
+        reconciler: Reconciler,
         observations: Observations,
         options: Serving,
         *,
@@ -88,7 +86,7 @@ class Platform:
         `ending` is set as soon as a run begins to end.
         """
         self.ending = threading.Event()
-        self.applier, self.observations, self.options = applier, observations, options
+        self.reconciler, self.observations, self.options = reconciler, observations, options
         self._say, self._warm = say, warm
         self._server: Server | None = None
         self._log: PredictionLog | None = None
@@ -99,7 +97,7 @@ class Platform:
         Raises ServingError where another process serves this environment already, or the address
         is taken.
         """
-        folder = self.applier.folder
+        folder = self.reconciler.folder
         folder.mkdir(parents=True, exist_ok=True)
         # Each is undone, also where a second Ctrl-C interrupts the one before.
         with ExitStack() as ending:
@@ -113,24 +111,26 @@ class Platform:
                 self.observations.add, rows=self.options.log_rows, every=self.options.log_every
             )
             ending.callback(self._log.close)
-            app = application(self.applier, self._log, self.options, lambda: asdict(self.status()))
+            app = application(
+                self.reconciler, self._log, self.options, lambda: asdict(self.status())
+            )
             server = self._server = Server(app, self.options)
             ending.callback(server.stop)
             ending.callback(self.ending.set)
             self._warm()
-            self.applier.look()
-            self.applier.restore()
+            self.reconciler.reconcile()
+            self.reconciler.restore()
             server.start()
             self._follow(stop)
 
-    def status(self) -> PlatformStatus:
+    def status(self) -> ServerStatus:
         """Return what is served now, as `/status` and the status file say it."""
-        live, applied = self.applier.live, self.applier.applied
-        return PlatformStatus(
+        live, applied = self.reconciler.live, self.reconciler.applied
+        return ServerStatus(
             pid=os.getpid(),
             url=self._server.url if self._server else "",
-            model=self.applier.model,
-            environment=self.applier.environment,
+            model=self.reconciler.model,
+            environment=self.reconciler.environment,
             revision=applied.revision,
             wanted=applied.wanted,
             since=applied.since,
@@ -144,10 +144,10 @@ class Platform:
     def _follow(self, stop: threading.Event) -> None:
         self._tell()
         written = time.monotonic()
-        pace = Pace(self.applier.repository, self.options)
+        pace = Pace(self.reconciler.repository, self.options)
         while not stop.wait(self.options.poll):
-            changed = pace.is_due() and self.applier.look()
-            pace.looked(failed=bool(self.applier.applied.error))
+            changed = pace.is_due() and self.reconciler.reconcile()
+            pace.looked(failed=bool(self.reconciler.applied.error))
             if changed:
                 self._tell()
             elif time.monotonic() - written > 1.0:
@@ -166,25 +166,25 @@ class Platform:
         """Write the status file; where there is no room, `/status` still says it."""
         content = json.dumps(asdict(self.status())).encode()
         with suppress(OSError):
-            files.write_whole(self.applier.folder / _STATUS, content)
+            files.write_whole(self.reconciler.folder / _STATUS, content)
 
     def _unwrite(self) -> None:
         with suppress(OSError):
-            (self.applier.folder / _STATUS).unlink(missing_ok=True)
+            (self.reconciler.folder / _STATUS).unlink(missing_ok=True)
 
 
-def running(folder: Path) -> PlatformStatus | None:
+def running(folder: Path) -> ServerStatus | None:
     """Return the status of the platform that serves from this folder, or None."""
     if not lock.is_held(folder / _LOCK):
         return None
     try:
-        return PlatformStatus(**json.loads((folder / _STATUS).read_text()))
+        return ServerStatus(**json.loads((folder / _STATUS).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
 @contextmanager
-def attended(command: Sequence[str], folder: Path) -> Iterator[PlatformStatus]:
+def ensure_running(command: Sequence[str], folder: Path) -> Iterator[ServerStatus]:
     """Yield the platform that serves from this folder, or start one that ends with this block.
 
     It ends with this process, too, however that ends: it watches its standard input. Raises
@@ -206,7 +206,7 @@ def attended(command: Sequence[str], folder: Path) -> Iterator[PlatformStatus]:
             process.wait()
 
 
-def detach(command: Sequence[str], folder: Path) -> PlatformStatus:
+def detach(command: Sequence[str], folder: Path) -> ServerStatus:
     """Start a platform that outlives this process, and return its status when it serves.
 
     Raises ServingError when it doesn't start, or one is there.
@@ -221,7 +221,7 @@ def detach(command: Sequence[str], folder: Path) -> PlatformStatus:
         raise
 
 
-def stop(folder: Path) -> PlatformStatus | None:
+def stop(folder: Path) -> ServerStatus | None:
     """Stop the platform that serves from this folder; None where there is none.
 
     One that is starting is waited for. Raises ServingError when it doesn't end.
@@ -245,32 +245,13 @@ def stop(folder: Path) -> PlatformStatus | None:
     return found
 
 
-def stop_at_end_of_input(stop: threading.Event, ending: threading.Event) -> None:
-    """Set `stop` when standard input ends, which it does when the parent is gone.
-
-    Where `ending` isn't set soon after, SIGTERM interrupts what sees no event: a call of Git.
-    """
-
-    def watch() -> None:
-        # Not by sys.stdin: its lock, held here, would abort the interpreter at its end.
-        with suppress(OSError):
-            while os.read(0, 4096):
-                pass
-        stop.set()
-        # Not at once: Ctrl-C is for this process too, and a second stop could spoil the first.
-        if not ending.wait(_PATIENCE):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _start(command: Sequence[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG).open("wb") as log:
         return subprocess.Popen([*command], stdout=log, stderr=log, **options)
 
 
-def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> PlatformStatus:
+def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> ServerStatus:
     """Return the status of a started platform when it answers; else its end is the caller's."""
     deadline = time.monotonic() + START_DEADLINE
     while time.monotonic() < deadline:

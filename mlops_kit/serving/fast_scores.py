@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from mlops_kit.serving.fast_linear import linear_sums
-from mlops_kit.serving.fast_trees import Floats, Masks, Walk
+from mlops_kit.serving.fast_trees import Floats, LevelWalk, QuickScorer
 
 Scores = Callable[[Floats], Floats]
 # Above this, the walk over trees that are too large for masks is slower than scikit-learn.
-_MOST_WALKED = 20
+_MAX_WALKED_ROWS = 20
 _PROBES = 256
 # Of the probes, so many are also scored one at a time: one row takes a path of its own.
 _SINGLE = 24
@@ -90,11 +90,11 @@ def _sums(model: Any) -> Scores:
     trees = [of_iteration[0].nodes for of_iteration in model._predictors]
     baseline = float(np.ravel(model._baseline_prediction)[0])
     try:
-        return Masks(trees, baseline, model.n_features_in_).sums
+        return QuickScorer(trees, baseline, model.n_features_in_).sums
     except ValueError:
-        walk = Walk(trees, baseline).sums
+        walk = LevelWalk(trees, baseline).sums
     theirs: Scores = model.decision_function
-    return lambda rows: walk(rows) if len(rows) <= _MOST_WALKED else theirs(rows)
+    return lambda rows: walk(rows) if len(rows) <= _MAX_WALKED_ROWS else theirs(rows)
 
 
 def _calibration(method: str, calibrator: Any) -> Scores:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 # Masks have one bit a leaf; numpy's widest integer has 64.
-MOST_LEAVES = 64
+MAX_LEAVES = 64
 # Bytes that one model's masks may take.
-_LARGEST_MASKS = 64 * 2**20
+_MAX_MASK_BYTES = 64 * 2**20
 # Rows at a time: what is worked on stays in the processor's cache.
 _CHUNK = 256
 
 
-class Masks:
+class QuickScorer:
     """The sum of the leaves by masks: one table row for each interval of a feature's thresholds.
 
     A bit stands for a leaf, from left to right. A node whose test fails rules out the leaves on
@@ -36,8 +36,8 @@ class Masks:
         """Join the masks; `trees` are arrays of nodes, `baseline` is added before the leaves."""
         leaves = [_leaves(nodes) for nodes in trees]
         most = max(len(each) for each in leaves)
-        if most > MOST_LEAVES:
-            raise ValueError(f"a tree has {most} leaves; expected at most {MOST_LEAVES}")
+        if most > MAX_LEAVES:
+            raise ValueError(f"a tree has {most} leaves; expected at most {MAX_LEAVES}")
         width = next(bits for bits in (8, 16, 32, 64) if bits >= most)
         self._dtype = np.dtype(f"u{width // 8}")
         self._baseline = baseline
@@ -53,7 +53,7 @@ class Masks:
     def _join(self, splits: list[list[_Split]], trees: int, full: int) -> None:
         edges = [sorted({split[0] for split in each} | {np.inf}) for each in splits]
         lengths = [len(each) + 1 for each in edges]
-        if sum(lengths) * trees * self._dtype.itemsize > _LARGEST_MASKS:
+        if sum(lengths) * trees * self._dtype.itemsize > _MAX_MASK_BYTES:
             raise ValueError("the masks take too much memory")
         self._table = np.full((sum(lengths), trees), full, dtype=self._dtype)
         self._offsets = [0, *np.cumsum(lengths).tolist()]
@@ -105,7 +105,7 @@ class Masks:
         return _sums(self._baseline, self._values.take(leaf))
 
 
-class Walk:
+class LevelWalk:
     """The sum of the leaves by one step down all trees at once, for trees of any size."""
 
     def __init__(self, trees: list[Any], baseline: float) -> None:

@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 # A model that takes its time gets threads of its own role, so that a candidate that hangs doesn't
 # take the champion's; so many requests may wait for them.
 _THREADS = 4
-_MOST_WAITING = 256
+_MAX_WAITING = 256
 
 
 class Source(Protocol):
@@ -112,9 +112,9 @@ class Service:
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _in_thread(self, live: LiveRelease, request: InferRequest, turn: Turn) -> Answer:
-        if self._waiting[turn.role] >= _MOST_WAITING:
+        if self._waiting[turn.role] >= _MAX_WAITING:
             raise RequestError(
-                f"{_MOST_WAITING} requests wait for the {turn.role}; try again.", status=503
+                f"{_MAX_WAITING} requests wait for the {turn.role}; try again.", status=503
             )
         self._waiting[turn.role] += 1
         try:

@@ -28,16 +28,11 @@ from mlops_kit.serving.options import Serving
 
 # The version that a URL or a gRPC request names: MLServer would look for a model of its own.
 _VERSION: ContextVar[str] = ContextVar("version", default="")
+_MODEL = "/v2/models/{model_name}"
+_PLACES = (_MODEL, f"{_MODEL}/versions/{{model_version}}")
 _KEPT = (
-    "/v2",
-    "/v2/health/live",
-    "/v2/health/ready",
-    "/v2/models/{model_name}",
-    "/v2/models/{model_name}/ready",
-    "/v2/models/{model_name}/infer",
-    "/v2/models/{model_name}/versions/{model_version}",
-    "/v2/models/{model_name}/versions/{model_version}/ready",
-    "/v2/models/{model_name}/versions/{model_version}/infer",
+    *("/v2", "/v2/health/live", "/v2/health/ready"),
+    *(f"{place}{end}" for place in _PLACES for end in ("", "/ready", "/infer")),
 )
 _OUR_FAULT = "The server failed at this request; its log has the reason."
 

@@ -15,7 +15,7 @@ from mlops_kit.prediction_log.prediction import Prediction, Role
 from mlops_kit.serving.protocol import InferRequest, Signature
 
 # Rows that a fast predictor scores in well under a millisecond or two, in an event loop.
-QUICK_ROWS = 256
+MAX_QUICK_ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Predictor:
 
     def is_quick(self, rows: int) -> bool:
         """Tell whether so many rows may be scored in an event loop."""
-        return self.is_fast and rows <= QUICK_ROWS
+        return self.is_fast and rows <= MAX_QUICK_ROWS
 
     def predict(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return scores and decisions (1 is flagged), one a row.

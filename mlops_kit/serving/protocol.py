@@ -26,7 +26,7 @@ PLATFORM = "mlops-kit"
 JSON_LENGTH = "inference-header-content-length"
 CLIENT = "x-client-id"
 OUTPUT_TYPES = {SCORE: "FP64", DECISION: "INT64"}
-_LONGEST_ID = 200
+_MAX_ID_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -248,9 +248,9 @@ def _mapping(value: object, what: str) -> dict[str, Any]:
 def _text(value: object, name: str) -> str:
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > _LONGEST_ID or not value.isprintable():
+    if not isinstance(value, str) or len(value) > _MAX_ID_LENGTH or not value.isprintable():
         raise RequestError(
-            f"{name!r} is {shown(value)}; expected text of at most {_LONGEST_ID} characters that "
-            "print."
+            f"{name!r} is {shown(value)}; expected text of at most {_MAX_ID_LENGTH} "
+            "characters that print."
         )
     return value

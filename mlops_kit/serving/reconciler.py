@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 Fetch = Callable[[ServedModel, Path], None]
 # What was applied last, for a start at which Git or the registry can't be read.
 _KEPT = "last-good.yaml"
-_LONGEST_WAIT = 10.0
+_MAX_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Applied:
     error: str = ""
 
 
-class Applier:
+class Reconciler:
     """Holds the release that is served, as one attribute that is assigned whole."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Applier:
         self._predictors: dict[tuple[str, str], Predictor] = {}
         self._failed, self._again, self._wait = "", 0.0, 0.0
 
-    def look(self) -> bool:
+    def reconcile(self) -> bool:
         """Apply the newest commit if it isn't served yet; tell whether anything changed.
 
         Never raises: what can't be applied leaves the last good release, and is said in
@@ -197,7 +197,9 @@ class Applier:
 
     def _remember(self, error: Exception) -> None:
         wanted = self.applied.wanted
-        self._wait = min(_LONGEST_WAIT, 2 * self._wait or 0.5) if self._failed == wanted else 0.5
+        self._wait = (
+            min(_MAX_WAIT_SECONDS, 2 * self._wait or 0.5) if self._failed == wanted else 0.5
+        )
         self._failed, self._again = wanted, self._timer() + self._wait
         self.applied = replace(self.applied, error=f"{type(error).__name__}: {error}")
 

@@ -13,7 +13,7 @@ import numpy as np
 from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.releases.release import Promote, Release, Replace, ServedModel, Shift, apply
 from mlops_kit.rollouts import evidence
-from mlops_kit.rollouts.decision import Situation, decide
+from mlops_kit.rollouts.decision import RolloutState, decide
 from mlops_kit.rollouts.evidence import Bursts, Quality
 from mlops_kit.rollouts.policy import Policy
 
@@ -156,7 +156,7 @@ def kit(
     release = apply(release, Promote(new, "r"))
     step = policy.interval
     replay, live = world.replay(HISTORY, HOLDOUT), None
-    seen = Situation(0.0, release, 0.0, 0.0, bursts=world.day(step) if bursts else Bursts())
+    seen = RolloutState(0.0, release, 0.0, 0.0, bursts=world.day(step) if bursts else Bursts())
     blocks: list[Block] = []
     while seen.now < horizon:
         now = seen.now + step

@@ -68,6 +68,7 @@ class Lab:
     address: str
     token: str
     browser: Browser
+    takes_pictures: bool = False
     complaints: list[str] = field(default_factory=list)
 
     def open(self, notebook: str) -> Notebook:
@@ -79,7 +80,7 @@ class Lab:
         page.get_by_role("tab", name="File Browser").first.click()
         # A figure under the pointer would come to life.
         page.mouse.move(0, 0)
-        return Notebook(page)
+        return Notebook(page, self.takes_pictures)
 
     def watched(self, page: Page, name: str) -> Page:
         """Return the page, of usual size, whose complaints are kept."""
@@ -98,6 +99,7 @@ class Notebook:
     """A notebook open in JupyterLab, as a person uses it."""
 
     page: Page
+    takes_pictures: bool = False
 
     def run(self) -> None:
         """Run all cells, and wait until the last has run or one has failed."""
@@ -145,7 +147,9 @@ class Notebook:
         self.page.wait_for_timeout(500)
 
     def picture(self, name: str, which: int = -1) -> None:
-        """Keep a picture of one of our pages, light and dark, for a person to look at."""
+        """Keep a picture of one of our pages, light and dark, where `make pictures` asks."""
+        if not self.takes_pictures:
+            return
         SCREENSHOTS.mkdir(exist_ok=True)
         shown = self.page.locator(".mlops-kit").nth(which)
         high = round(shown.bounding_box()["height"])
@@ -164,7 +168,9 @@ class Notebook:
         return [f"{each['id']}: {json.dumps(each['nodes'][0]['html'])[:200]}" for each in found]
 
     def screenshot(self, name: str) -> None:
-        """Keep a picture of the whole notebook, for a person to look at."""
+        """Keep a picture of the whole notebook, where `make pictures` asks."""
+        if not self.takes_pictures:
+            return
         SCREENSHOTS.mkdir(exist_ok=True)
         high = self.page.evaluate(TOP)
         self.page.set_viewport_size({"width": WIDE, "height": min(HIGHEST, high + 160)})
@@ -187,7 +193,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Lab]:
     """A project as `mlops-kit new` makes it, open in JupyterLab."""
     home = tmp_path_factory.mktemp("lab")
     project = home / "fraud"
@@ -197,7 +205,7 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     text = settings.read_text().replace("interval = 1.0", "interval = 0.4")
     settings.write_text("workers = 1\n" + text.replace("baking = 3.0", "baking = 1.0"))
     with serving(project, home) as (address, token):
-        yield Lab(project, address, token, browser)
+        yield Lab(project, address, token, browser, request.config.getoption("--pictures"))
 
 
 @contextmanager

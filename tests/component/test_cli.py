@@ -275,7 +275,7 @@ def test_a_full_disk_and_no_memory_are_sentences_but_a_bug_keeps_its_traceback()
     assert (code, json.loads(said)["exit_code"]) == (143, 143)
     assert json.loads(said)["code"] == "stopped"
     code, said, _ = ended(MemoryError(), "--json")
-    assert (code, json.loads(said)["code"]) == (1, "memory")
+    assert (code, json.loads(said)["code"]) == (1, "system.memory")
 
 
 def test_papermills_spellings_keep_texts_as_they_are(run: Run, echo: Path, tmp_path: Path) -> None:

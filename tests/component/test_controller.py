@@ -15,8 +15,8 @@ from mlops_kit.releases import quarantine
 from mlops_kit.releases.release import Abort, Complete, Retire, Shift
 from mlops_kit.releases.repository import Proposal
 from mlops_kit.rollouts import decision
-from mlops_kit.rollouts.state import Situation
-from mlops_kit.serving.daemon import PlatformStatus
+from mlops_kit.rollouts.state import RolloutState
+from mlops_kit.serving.daemon import ServerStatus
 from tests import watched
 from tests.watched import World
 
@@ -56,11 +56,11 @@ def completed(world: World) -> str:
 def test_a_good_candidate_goes_all_the_way_and_a_new_looker_sees_the_same(make: Make) -> None:
     world = make(steps=(10, 20, 30, 40, 50))
     world.errors = {"candidate": 0.01, "champion": 0.03}
-    pairs: list[tuple[Situation, Situation]] = []
+    pairs: list[tuple[RolloutState, RolloutState]] = []
 
     def compare() -> None:
-        sides = (world.looker, world.new_looker())
-        old, new = (looker.look().situation for looker in sides)
+        sides = (world.observer, world.new_observer())
+        old, new = (observer.observe().situation for observer in sides)
         pairs.append((old, new))
 
     world.on_wait = compare
@@ -199,15 +199,15 @@ def test_what_was_decided_about_another_release_is_not_committed(make: Make) -> 
     world = make()
     name = world.release.rollout
 
-    def act_between() -> PlatformStatus | None:
+    def act_between() -> ServerStatus | None:
         """Somebody acts after this look has read Git, and before it decides."""
-        world.looker.served = world.served
+        world.observer.served = world.served
         world.step(Abort(), "inconclusive")
         world.promote("3")
         return served
 
     served = world.served()
-    world.looker.served = act_between
+    world.observer.served = act_between
     assert world.watch(name=name).outcome == "superseded"
     assert world.acts == [("promote", 0), ("abort", 0), ("promote", 0)]
 
@@ -219,51 +219,51 @@ def test_a_completed_release_can_go_back_also_where_its_watcher_and_server_have_
     completed(world)
     world.label = lambda truth, _decision: 1  # nearly all of them missed
     world.wait(20.0)
-    world.looker.served = lambda: None
-    seen = world.looker.look()
-    policy = world.looker.policy
+    world.observer.served = lambda: None
+    seen = world.observer.observe()
+    policy = world.observer.policy
     assert decision.decide(policy, seen.situation).act == "hold", "nothing serves, so no decision"
     assert rollouts.needs_server(policy, seen)
-    world.looker.served = world.served
+    world.observer.served = world.served
     assert world.watch().outcome == "rolled back"
-    assert not rollouts.needs_server(policy, world.looker.look())
+    assert not rollouts.needs_server(policy, world.observer.observe())
 
 
 def test_nothing_is_started_for_a_release_whose_labels_were_watched_to_the_end(make: Make) -> None:
     world = make(baking=3.0)
     completed(world)
     assert world.watch().outcome == "completed"
-    world.looker.served = lambda: None
-    assert not rollouts.needs_server(world.looker.policy, world.looker.look())
+    world.observer.served = lambda: None
+    assert not rollouts.needs_server(world.observer.policy, world.observer.observe())
 
 
 VIEW = """
 import sys
 from mlops_kit import Workspace
 from mlops_kit.project import rollouts
-with rollouts.observer(Workspace.open(sys.argv[1]), "fraud", "prod") as observer:
-    print(observer.look().situation.replay.labelled)
+with rollouts.open_observer(Workspace.open(sys.argv[1]), "fraud", "prod") as observer:
+    print(observer.observe().situation.replay.labelled)
 print(*{"mlflow", "pandas", "sklearn", "skops"} & set(sys.modules))
 """
 
 
 def test_whoever_looks_on_reads_what_the_watcher_computed(make: Make) -> None:
     world = make()
-    viewers = [world.new_looker(is_viewer=True) for _ in range(2)]
-    unwatched = viewers[0].look().situation
+    viewers = [world.new_observer(is_viewer=True) for _ in range(2)]
+    unwatched = viewers[0].observe().situation
     assert unwatched.replay is None
     assert "No watcher has replayed the candidate yet." in unwatched.faults
     world.watch(looks=3)
-    watched_now = world.looker.look().situation
+    watched_now = world.observer.observe().situation
     assert watched_now.replay is not None
     assert watched_now.replay.labelled > 0
-    assert [viewer.look().situation for viewer in viewers] == [watched_now, watched_now]
+    assert [viewer.observe().situation for viewer in viewers] == [watched_now, watched_now]
 
     command = [sys.executable, "-c", VIEW, str(world.workspace.project)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.split("\n") == [str(watched_now.replay.labelled), "", ""], "no model is loaded"
 
     world.wait(61.0)
-    later = viewers[0].look().situation
+    later = viewers[0].observe().situation
     assert later.replay == watched_now.replay
     assert any(fault.startswith("Nobody has watched since 20") for fault in later.faults)

@@ -43,7 +43,7 @@ def test_a_store_that_is_away_holds_until_it_is_back(make: Make) -> None:
     world = make()
     world.watch(looks=2)
     file = world.workspace.settings.state_folder / "observations.db"
-    stores = (world.observations, world.looker.observations)
+    stores = (world.observations, world.observer.observations)
     for store in stores:
         store.close()
     file.rename(file.with_suffix(".away"))
@@ -170,12 +170,12 @@ def test_a_registry_that_is_away_stops_no_rollout(make: Make) -> None:
 
 def test_the_usual_day_ends_where_the_rollout_began(make: Make) -> None:
     world = make()
-    first = world.looker.look().situation.bursts
+    first = world.observer.observe().situation.bursts
     assert first.errors.variation > 0
     world.watch(looks=1)
     world.errors = {"champion": 0.4}
     world.wait(5.0)
-    assert world.new_looker().look().situation.bursts == first
+    assert world.new_observer().observe().situation.bursts == first
     assert world.observations.status("fraud", "prod")["predictions"] == 1_700
 
 

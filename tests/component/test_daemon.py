@@ -22,7 +22,7 @@ import pytest
 from mlops_kit import lock
 from mlops_kit.prediction_log.log import Observations
 from mlops_kit.serving import daemon
-from mlops_kit.serving.daemon import PlatformStatus
+from mlops_kit.serving.daemon import ServerStatus
 from tests import platforms
 from tests.platforms import ENVIRONMENT, Customers, Remote, Site, until
 from tests.served import MODEL, Client
@@ -37,10 +37,9 @@ timeout = 5.0
 PARENT = """
 import sys, time
 from pathlib import Path
-from mlops_kit import lock
 from mlops_kit.serving import daemon
 
-with daemon.attended(sys.argv[2:], Path(sys.argv[1])) as status:
+with daemon.ensure_running(sys.argv[2:], Path(sys.argv[1])) as status:
     print(status.pid, flush=True)
     time.sleep(600)
 """
@@ -97,7 +96,7 @@ def run(site: Site, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def running(site: Site) -> PlatformStatus:
+def running(site: Site) -> ServerStatus:
     """Return the status of the site's platform, which is started where it isn't running."""
     return daemon.running(site.folder) or daemon.detach(command(site), site.folder)
 
@@ -192,7 +191,7 @@ def test_a_kill_under_load_loses_the_last_moments_and_a_restart_goes_on(
     assert daemon.running(second.folder) is None
     assert daemon.stop(second.folder) is None
     with remote.away():
-        again = PlatformStatus(**run(second, "--detach"))
+        again = ServerStatus(**run(second, "--detach"))
         assert (again.champion, again.revision) == ("1", status.revision)
         assert "RemoteError" in again.error
         with Customers(again.url) as more:
@@ -204,11 +203,11 @@ def test_a_kill_under_load_loses_the_last_moments_and_a_restart_goes_on(
 
 
 def test_a_detached_platform_outlives_its_command_until_it_is_stopped(second: Site) -> None:
-    started = PlatformStatus(**run(second, "--detach"))
+    started = ServerStatus(**run(second, "--detach"))
     assert daemon.running(second.folder) is not None
     assert Client(started.url).ask("/v2/health/ready").status == 200
     assert os.getsid(started.pid) == started.pid
-    with daemon.attended(["false"], second.folder) as found:
+    with daemon.ensure_running(["false"], second.folder) as found:
         assert found.pid == started.pid
     assert is_open(started.url)
     stopped = run(second, "stop")
@@ -227,7 +226,7 @@ def test_an_attended_platform_ends_with_its_block_even_while_git_hangs(
     settings = second.state.parent / "mlops-kit.toml"
     settings.write_text(settings.read_text().replace("5.0", "60.0"))
     with ExitStack() as trouble:
-        with daemon.attended(command(second), second.folder) as status:
+        with daemon.ensure_running(command(second), second.folder) as status:
             trouble.enter_context(remote.hanging())
             # A call of Git that hangs is one that lives on.
             until(lambda: len(processes(second)) > 1, "a call of Git")
@@ -242,7 +241,7 @@ def test_an_attended_platform_ends_with_its_block_even_while_git_hangs(
 
 
 def test_an_attended_platform_may_be_stopped_before_its_parent_ends(second: Site) -> None:
-    with daemon.attended(command(second), second.folder) as status:
+    with daemon.ensure_running(command(second), second.folder) as status:
         assert daemon.stop(second.folder) is not None
         ended_well(second, status.url)
 

@@ -20,7 +20,7 @@ from mlops_kit.prediction_log.log import Observations
 from mlops_kit.prediction_log.prediction import Prediction
 from mlops_kit.prediction_log.writer import DEAD_WRITER, FULL_QUEUE, FULL_STORE
 from mlops_kit.serving import daemon
-from mlops_kit.serving.daemon import Platform, PlatformStatus
+from mlops_kit.serving.daemon import LocalServer, ServerStatus
 from mlops_kit.serving.options import Serving
 from tests import platforms
 from tests.disks import Quota, SmallDisk, can_mount
@@ -54,9 +54,9 @@ def stored(site: Site) -> int:
 @contextmanager
 def hosted(
     site: Site, observations: Any, say: Callable[[str], None] = print, **serving: Any
-) -> Iterator[Platform]:
+) -> Iterator[LocalServer]:
     """Run a platform in a thread of this process."""
-    hosted = Platform(site.applier(), observations, Serving(poll=0.05, **serving), say=say)
+    hosted = LocalServer(site.reconciler(), observations, Serving(poll=0.05, **serving), say=say)
     stop = threading.Event()
     thread = threading.Thread(target=hosted.run, args=(stop,))
     thread.start()
@@ -70,14 +70,14 @@ def hosted(
     assert daemon.running(site.folder) is None
 
 
-def lost(status: PlatformStatus) -> int:
+def lost(status: ServerStatus) -> int:
     return sum(status.log["dropped"].values())
 
 
 def test_a_second_platform_of_an_environment_names_the_first(site: Site) -> None:
     with hosted(site, store(site)) as first:
         url = first.status().url
-        second = Platform(site.applier(), store(site), Serving())
+        second = LocalServer(site.reconciler(), store(site), Serving())
         with pytest.raises(ServingError, match=f"process {os.getpid()} at {url}.*serve stop"):
             second.run(threading.Event())
         with pytest.raises(ServingError, match=f"{url} serves fraud v1.*process {os.getpid()}"):
@@ -91,7 +91,7 @@ def test_an_address_that_is_taken_is_said_and_leaves_nothing_held(site: Site) ->
     before = threading.active_count()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = Platform(site.applier(), store(site), Serving(port=port))
+        refused = LocalServer(site.reconciler(), store(site), Serving(port=port))
         with pytest.raises(ServingError, match=f"127.0.0.1:{port} can't be used"):
             refused.run(threading.Event())
     assert threading.active_count() == before

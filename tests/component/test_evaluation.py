@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mlops_kit.errors import EvaluationError
 from mlops_kit.examples.fraud import data
-from mlops_kit.models import evaluation, training
+from mlops_kit.models import evaluation, latency, training
 from mlops_kit.models.columns import Columns
 from mlops_kit.models.evaluation import Evaluation
 from mlops_kit.models.gates import Costs, Gate, Rules
@@ -228,7 +228,7 @@ def test_the_latency_is_the_clocks(good: Any, baseline: Any, split: data.Split) 
 def test_one_slow_row_does_not_move_the_latency(good: Any, split: data.Split) -> None:
     moments = iter([0.0, 60.0] + [100 + 0.002 * tick for tick in range(1000)])
     rows = split.holdout[[*data.FEATURES]]
-    found = evaluation.latency(good, rows, 0.95, lambda: next(moments))
+    found = latency.one_row_ms(good, rows, 0.95, lambda: next(moments))
     assert found.value == pytest.approx(2.0)
     assert found.high == pytest.approx(2.0)
 

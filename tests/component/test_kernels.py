@@ -21,7 +21,7 @@ import psutil
 import pytest
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from mlops_kit.kernels import provisioner, zygote_client
+from mlops_kit.kernels import provisioner, shared_zygote
 
 ALLOWED = {"tags": ["raises-exception"]}
 # What a notebook may look at and a kernel could get wrong, one question a cell.
@@ -122,7 +122,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def zygote(environ: dict[str, str]) -> provisioner.Zygote:
     """This process's own, as a kernel's name finds it; it ends with the process."""
-    found = zygote_client.nearest(environ)
+    found = shared_zygote.nearest(environ)
     found.wait()
     return found
 

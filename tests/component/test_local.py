@@ -65,7 +65,7 @@ def test_values_pass_from_step_to_step(runner, store, double):
     execution = start(runner, store, double, x="21")
     assert execution.state.state == "succeeded"
     assert execution.outputs("after")["shown"].data == "42"
-    assert execution.state.inputs == {"x": "21"}
+    assert execution.state.inputs == {"x": 21}, "what was checked is what is used"
 
 
 def test_a_condition_that_fails_skips_the_step_and_what_needs_it(runner, store, double):

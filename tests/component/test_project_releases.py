@@ -484,13 +484,13 @@ def test_a_held_rollout_stays_where_it_is_until_it_is_resumed(
     releases.promote(canary, again, environment="prod")
     running = canary.release("fraud", "prod").rollout
     holds.hold(canary.repository, "prod", running, "ben", "a call")
-    with rollouts.observer(canary, "fraud", "prod") as looker:
-        seen = looker.look()
+    with rollouts.open_observer(canary, "fraud", "prod") as observer:
+        seen = observer.observe()
         decided = decision.decide(canary.settings.rollout, seen.situation)
         assert (decided.act, decided.change) == ("hold", None)
         assert seen.situation.held_by.endswith('"a call"'), "where a platform serves, it says so"
         holds.resume(canary.repository, "prod", running, "ben")
-        assert looker.look().situation.held_by == ""
+        assert observer.observe().situation.held_by == ""
 
 
 def test_the_panel_shows_what_git_says_and_its_acts_are_commits(workspace: Workspace) -> None:
@@ -678,7 +678,7 @@ def test_a_watch_that_is_stopped_leaves_the_rollout_as_it_is(
 def test_an_act_does_not_wait_for_a_look_that_hangs(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlops_kit.jupyter.panel.panel, "PATIENCE", 0.1)
+    monkeypatch.setattr(mlops_kit.jupyter.panel.panel, "ACT_TIMEOUT_SECONDS", 0.1)
     panel = PromotionPanel(environment="dev", workspace=as_person(workspace, "ana"))
     panel.refresh()
     before = workspace.repository.head()

@@ -16,7 +16,7 @@ from mlops_kit.models import artifacts
 from mlops_kit.releases import release_yaml
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import Proposal
-from mlops_kit.serving.reconciler import Applied, Applier
+from mlops_kit.serving.reconciler import Applied, Reconciler
 from tests import platforms
 from tests.platforms import RELEASE, Remote, Site, until
 
@@ -41,21 +41,21 @@ def remote(site: Site, tmp_path: Path) -> Remote:
     return Remote(site, tmp_path / "gitconfig")
 
 
-def served(site: Site) -> Applier:
-    applier = site.applier()
-    assert applier.look()
-    assert applier.live is not None
-    return applier
+def served(site: Site) -> Reconciler:
+    reconciler = site.reconciler()
+    assert reconciler.reconcile()
+    assert reconciler.live is not None
+    return reconciler
 
 
 def test_a_rollout_loads_each_model_once_and_forgets_it_at_the_end(site: Site) -> None:
-    applier = served(site)
-    champion = applier.live and applier.live.champion
+    reconciler = served(site)
+    champion = reconciler.live and reconciler.live.champion
     for weight in (0, 10, 100):
         revision = site.commit("1", "2", weight)
-        assert applier.look()
-        assert not applier.look()
-        live = applier.live
+        assert reconciler.reconcile()
+        assert not reconciler.reconcile()
+        live = reconciler.live
         assert live is not None
         assert live.candidate is not None
         assert (live.revision, live.weight, live.rollout) == (revision, weight, "rollout-2")
@@ -63,23 +63,23 @@ def test_a_rollout_loads_each_model_once_and_forgets_it_at_the_end(site: Site) -
     assert site.fetched == ["1", "2"]
     assert len([*(site.folder / "models").iterdir()]) == 2
     site.commit("1")
-    assert applier.look()
-    assert applier.live is not None
-    assert applier.live.candidate is None
+    assert reconciler.reconcile()
+    assert reconciler.live is not None
+    assert reconciler.live.candidate is None
     assert len([*(site.folder / "models").iterdir()]) == 1
 
 
 def test_a_commit_about_something_else_changes_only_the_revision(site: Site) -> None:
-    applier = served(site)
-    before, since = applier.live, applier.applied.since
+    reconciler = served(site)
+    before, since = reconciler.live, reconciler.applied.since
     revision = site.put(b"# news\n", "NEWS.md")
-    assert applier.look()
+    assert reconciler.reconcile()
     assert before is not None
-    assert applier.live is not None
-    assert applier.live.revision == revision
-    assert vars(applier.live) == {**vars(before), "revision": revision}
-    assert (applier.applied.revision, applier.applied.wanted) == (revision, revision)
-    assert applier.applied.since >= since
+    assert reconciler.live is not None
+    assert reconciler.live.revision == revision
+    assert vars(reconciler.live) == {**vars(before), "revision": revision}
+    assert (reconciler.applied.revision, reconciler.applied.wanted) == (revision, revision)
+    assert reconciler.applied.since >= since
     assert site.fetched == ["1"]
 
 
@@ -155,61 +155,61 @@ BAD = {
 @pytest.mark.parametrize("name", list(BAD))
 def test_what_cannot_be_applied_leaves_the_last_good_release(site: Site, name: str) -> None:
     commit, said = BAD[name]
-    applier = served(site)
-    before, good = applier.live, applier.applied.revision
+    reconciler = served(site)
+    before, good = reconciler.live, reconciler.applied.revision
     bad = commit(site)
-    assert applier.look()
-    assert applier.live is before
-    assert (applier.applied.revision, applier.applied.wanted) == (good, bad)
-    assert re.search(said, applier.applied.error), applier.applied.error
-    assert not applier.look()
+    assert reconciler.reconcile()
+    assert reconciler.live is before
+    assert (reconciler.applied.revision, reconciler.applied.wanted) == (good, bad)
+    assert re.search(said, reconciler.applied.error), reconciler.applied.error
+    assert not reconciler.reconcile()
     site.on_fetch = lambda: None
     next_good = site.commit("3")
-    assert applier.look()
-    assert applier.live is not None
-    assert applier.live.champion.version == "3"
-    assert dataclasses.replace(applier.applied, since=0.0) == Applied(next_good, next_good)
+    assert reconciler.reconcile()
+    assert reconciler.live is not None
+    assert reconciler.live.champion.version == "3"
+    assert dataclasses.replace(reconciler.applied, since=0.0) == Applied(next_good, next_good)
 
 
 def test_a_commit_without_a_release_is_said(site: Site) -> None:
-    applier = served(site)
+    reconciler = served(site)
     gone = Proposal("Delete it", {"Mlops-Action": "test"}, {}, frozenset({RELEASE}))
     site.repository.commit(lambda _snapshot: gone)
-    assert applier.look()
-    assert re.search(rf"ReleaseError: .*has no {RELEASE}", applier.applied.error)
-    assert applier.live is not None
+    assert reconciler.reconcile()
+    assert re.search(rf"ReleaseError: .*has no {RELEASE}", reconciler.applied.error)
+    assert reconciler.live is not None
 
 
 def test_a_release_of_nothing_serves_nothing(site: Site) -> None:
-    applier = served(site)
+    reconciler = served(site)
     site.put(release_yaml.write_release(Release("", platforms.ENVIRONMENT)))
-    assert applier.look()
-    assert applier.live is None
-    assert applier.applied.error == ""
+    assert reconciler.reconcile()
+    assert reconciler.live is None
+    assert reconciler.applied.error == ""
     site.commit("1")
-    assert applier.look()
-    assert applier.live is not None
+    assert reconciler.reconcile()
+    assert reconciler.live is not None
 
 
 def test_what_failed_is_tried_again_less_and_less_often(site: Site) -> None:
     now = 0.0
     site.timer = lambda: now
-    applier = served(site)
+    reconciler = served(site)
     shutil.move(site.artifacts / "2", site.artifacts / "away")
     site.commit("1", "2")
     asked = []
     for now in (0.0, 0.4, 0.5, 1.4, 1.5, 3.4, 3.5, 7.4, 7.5, 15.4, 15.5, 25.4, 25.5):
         before = len(site.fetched)
-        applier.look()
+        reconciler.reconcile()
         if len(site.fetched) > before:
             asked.append(now)
     assert asked == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 25.5]
     shutil.move(site.artifacts / "away", site.artifacts / "2")
     now = 40.0
-    assert applier.look()
-    assert applier.applied.error == ""
-    assert applier.live is not None
-    assert applier.live.candidate is not None
+    assert reconciler.reconcile()
+    assert reconciler.applied.error == ""
+    assert reconciler.live is not None
+    assert reconciler.live.candidate is not None
 
 
 def test_a_kept_model_that_rotted_is_fetched_again(site: Site) -> None:
@@ -228,33 +228,33 @@ def test_a_start_at_a_bad_commit_serves_the_last_good_one(
 ) -> None:
     good = served(site).applied.revision
     wanted = bad(site)
-    applier = site.applier()
-    assert applier.look()
-    assert applier.live is None
-    error = applier.applied.error
-    applier.restore()
-    assert applier.live is not None
-    assert (applier.live.revision, applier.live.champion.version) == (good, "1")
-    assert dataclasses.replace(applier.applied, since=0.0) == Applied(good, wanted, 0.0, error)
+    reconciler = site.reconciler()
+    assert reconciler.reconcile()
+    assert reconciler.live is None
+    error = reconciler.applied.error
+    reconciler.restore()
+    assert reconciler.live is not None
+    assert (reconciler.live.revision, reconciler.live.champion.version) == (good, "1")
+    assert dataclasses.replace(reconciler.applied, since=0.0) == Applied(good, wanted, 0.0, error)
     next_good = site.commit("1", "2")
-    assert applier.look()
-    assert applier.live.revision == next_good
+    assert reconciler.reconcile()
+    assert reconciler.live.revision == next_good
 
 
 def test_a_start_without_git_serves_the_last_good_one_if_there_is_one(
     site: Site, remote: Remote
 ) -> None:
     for expected in (None, site.repository.head()):
-        applier = site.applier()
+        reconciler = site.reconciler()
         with remote.away():
-            applier.look()
-            applier.restore()
-            assert (applier.live and applier.live.revision) == expected
-            assert "RemoteError" in applier.applied.error
-        assert applier.look()
+            reconciler.reconcile()
+            reconciler.restore()
+            assert (reconciler.live and reconciler.live.revision) == expected
+            assert "RemoteError" in reconciler.applied.error
+        assert reconciler.reconcile()
         head = site.repository.head()
-        assert dataclasses.replace(applier.applied, since=0.0) == Applied(head, head)
-        assert applier.live is not None
+        assert dataclasses.replace(reconciler.applied, since=0.0) == Applied(head, head)
+        assert reconciler.live is not None
     assert site.fetched == ["1"]
 
 
@@ -274,26 +274,26 @@ def test_a_last_good_release_that_is_none_is_not_served(
     served(site)
     spoil(site)
     a_broken_file(site)
-    applier = site.applier()
-    applier.look()
-    applier.restore()
-    assert applier.live is None
-    assert re.search("can't be read as YAML(.|\n)*Nor can the last good", applier.applied.error)
+    reconciler = site.reconciler()
+    reconciler.reconcile()
+    reconciler.restore()
+    assert reconciler.live is None
+    assert re.search("can't be read as YAML(.|\n)*Nor can the last good", reconciler.applied.error)
     site.commit("1")
-    assert applier.look()
-    assert applier.live is not None
+    assert reconciler.reconcile()
+    assert reconciler.live is not None
 
 
 def test_a_remote_that_is_away_or_hangs_is_said_until_it_is_back(
     site: Site, remote: Remote
 ) -> None:
     # Hanging takes all of the time that git may have.
-    applier = served(dataclasses.replace(site, timeout=2.0))
-    before, good = applier.live, applier.applied
+    reconciler = served(dataclasses.replace(site, timeout=2.0))
+    before, good = reconciler.live, reconciler.applied
     for trouble, said in ((remote.away(), "can't be read"), (remote.hanging(), "did not end")):
         with trouble:
-            assert applier.look()
-            assert re.search(f"RemoteError: .*{said}", applier.applied.error)
-            assert applier.live is before
-            assert applier.applied.revision == good.revision
-        until(lambda: applier.look() and applier.applied == good, "the return")
+            assert reconciler.reconcile()
+            assert re.search(f"RemoteError: .*{said}", reconciler.applied.error)
+            assert reconciler.live is before
+            assert reconciler.applied.revision == good.revision
+        until(lambda: reconciler.reconcile() and reconciler.applied == good, "the return")

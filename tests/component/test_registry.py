@@ -287,7 +287,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(small: Any) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("schema.json", "{}")
-        archive.infolist()[0].file_size = artifacts.LARGEST_UNPACKED + 1
+        archive.infolist()[0].file_size = artifacts.MAX_UNPACKED_BYTES + 1
     with pytest.raises(UntrustedModelError, match="unpacks to 2147483649 bytes"):
         artifacts.load(content.getvalue(), "fraud v1")
 
@@ -321,7 +321,7 @@ def test_a_broken_file_is_refused_whatever_breaks(content: bytes) -> None:
 
 def test_an_artifact_that_is_too_large_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "model.skops").open("wb") as file:
-        file.truncate(artifacts.LARGEST_ARTIFACT + 1)
+        file.truncate(artifacts.MAX_ARTIFACT_BYTES + 1)
     with pytest.raises(UntrustedModelError, match="the limit is"):
         artifacts.contents(tmp_path)
 

@@ -39,7 +39,7 @@ workspace = Workspace.open()
     "data": DATA,
     "register": """
 fitted = LogisticRegression().fit(past[[*"abcdef"]], past["left"])
-papers = workspace.papers("train_churn.ipynb", role="candidate")
+papers = workspace.lineage_tags("train_churn.ipynb", role="candidate")
 about = Description(tags=papers)
 version = workspace.registry.register(fitted, model, past[[*"abcdef"]].head(3), about)
 """,

@@ -129,7 +129,7 @@ def test_the_refusal_names_the_place_and_never_the_secret():
     token = PLANTED["GitHub token"]
     content = book(source=f"a = 1\nb = 2\nt = '{token}'")
     with pytest.raises(SecretFoundError) as caught:
-        secret_scan.refuse({"evidence/train.ipynb": content})
+        secret_scan.check({"evidence/train.ipynb": content})
     message = str(caught.value)
     assert "evidence/train.ipynb, cell 'train', source, line 3: GitHub Token" in message
     assert token not in message
@@ -196,7 +196,7 @@ def test_a_clean_notebook_is_no_false_alarm():
         metadata={"kernelspec": {"name": "python3"}, "mlops_kit": {"run_id": SHA[:32]}},
     )
     assert secret_scan.find({"train.ipynb": content}) == ()
-    secret_scan.refuse({"train.ipynb": content})
+    secret_scan.check({"train.ipynb": content})
 
 
 def test_manifests_that_only_name_secrets_are_no_false_alarm():

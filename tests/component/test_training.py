@@ -131,7 +131,7 @@ def test_a_version_carries_its_papers(
     model, frame = fitted
     decides = training.with_threshold(model, 0.25, frame, data.TABLE)
     registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts=tmp_path / "artifacts")
-    papers = Workspace.open(project).papers("train.ipynb", defect="none")
+    papers = Workspace.open(project).lineage_tags("train.ipynb", defect="none")
     made = training.register(
         registry, "fraud", decides, frame, data.TABLE, role="candidate", tags=papers
     )
@@ -144,6 +144,6 @@ def test_a_version_carries_its_papers(
 
     notebook = project / "notebooks" / "train.ipynb"
     notebook.write_text(notebook.read_text().replace("random_state=7", "random_state=8"))
-    changed = Workspace.open(project).papers("train.ipynb")
+    changed = Workspace.open(project).lineage_tags("train.ipynb")
     assert changed["notebook"] != tags["notebook"]
     assert data.fingerprint(frame.iloc[:-1]) != tags["data"]

@@ -39,7 +39,7 @@ BUILTINS = {
         "FileNotFoundError": "as a cold kernel's Popen, for a folder that isn't there",
         "RuntimeError": "as jupyter_client's wait_for_ready, whose callers expect it",
     },
-    "pipelines/local.py": {"KeyboardInterrupt": "a cancelled run ends as Ctrl-C ends it"},
+    "pipelines/walk.py": {"KeyboardInterrupt": "a cancelled run ends as Ctrl-C ends it"},
     "pipelines/parameters.py": {"ValueError": "inside the reader of annotations, caught there"},
     "pipelines/values.py": {"ValueError": "a cached file that changed, so that the step runs"},
     "kernels/runtime_dir.py": {"PermissionError": "caught by its callers, which go on cold"},
@@ -77,6 +77,9 @@ BUILTINS = {
     },
     "reporting/notebooks/git_safe.py": {
         "ValueError": "said again as a NotebookError, in the same module"
+    },
+    "releases/bare_repository.py": {
+        "ValueError": "caught in the same module: files that say nothing"
     },
     "project/rollouts.py": {"KeyboardInterrupt": "a cancelled watch ends as Ctrl-C ends it"},
 }
@@ -227,3 +230,12 @@ def test_an_unexplained_exception_is_seen() -> None:
     assert is_again("self.fault", ast.parse("self.fault: BaseException | None = None"))
     assert is_again("too_large", ast.parse("too_large = RequestError('x')\nraise too_large"))
     assert not is_again("late", ast.parse("late = TimeoutError('x')\nraise late"))
+
+
+def test_each_fault_has_a_stable_code_below_that_of_its_kind() -> None:
+    codes = [kind.code for kind in TREE.values()]
+    assert len(set(codes)) == len(codes)
+    for kind in TREE.values():
+        parent = kind.__mro__[1]
+        if parent is not errors.KitError and issubclass(parent, errors.KitError):
+            assert kind.code.startswith(f"{parent.code}."), kind

@@ -17,7 +17,7 @@ from mlops_kit.releases.release import (
     apply,
 )
 from mlops_kit.rollouts import evidence
-from mlops_kit.rollouts.decision import Decision, Situation, decide
+from mlops_kit.rollouts.decision import Decision, RolloutState, decide
 from mlops_kit.rollouts.evidence import Quality
 from mlops_kit.rollouts.policy import Policy
 
@@ -55,14 +55,14 @@ def blocks(weight: int, since: float, now: float, errors: float = 0.01, champion
     )
 
 
-def replaying(**changes: object) -> Situation:
-    base = Situation(START + 60, REPLAYED, started=START, since=START, replay=GOOD)
+def replaying(**changes: object) -> RolloutState:
+    base = RolloutState(START + 60, REPLAYED, started=START, since=START, replay=GOOD)
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def canary(
     weight: int = 10, minutes: int = 1, errors: float = 0.01, **changes: object
-) -> Situation:
+) -> RolloutState:
     """A canary that rose each minute and has now been at this weight for some."""
     since = START + 60 + 60 * (weight // 10)
     now = since + 60 * minutes
@@ -71,7 +71,7 @@ def canary(
         for step in range(10, weight, 10)
         for block in blocks(step, START + 60 + 6 * step, START + 120 + 6 * step, errors)
     ]
-    base = Situation(
+    base = RolloutState(
         now,
         replace(REPLAYED, weight=weight),
         started=START,
@@ -84,8 +84,8 @@ def canary(
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def baking(**changes: object) -> Situation:
-    base = Situation(
+def baking(**changes: object) -> RolloutState:
+    base = RolloutState(
         START + 60, replace(CHAMPION, champion=TWO), START, START, completed=START, live=GOOD
     )
     return replace(base, **changes)  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def test_the_last_step_waits_while_something_is_not_proved() -> None:
 
 def test_a_completed_rollout_is_settled_then_retired() -> None:
     finishing = replace(REPLAYED, champion=TWO, weight=50)
-    seen = Situation(START + 60, finishing, START, START, shifted=START, completed=START)
+    seen = RolloutState(START + 60, finishing, START, START, shifted=START, completed=START)
     settle = decide(POLICY, seen)
     assert (settle.act, settle.change) == ("settle", Shift(0))
     retire = decide(POLICY, replace(seen, release=apply(finishing, Shift(0))))
@@ -160,8 +160,8 @@ def test_baking_lasts_until_the_last_answers_labels_are_mature() -> None:
 
 
 def test_nothing_is_to_do_without_a_rollout() -> None:
-    assert decide(POLICY, Situation(START, CHAMPION, 0.0, 0.0)).act == "done"
-    assert decide(POLICY, Situation(START, Release("", "prod"), 0.0, 0.0)).act == "done"
+    assert decide(POLICY, RolloutState(START, CHAMPION, 0.0, 0.0)).act == "done"
+    assert decide(POLICY, RolloutState(START, Release("", "prod"), 0.0, 0.0)).act == "done"
 
 
 def test_a_replay_waits_for_no_metric_of_live_traffic() -> None:
@@ -263,9 +263,9 @@ def test_a_candidate_that_alone_gets_no_requests_loses_its_weight() -> None:
     assert decide(POLICY, replace(seen, blocks=deaf)).change == Shift(0)
 
 
-def resting(minutes: int = 2, **changes: object) -> Situation:
+def resting(minutes: int = 2, **changes: object) -> RolloutState:
     since = START + 600
-    base = Situation(
+    base = RolloutState(
         since + 60 * minutes,
         REPLAYED,
         START,
@@ -423,7 +423,7 @@ def arms(draw: st.DrawFn) -> Arm:
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> Situation:
+def situations(draw: st.DrawFn) -> RolloutState:
     weight = draw(st.sampled_from([0, 10, 25, 50]))
     champion = draw(st.sampled_from([ONE, TWO]))
     candidate = draw(st.sampled_from([None, TWO]))
@@ -442,7 +442,7 @@ def situations(draw: st.DrawFn) -> Situation:
         for i in range(draw(st.integers(0, 5)))
     ]
     shifted = since - draw(st.integers(0, 8000)) if weight else draw(st.sampled_from([None, since]))
-    return Situation(
+    return RolloutState(
         now=since + draw(st.integers(-10, 400)),
         release=release,
         started=START,
@@ -461,7 +461,7 @@ def situations(draw: st.DrawFn) -> Situation:
     )
 
 
-def weight_after(seen: Situation, decision: Decision) -> int:
+def weight_after(seen: RolloutState, decision: Decision) -> int:
     change = decision.change
     return seen.release.weight if change is None else apply(seen.release, change).weight
 
@@ -482,7 +482,7 @@ def test_a_decision_is_legal_and_the_same_in_any_order_of_the_blocks(seen, rando
 
 @given(situations())
 @many
-def test_what_cannot_be_believed_never_raises_a_weight(seen: Situation) -> None:
+def test_what_cannot_be_believed_never_raises_a_weight(seen: RolloutState) -> None:
     blind = replace(seen, faults=("The store does not answer.",))
     decision = decide(POLICY, blind)
     assert weight_after(blind, decision) <= blind.release.weight
@@ -491,7 +491,7 @@ def test_what_cannot_be_believed_never_raises_a_weight(seen: Situation) -> None:
 
 @given(situations())
 @many
-def test_without_requests_no_candidate_gets_more_of_them(seen: Situation) -> None:
+def test_without_requests_no_candidate_gets_more_of_them(seen: RolloutState) -> None:
     blind = replace(seen, blocks=())
     decision = decide(POLICY, blind)
     assert decision.act != "complete"
@@ -501,7 +501,7 @@ def test_without_requests_no_candidate_gets_more_of_them(seen: Situation) -> Non
 
 @given(situations())
 @many
-def test_without_labels_no_candidate_starts_or_completes(seen: Situation) -> None:
+def test_without_labels_no_candidate_starts_or_completes(seen: RolloutState) -> None:
     blind = replace(seen, replay=None)
     decision = decide(POLICY, blind)
     assert decision.act != "complete"
@@ -511,7 +511,7 @@ def test_without_labels_no_candidate_starts_or_completes(seen: Situation) -> Non
 
 @given(situations())
 @many
-def test_nothing_completes_unless_all_is_proved_and_seen_now(seen: Situation) -> None:
+def test_nothing_completes_unless_all_is_proved_and_seen_now(seen: RolloutState) -> None:
     decision = decide(POLICY, seen)
     if decision.act == "complete":
         assert seen.is_live
@@ -526,7 +526,7 @@ def test_nothing_completes_unless_all_is_proved_and_seen_now(seen: Situation) ->
 
 @given(situations())
 @many
-def test_harm_leads_to_weight_0_from_every_weight(seen: Situation) -> None:
+def test_harm_leads_to_weight_0_from_every_weight(seen: RolloutState) -> None:
     able = replace(seen, target_ready=True, can_restore=True, now=max(seen.now, seen.since))
     decision = decide(POLICY, able)
     if able.release.weight and decision.harm >= 3.0:
@@ -536,7 +536,7 @@ def test_harm_leads_to_weight_0_from_every_weight(seen: Situation) -> None:
 
 @given(situations())
 @many
-def test_a_dead_target_gets_no_traffic(seen: Situation) -> None:
+def test_a_dead_target_gets_no_traffic(seen: RolloutState) -> None:
     dead = replace(seen, target_ready=False)
     decision = decide(POLICY, dead)
     if dead.release.champion != dead.release.candidate:
@@ -546,7 +546,7 @@ def test_a_dead_target_gets_no_traffic(seen: Situation) -> None:
 
 @given(situations())
 @many
-def test_the_harm_is_the_mean_of_what_the_metrics_say(seen: Situation) -> None:
+def test_the_harm_is_the_mean_of_what_the_metrics_say(seen: RolloutState) -> None:
     decision = decide(POLICY, seen)
     if seen.release.candidate == TWO and seen.release.champion == ONE and decision.metrics:
         assert decision.harm == pytest.approx(evidence.harm(decision.metrics))

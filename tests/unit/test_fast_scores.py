@@ -23,7 +23,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from mlops_kit.serving.fast_scores import fast_scores
-from mlops_kit.serving.fast_trees import MOST_LEAVES, Masks, Walk
+from mlops_kit.serving.fast_trees import MAX_LEAVES, LevelWalk, QuickScorer
 
 FEATURES = 5
 
@@ -70,7 +70,7 @@ MODELS = {
     "isotonic": lambda: with_threshold(calibrated("isotonic")),
     "bare": boosted,
     "few leaves": lambda: boosted(4),
-    "64 leaves": lambda: boosted(MOST_LEAVES, min_samples_leaf=3),
+    "64 leaves": lambda: boosted(MAX_LEAVES, min_samples_leaf=3),
     "too many leaves for masks": lambda: with_threshold(calibrated("sigmoid", leaves=150)),
     "nothing learnt": lambda: boosted(min_samples_leaf=3000),
 }
@@ -105,14 +105,14 @@ def test_masks_and_walk_agree_at_the_thresholds_themselves() -> None:
     thresholds = np.concatenate([nodes["num_threshold"] for nodes in trees])
     generator = np.random.default_rng(4)
     asked = generator.choice(thresholds, (500, FEATURES))
-    by_mask, by_walk = Masks(trees, 0.25, FEATURES), Walk(trees, 0.25)
+    by_mask, by_walk = QuickScorer(trees, 0.25, FEATURES), LevelWalk(trees, 0.25)
     assert by_mask.sums(asked).tobytes() == by_walk.sums(asked).tobytes()
 
 
 def test_masks_refuse_trees_that_have_no_bit_for_each_leaf() -> None:
     trees = [each[0].nodes for each in boosted(100, min_samples_leaf=3)._predictors]
     with pytest.raises(ValueError, match="leaves"):
-        Masks(trees, 0.0, FEATURES)
+        QuickScorer(trees, 0.0, FEATURES)
 
 
 def test_other_models_have_none() -> None:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from mlops_kit.errors import NotebookError
 from mlops_kit.reporting.markdown import escape, link, table
 from mlops_kit.reporting.notebooks import git_safe
-from mlops_kit.reporting.notebooks.redaction import Machine
+from mlops_kit.reporting.notebooks.redaction import MachineIdentity
 
-MACHINE = Machine(
+MACHINE = MachineIdentity(
     Path("/srv/ana/fraud"), Path("/home/ana"), host="laptop-7f.bank.example", user="anamaria"
 )
 PNG = b"\x89PNG\r\n\x1a\n"

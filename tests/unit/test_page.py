@@ -13,9 +13,10 @@ import pytest
 from mlops_kit.jupyter.html import form, markup, pipeline, rollout
 from mlops_kit.jupyter.html.pipeline import PipelineView, StepView
 from mlops_kit.jupyter.html.rollout import Watch
+from mlops_kit.jupyter.metrics_view import MetricsView
 from mlops_kit.jupyter.panel import evaluation as comparison
 from mlops_kit.jupyter.panel import page
-from mlops_kit.jupyter.panel.state import Board, Candidate, Evidence, Offer, Opened, Unfolded
+from mlops_kit.jupyter.panel.state import Board, Candidate, Offer, Opened, Unfolded
 from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.rollouts.evidence_history import Trail
@@ -127,7 +128,7 @@ METRIC = Metric("errors", 3, 812, 0.05, "<", 6.0, -1.0, (3.0, 400.0))
 
 
 POINTS = ((1.0, 0.5, -0.5), None, (8.0, 9.0, 2.0))
-SHOWN = Evidence(
+SHOWN = MetricsView(
     (METRIC,), 0.05, ((0, 0), (9, 10)), 812, harm=2.0, trails=(Trail("errors", POINTS),)
 )
 
@@ -142,8 +143,8 @@ def assert_harmless(found: Reader) -> None:
     assert "alert(1)" in found.text
 
 
-@pytest.mark.parametrize("evidence", [None, SHOWN, Evidence(())])
-def test_hostile_text_is_text_in_every_field(evidence: Evidence | None) -> None:
+@pytest.mark.parametrize("evidence", [None, SHOWN, MetricsView(())])
+def test_hostile_text_is_text_in_every_field(evidence: MetricsView | None) -> None:
     opened = Opened(HOSTILE, HOSTILE, (HOSTILE, "report.md"), HOSTILE)
     made = board(HOSTILE, evidence=evidence, repository_page="https://git.example/" + HOSTILE)
     assert_harmless(Reader(page.page(made, Unfolded(search=HOSTILE[:1], opened=opened))))

@@ -9,7 +9,7 @@ import pytest
 
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.rollouts.metrics import Metric
-from mlops_kit.rollouts.result import Look, Outcome, Watched
+from mlops_kit.rollouts.result import Outcome, PollRecord, Watched
 from mlops_kit.rollouts.state import Decision
 from tests.unit.test_timeline import PATH, START, entry
 
@@ -19,9 +19,9 @@ LATE = replace(RECALL, name="live recall", needed=False)
 UNSEEN = Metric("slow", 0, 0, 0.01, "<", 0.0, 0.0, (0, 0))
 
 
-def look(second: float, weight: int, *metrics: Metric, **changed: Any) -> Look:
+def look(second: float, weight: int, *metrics: Metric, **changed: Any) -> PollRecord:
     decision = Decision("hold", None, "inconclusive", "It is watched.", "Again.", metrics)
-    return Look(START + second, weight, decision, **changed)
+    return PollRecord(START + second, weight, decision, **changed)
 
 
 LOOKS = (
@@ -33,7 +33,9 @@ LOOKS = (
 
 
 def watched(
-    outcome: Outcome = "completed", entries: tuple[Entry, ...] = (), looks: tuple[Look, ...] = LOOKS
+    outcome: Outcome = "completed",
+    entries: tuple[Entry, ...] = (),
+    looks: tuple[PollRecord, ...] = LOOKS,
 ) -> Watched:
     mine = entries or tuple(PATH[:0:-1])
     return Watched("fraud", "prod", "two", outcome, "2", mine, looks, alpha=0.05)

@@ -7,7 +7,7 @@ import pytest
 
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release, ServedModel
-from mlops_kit.rollouts.timeline import Course, Outcome, course, of, outcome
+from mlops_kit.rollouts.timeline import Outcome, Timeline, course, of, outcome
 
 START = 1_000_000
 ONE, TWO = (ServedModel(v, f"models:/fraud/{v}", f"sha256:{v}") for v in "12")
@@ -61,9 +61,9 @@ def so_far(count: int, *more: Entry) -> list[Entry]:
 
 def at(
     started: int, since: int, shifted: int | None = None, completed: int | None = None
-) -> Course:
+) -> Timeline:
     times = (started, since, shifted, completed)
-    return Course(*(None if time is None else START + time for time in times))  # type: ignore[arg-type]
+    return Timeline(*(None if time is None else START + time for time in times))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def at(
     ],
 )
 def test_the_course_is_read_from_the_commits_alone(
-    count: int, release: Release, expected: Course
+    count: int, release: Release, expected: Timeline
 ) -> None:
     assert course(so_far(count), release) == expected
 
 
 def test_an_environment_without_a_commit_has_no_course() -> None:
-    assert course([], Release("", "prod")) == Course(0.0, 0.0)
+    assert course([], Release("", "prod")) == Timeline(0.0, 0.0)
 
 
 def test_a_rollback_ends_what_was_completed() -> None:

@@ -91,7 +91,7 @@ def test_the_digest_of_a_value_is_of_its_content() -> None:
 
 
 def test_a_large_value_travels_as_a_file(tmp_path: Path) -> None:
-    small, large = "x" * (values.INLINE_LIMIT - 2), "x" * (values.INLINE_LIMIT - 1)
+    small, large = "x" * (values.MAX_INLINE_BYTES - 2), "x" * (values.MAX_INLINE_BYTES - 1)
     assert values.keep("v", small, tmp_path).file is None
     kept = values.keep("v", large, tmp_path / "new")
     assert kept.file is not None
@@ -154,10 +154,10 @@ def test_a_new_value_never_changes_what_another_execution_has(tmp_path: Path, so
 
 
 def test_a_new_large_value_never_changes_a_linked_one(tmp_path: Path) -> None:
-    first = values.keep("v", ["x" * values.INLINE_LIMIT], tmp_path / "first")
+    first = values.keep("v", ["x" * values.MAX_INLINE_BYTES], tmp_path / "first")
     assert first.file is not None
     values.keep_file(first.file, tmp_path / "second" / "v.json")
-    values.keep("v", ["y" * values.INLINE_LIMIT], tmp_path / "second")
+    values.keep("v", ["y" * values.MAX_INLINE_BYTES], tmp_path / "second")
     assert values.file_digest(first.file) == first.digest
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_kit.errors import DataError
-from mlops_kit.models.columns import Columns
-from mlops_kit.models.gates import number
+from mlops_kit.examples.fraud.table import TYPES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,44 +18,15 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
     Mask = npt.NDArray[np.bool_]
 
-# Time only grows: a model would see values in service that it never learned from.
-FEATURES = (*(f"V{number}" for number in range(1, 29)), "Amount")
-"""What a model sees, in this order."""
-
-COLUMNS = ("Time", *FEATURES, "Class")
-"""Time in seconds since a midnight, the features, and the label: 1 is fraud."""
-
-TYPES = dict.fromkeys(COLUMNS, "float64") | {"Class": "int64"}
-
-_AMOUNTS = (0.0, 10.0, 100.0, 1000.0, float("inf"))
-_HOURS = (0, 6, 12, 18, 24)
-
-
-def _slices(frame: pd.DataFrame) -> Mapping[str, Mask]:
-    """Return the rows by amount, and by hour of the day."""
-    amounts, hours = frame["Amount"].to_numpy(), frame["Time"].to_numpy() / 3600 % 24
-    masks: dict[str, Mask] = {}
-    for low, high in pairwise(_AMOUNTS):
-        is_open = high == float("inf")
-        name = f"amount over {number(low)}" if is_open else f"amount {low:g} to {high:g}"
-        masks[name] = (amounts >= low) & (amounts < high)
-    for start, end in pairwise(_HOURS):
-        masks[f"hours {start} to {end}"] = (hours >= start) & (hours < end)
-    return masks
-
-
-TABLE = Columns(FEATURES, "Class", "Amount", _slices)
-"""The roles of the columns."""
-
-LEAST_ROWS, LEAST_OF_A_CLASS = 1_000, 10
+MIN_ROWS, MIN_CLASS_ROWS = 1_000, 10
 TOLERATED_DUPLICATES = 0.01
 """Share of repeated rows; the data set that the columns come from has 0.0038."""
 
-MOST_AUC = 0.9995
+MAX_AUC = 0.9995
 """A column that separates the classes better than this knows the answer."""
 
-_SHOWN = 3
-_LOOSE: dict[str, Any] = {"ignore_na": False, "n_failure_cases": _SHOWN}
+_MAX_SHOWN = 3
+_LOOSE: dict[str, Any] = {"ignore_na": False, "n_failure_cases": _MAX_SHOWN}
 
 Status = Literal["pass", "fail", "not judged"]
 
@@ -92,7 +61,7 @@ class Contract:
         unknown = ("not judged, because another rule is broken.",)
         return tuple(f"{rule.name}: {said}" for rule in broken for said in rule.reasons or unknown)
 
-    def insist(self) -> None:
+    def raise_if_failed(self) -> None:
         """Raise DataError with all the reasons, unless every rule holds."""
         if not self.passed:
             broken = [rule.name for rule in self.rules if rule.status != "pass"]
@@ -114,7 +83,7 @@ class Contract:
 
 def check(frame: pd.DataFrame, *, duplicates: float = TOLERATED_DUPLICATES) -> pd.DataFrame:
     """Return the frame if it keeps the contract; raise DataError with all reasons if not."""
-    examine(frame, duplicates=duplicates).insist()
+    examine(frame, duplicates=duplicates).raise_if_failed()
     return frame
 
 
@@ -151,10 +120,10 @@ def _expected(duplicates: float) -> dict[str, str]:
         "amounts": "Amount at least 0",
         "times": "Time at least 0, never decreasing",
         "labels": "Class 0 or 1",
-        "classes": f"at least {LEAST_OF_A_CLASS} rows of each class",
-        "rows": f"at least {LEAST_ROWS:,} rows",
+        "classes": f"at least {MIN_CLASS_ROWS} rows of each class",
+        "rows": f"at least {MIN_ROWS:,} rows",
         "duplicates": f"at most {duplicates:.2%} of the rows repeat another",
-        "leak": f"no column alone tells the classes apart (AUC up to {MOST_AUC})",
+        "leak": f"no column alone tells the classes apart (AUC up to {MAX_AUC})",
     }
 
 
@@ -196,7 +165,7 @@ def _schema(labels: Mask | None) -> Any:
             rules += [("labels", "neither 0 nor 1", _zero_or_one)]
         elif labels is not None:
             rules += [
-                ("leak", "", lambda values: np.full(values.size, _auc(labels, values) <= MOST_AUC))
+                ("leak", "", lambda values: np.full(values.size, _auc(labels, values) <= MAX_AUC))
             ]
         checks = [
             pa.Check(partial(_judge, rule), name=title, error=fault, **_LOOSE)
@@ -205,12 +174,12 @@ def _schema(labels: Mask | None) -> Any:
         checks.append(pa.Check(partial(_is_of_type, kind), name="types"))
         columns[name] = pa.Column(None, checks, nullable=True)
     whole = {
-        "rows": lambda frame: len(frame) >= LEAST_ROWS,
-        "classes": lambda frame: _smaller_class(frame) >= LEAST_OF_A_CLASS,
+        "rows": lambda frame: len(frame) >= MIN_ROWS,
+        "classes": lambda frame: _smaller_class(frame) >= MIN_CLASS_ROWS,
         "duplicates": lambda frame: ~frame.duplicated(),
     }
     frame_checks = [
-        pa.Check(rule, name=title, n_failure_cases=_SHOWN) for title, rule in whole.items()
+        pa.Check(rule, name=title, n_failure_cases=_MAX_SHOWN) for title, rule in whole.items()
     ]
     return pa.DataFrameSchema(columns, checks=frame_checks, strict=True)
 
@@ -265,7 +234,7 @@ def _auc(labels: Mask, values: Values) -> float:
 
 def _labels(frame: pd.DataFrame) -> Mask | None:
     """Return which rows are fraud, or None where too few are known to judge a leak."""
-    if "Class" not in frame or _smaller_class(frame) < LEAST_OF_A_CLASS:
+    if "Class" not in frame or _smaller_class(frame) < MIN_CLASS_ROWS:
         return None
     labels: Mask = (frame["Class"] == 1).to_numpy(dtype=bool)
     return labels
@@ -285,7 +254,7 @@ def _finding(frame: pd.DataFrame, labels: Mask | None, error: Any) -> tuple[str,
             return "columns", 1, f"{column!r} is not a column of the contract."
     rule = error.check.name
     if rule == "rows":
-        return rule, 1, f"{len(frame):,} rows, not {LEAST_ROWS:,}."
+        return rule, 1, f"{len(frame):,} rows, not {MIN_ROWS:,}."
     if rule == "classes":
         counts = {label: int((frame["Class"] == label).sum()) for label in (0, 1)}
         return rule, 1, f"{counts[0]:,} genuine and {counts[1]:,} fraud rows."
@@ -301,7 +270,7 @@ def _finding(frame: pd.DataFrame, labels: Mask | None, error: Any) -> tuple[str,
         return rule, 1, f"{name} alone tells the classes apart (AUC {area:.5f})."
     broken = (~error.check_output).to_numpy().nonzero()[0]
     values = frame["Time" if rule == "duplicates" else name]
-    first = _few([f"row {row} ({values.iloc[row]!s})" for row in broken[: _SHOWN + 1]])
+    first = _few([f"row {row} ({values.iloc[row]!s})" for row in broken[: _MAX_SHOWN + 1]])
     what = (
         "a copy of an earlier row (its Time)"
         if rule == "duplicates"
@@ -320,4 +289,4 @@ def _not_a_number(series: pd.Series[Any]) -> str:
 
 def _few(items: list[str]) -> str:
     """Return the first few items, and say when there are more."""
-    return ", ".join(items[:_SHOWN]) + (", …" if len(items) > _SHOWN else "")
+    return ", ".join(items[:_MAX_SHOWN]) + (", …" if len(items) > _MAX_SHOWN else "")

@@ -10,20 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DataError
-from mlops_kit.examples.fraud.contract import (
-    COLUMNS,
-    FEATURES,
-    TABLE,
-    TYPES,
-    Contract,
-    Rule,
-    check,
-    examine,
-)
+from mlops_kit.examples.fraud.contract import Contract, Rule, check, examine
 from mlops_kit.examples.fraud.defects import inject_defect, with_defect
 from mlops_kit.examples.fraud.generator import generate
 from mlops_kit.examples.fraud.splits import Split, split
 from mlops_kit.examples.fraud.summaries import Summary, amounts, summary
+from mlops_kit.examples.fraud.table import COLUMNS, FEATURES, TABLE, TYPES
 from mlops_kit.models.snapshots import fingerprint, read, save
 
 if TYPE_CHECKING:
@@ -51,14 +43,14 @@ __all__ = [
     "with_defect",
 ]
 
-MOST_ROWS = 10_000_000
+MAX_ROWS = 10_000_000
 """Rows that `load` takes from a file; they fill 2.5 GB."""
 
-_LONGEST_HEADER = 65_536
+_MAX_HEADER_BYTES = 65_536
 
 
 def load(
-    source: str | Path, *, rows: int = 120_000, seed: int = 7, most: int = MOST_ROWS
+    source: str | Path, *, rows: int = 120_000, seed: int = 7, most: int = MAX_ROWS
 ) -> pd.DataFrame:
     """Return the transactions of a file (.csv, .csv.gz, .parquet), or "generated" ones.
 
@@ -139,7 +131,7 @@ def _parquet(path: Path) -> Iterator[Any]:
 def _header(path: Path) -> list[str]:
     """Return the column names of a CSV file's first line."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        line = file.readline(_LONGEST_HEADER)
+        line = file.readline(_MAX_HEADER_BYTES)
     try:
         names = next(csv.reader([line.decode("utf-8-sig")]), [])
     except UnicodeDecodeError as error:

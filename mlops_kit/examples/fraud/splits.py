@@ -74,7 +74,7 @@ def split(frame: pd.DataFrame, *, shares: tuple[float, float, float, float] = SH
             pd.concat(same).sort_values("Time", kind="stable")
             for same in zip(*by_class, strict=True)
         ]
-    _insist_on_both_classes(parts)
+    _check_both_classes(parts)
     train, calibrate, holdout, replay = (part.reset_index(drop=True) for part in parts)
     return Split(train, calibrate, holdout, replay, note)
 
@@ -105,7 +105,7 @@ def _uneven(parts: Sequence[pd.DataFrame], shares: Sequence[float]) -> str:
     return ""
 
 
-def _insist_on_both_classes(parts: Sequence[pd.DataFrame]) -> None:
+def _check_both_classes(parts: Sequence[pd.DataFrame]) -> None:
     counts = [_counts(part) for part in parts]
     if any(min(count) == 0 for count in counts):
         raise DataError(

@@ -10,7 +10,7 @@ from mlops_kit.jupyter.html import svg
 from mlops_kit.jupyter.html.markup import Html, control, folded, joined, tag
 from mlops_kit.jupyter.html.markup import table as html_table
 from mlops_kit.jupyter.html.svg import Chart, Line, Point, Rule
-from mlops_kit.jupyter.panel.state import Evidence
+from mlops_kit.jupyter.metrics_view import MetricsView
 from mlops_kit.rollouts.evidence_history import Trail
 from mlops_kit.rollouts.metrics import Metric, percent, times
 from mlops_kit.rollouts.state import Decision
@@ -20,7 +20,7 @@ _HEADER = (
     *("evidence / needs", "verdict"),
 )
 # Evidence over this is drawn at the edge: how much more says nothing more.
-_MOST = 200.0
+_MAX_EVIDENCE = 200.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Watch:
     sentence: str = ""
     share: str = ""
     decision: Decision | None = None
-    evidence: Evidence | None = None
+    evidence: MetricsView | None = None
 
 
 def page(watch: Watch) -> Html:
@@ -72,7 +72,7 @@ def _standing(decision: Decision) -> str:
     return "running" if decision.verdict == "inconclusive" else decision.verdict
 
 
-def rollout(evidence: Evidence, *, is_unfolded: bool = False) -> Html:
+def rollout(evidence: MetricsView, *, is_unfolded: bool = False) -> Html:
     """Return the metrics, and by `is_unfolded` at once or on demand, what they were over time."""
     rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
     if rows:
@@ -117,7 +117,7 @@ def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
     )
 
 
-def _harm(evidence: Evidence) -> tuple[object, ...]:
+def _harm(evidence: MetricsView) -> tuple[object, ...]:
     """Return the row that rolls back: the mean over all metrics, which no single row shows."""
     limit = 1 / evidence.alpha_rollback
     is_shown = evidence.harm >= log(limit)
@@ -131,7 +131,7 @@ def _harm(evidence: Evidence) -> tuple[object, ...]:
     )
 
 
-def _over_time(evidence: Evidence) -> Html:
+def _over_time(evidence: MetricsView) -> Html:
     strips = [svg.chart(_strip(trail, evidence)) for trail in evidence.trails]
     said = "The evidence over time begins with the first live traffic."
     if strips:
@@ -145,20 +145,20 @@ def _over_time(evidence: Evidence) -> Html:
     return joined([tag("p", said, class_="help"), tag("div", *strips, weights, class_="grid")])
 
 
-def _strip(trail: Trail, evidence: Evidence) -> Chart:
+def _strip(trail: Trail, evidence: MetricsView) -> Chart:
     """Return one metric's evidence, upwards for its bound and downwards against it.
 
     The axis is fixed, because one that follows the data makes noise look like a verdict.
     """
     needed, limit = 1 / evidence.alpha, 1 / evidence.alpha_rollback
-    edge = log10(max(_MOST, 10 * needed, 10 * limit))
+    edge = log10(max(_MAX_EVIDENCE, 10 * needed, 10 * limit))
     last = next((point for point in reversed(trail.points) if point), None)
     told = f"{times(last[1])} for, {times(last[2])} against" if last else "nothing yet"
     return Chart(
         f"{trail.name}: evidence over time",
         f"{told}; {needed:,.0f}x for it is a proof.",
         tuple(
-            Line(name, _steps(trail, evidence.start, side, edge), is_below=side < 0)
+            Line(name, _steps(trail, evidence.start, side, edge))
             for name, side in (("within its bound", 1), ("beyond it", -1))
         ),
         "seconds since the promotion",
@@ -185,7 +185,7 @@ def _steps(trail: Trail, start: float, side: int, edge: float) -> tuple[Point | 
     )
 
 
-def _shifts(evidence: Evidence) -> tuple[tuple[float, str], ...]:
+def _shifts(evidence: MetricsView) -> tuple[tuple[float, str], ...]:
     """Return where the weight changed, and to what."""
     path = evidence.weights
     return tuple(
@@ -193,7 +193,7 @@ def _shifts(evidence: Evidence) -> tuple[tuple[float, str], ...]:
     )
 
 
-def _weights(evidence: Evidence) -> Chart:
+def _weights(evidence: MetricsView) -> Chart:
     weights = evidence.weights
     return Chart(
         "The candidate's share over time",

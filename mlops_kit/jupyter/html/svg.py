@@ -7,7 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mlops_kit.jupyter.html import labels
+from mlops_kit.jupyter.html.labels import Box
 from mlops_kit.jupyter.html.markup import Html, joined, tag
+from mlops_kit.models.gates import number
+from mlops_kit.reporting.charts import ticks
 
 Point = tuple[float, float]
 _WIDTH, _HEIGHT = 400.0, 240.0
@@ -67,13 +71,10 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Powers of ten, or five round steps."""
+        """Round numbers within the scale."""
         if self.is_log:
-            first, last = math.ceil(self._of(self.low)), math.floor(self._of(self.high))
-            return [10.0**power for power in range(first, last + 1)][:: max(1, (last - first) // 4)]
-        if not self.high > self.low:
-            return [self.low]
-        return [self.low + (self.high - self.low) * i / 4 for i in range(5)]
+            return ticks.logarithmic(max(self.low, 1e-12), self.high)
+        return ticks.linear(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,6 @@ class Line:
     name: str
     points: tuple[Point | None, ...]  # None is a gap
     dashed: bool = False
-    is_below: bool = False  # where its name stands
 
 
 @dataclass(frozen=True)
@@ -138,18 +138,27 @@ class Chart:
 def chart(value: Chart, marks: Callable[[Scale, Scale], Sequence[Html]] | None = None) -> Html:
     """Return the chart as a figure with its title; `marks` are drawn over the lines."""
     x, y = value.scales
+    pieces = [_pieces(line, x, y, value.steps) for line in value.lines]
+    names = [line.name for line in value.lines]
+    room = Box(_LEFT + 2, _TOP - 4, _RIGHT + 8, _BOTTOM - 2)
+    places = labels.places(names, pieces, room)
     frame = tag("path", d=f"M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}", stroke="currentColor", fill="none")
     drawn = tag(
         "svg",
         frame,
         *_axes(value, x, y),
-        *(_line(line, x, y, value.steps, place) for place, line in enumerate(value.lines)),
+        *(_line(line, parts) for line, parts in zip(value.lines, pieces, strict=True)),
+        *(
+            tag("text", name, x=at[0], y=at[1], text_anchor="end")
+            for name, at in zip(names, places or (), strict=bool(places))
+        ),
         *(marks(x, y) if marks else ()),
         viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
         role="img",
         aria_label=f"{value.title}. {value.says}",
     )
-    return tag("figure", tag("figcaption", value.title), drawn, style="margin:0")
+    legend = None if places is not None else _legend(value.lines)
+    return tag("figure", tag("figcaption", value.title), legend, drawn, style="margin:0")
 
 
 def interval(low: float, high: float, estimate: float, bound: float, edge: float) -> Html:
@@ -167,8 +176,8 @@ def interval(low: float, high: float, estimate: float, bound: float, edge: float
 def _axes(value: Chart, x: Scale, y: Scale) -> list[Html]:
     parts = []
     for at in x.ticks:
-        parts.append(tag("text", f"{at:.3g}", x=x(at), y=_BOTTOM + 14, text_anchor="middle"))
-    for rule in value.rules or [Rule(at, f"{at:.3g}") for at in y.ticks]:
+        parts.append(tag("text", number(at), x=x(at), y=_BOTTOM + 14, text_anchor="middle"))
+    for rule in value.rules or [Rule(at, number(at)) for at in y.ticks]:
         at = y(rule.y)
         # Words are too long for the margin.
         place = {"x": _LEFT + 3, "y": at - 3} if value.rules else {"x": _LEFT - 6, "y": at + 4}
@@ -194,20 +203,27 @@ def _axes(value: Chart, x: Scale, y: Scale) -> list[Html]:
     return parts
 
 
-def _line(line: Line, x: Scale, y: Scale, steps: bool, place: int) -> Html:
-    parts = []
-    pieces = [
-        list(each) for gap, each in itertools.groupby(line.points, lambda p: p is None) if not gap
-    ]
-    for piece in pieces:
-        if len(piece) == 1 and piece[0]:
-            dot = x(piece[0][0]), y(piece[0][1])
-            parts.append(tag("circle", cx=dot[0], cy=dot[1], r=2.5, fill="currentColor"))
-        places = [(x(point[0]), y(point[1])) for point in piece if point]
+def _pieces(line: Line, x: Scale, y: Scale, steps: bool) -> list[list[Point]]:
+    """Return a line's points on the paper, a piece between two gaps."""
+    found = []
+    for is_gap, each in itertools.groupby(line.points, lambda point: point is None):
+        if is_gap:
+            continue
+        places = [(x(point[0]), y(point[1])) for point in each if point]
         if steps:
             corners = [(after[0], before[1]) for before, after in itertools.pairwise(places)]
             turns = zip(corners, places[1:], strict=True)
             places = [*places[:1], *itertools.chain.from_iterable(turns)]
+        found.append(places)
+    return found
+
+
+def _line(line: Line, pieces: Sequence[Sequence[Point]]) -> Html:
+    parts = []
+    for places in pieces:
+        if len(places) == 1:
+            (dot,) = places
+            parts.append(tag("circle", cx=dot[0], cy=dot[1], r=2.5, fill="currentColor"))
         parts.append(
             tag(
                 "polyline",
@@ -215,13 +231,40 @@ def _line(line: Line, x: Scale, y: Scale, steps: bool, place: int) -> Html:
                 fill="none",
                 stroke="currentColor",
                 stroke_width=2,
-                stroke_dasharray="6 4" if line.dashed else None,
+                stroke_dasharray=_dashes(line),
             )
         )
-    if pieces:
-        # At its own end, so that no legend is needed; apart from its neighbour's.
-        end = places[-1] if place % 2 == 0 else places[len(places) // 2]
-        height = min(_BOTTOM - 4, end[1] + 13) if line.is_below else max(_TOP + 10, end[1] - 6)
-        at = {"x": min(end[0], _RIGHT - 4), "y": height}
-        parts.append(tag("text", line.name, **at, text_anchor="end"))
     return joined(parts)
+
+
+def _legend(lines: Sequence[Line]) -> Html:
+    """Return the lines' names beside a sample of each, where the picture has no room for them."""
+    samples = [
+        tag(
+            "svg",
+            tag(
+                "line",
+                x1=0,
+                x2=24,
+                y1=6,
+                y2=6,
+                stroke="currentColor",
+                stroke_width=2,
+                stroke_dasharray=_dashes(line),
+            ),
+            viewBox="0 0 24 12",
+            width=24,
+            height=12,
+            aria_hidden="true",
+        )
+        for line in lines
+    ]
+    named = [
+        tag("span", sample, f" {line.name} ", style="white-space:nowrap")
+        for sample, line in zip(samples, lines, strict=True)
+    ]
+    return tag("small", *named, style="display:block")
+
+
+def _dashes(line: Line) -> str | None:
+    return "6 4" if line.dashed else None

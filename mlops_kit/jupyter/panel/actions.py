@@ -10,7 +10,7 @@ from mlops_kit.releases.approvals import Consent
 
 if TYPE_CHECKING:
     from mlops_kit.models.evaluation_summary import VerdictSummary
-    from mlops_kit.rollouts.observer import Seen
+    from mlops_kit.rollouts.observer import ObservedState
 
 REPAIR = Offer(
     "repair", "Repair the registry", "Its alias names the champion that Git names.", "", ""
@@ -19,7 +19,7 @@ _STOP = "Afterwards the champion answers everything again, and the candidate is 
 
 
 def of_candidate(
-    seen: Seen, strategy: str, version: str, verdict: VerdictSummary, consent: Consent
+    seen: ObservedState, strategy: str, version: str, verdict: VerdictSummary, consent: Consent
 ) -> tuple[Offer, ...]:
     """Return what may be done about a version that nothing serves yet."""
     where = consent.environment
@@ -51,7 +51,7 @@ def of_candidate(
     return tuple(offers)
 
 
-def after(seen: Seen, strategy: str, version: str) -> str:
+def after(seen: ObservedState, strategy: str, version: str) -> str:
     """Return what a promotion of the version leads to."""
     if seen.release.champion is None:
         return "It takes all traffic at once; there is no release to go back to."
@@ -60,7 +60,7 @@ def after(seen: Seen, strategy: str, version: str) -> str:
     return f"Promoting gives v{version} all traffic at once."
 
 
-def of_rollout(seen: Seen, version: str) -> tuple[Offer, ...]:
+def of_rollout(seen: ObservedState, version: str) -> tuple[Offer, ...]:
     """Return what may be done while a version is rolled out."""
     release = seen.release
     is_champion = release.champion is not None and release.champion.is_same(release.candidate)
@@ -83,7 +83,7 @@ def of_rollout(seen: Seen, version: str) -> tuple[Offer, ...]:
     return (resume if held else hold, abort, complete, rollback(seen))
 
 
-def rollback(seen: Seen) -> Offer:
+def rollback(seen: ObservedState) -> Offer:
     """Return the way back."""
     says = "The last good version answers everything, and this one is quarantined."
     why = "" if seen.situation.can_restore else "There is no good release before this one."

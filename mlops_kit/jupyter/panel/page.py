@@ -12,7 +12,7 @@ from mlops_kit.jupyter.panel import evaluation
 from mlops_kit.jupyter.panel.state import Board, Offer, Opened, Unfolded
 from mlops_kit.releases.ledger import Entry
 
-MORE = 50
+MORE_ROWS = 50
 
 
 def page(board: Board, unfolded: Unfolded | None = None) -> Html:
@@ -226,7 +226,7 @@ def _entry(entry: Entry, repository: str) -> tuple[object, ...]:
         tag("span", f"{entry.when.astimezone(UTC):%Y-%m-%d %H:%M}", class_="whole"),
         entry.action or entry.subject,
         f"v{entry.version}" if entry.version else "–",
-        "all" if entry.crowns else f"{entry.weight or 0} %",
+        "all" if entry.makes_champion else f"{entry.weight or 0} %",
         svg.word(entry.verdict) if entry.verdict else "–",
         entry.who,
         entry.why,

@@ -9,24 +9,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from mlops_kit.errors import KitError, LostRaceError, ReleaseError
+from mlops_kit.errors import KitError, ReleaseError
 from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.panel import page, reader
+from mlops_kit.jupyter.panel.acts import Acts
 from mlops_kit.jupyter.panel.state import Board, Opened, Unfolded
-from mlops_kit.project import candidates, releases, rollouts
+from mlops_kit.project import releases, rollouts
 from mlops_kit.project.workspace import Workspace
-from mlops_kit.releases import approvals, holds, promotion, release, release_yaml
-from mlops_kit.releases.request import Signoff
+from mlops_kit.releases import release_yaml
 from mlops_kit.reporting.notebooks import html_page
-from mlops_kit.rollouts import decision as rollout
 
 if TYPE_CHECKING:
     from mlops_kit.jupyter.widget import View
+    from mlops_kit.rollouts.observer import ObservedState
 
 # Between two looks of an open page, in seconds.
-EVERY = 3.0
+POLL_SECONDS = 3.0
 # So long an act waits for a look that isn't answered, in seconds.
-PATIENCE = 10.0
+ACT_TIMEOUT_SECONDS = 10.0
 _HANGS = (
     "Not done: what was asked before hasn't been answered yet, as when Git hangs. Nothing of "
     "yours was written; try again."
@@ -47,7 +47,7 @@ class PromotionPanel:
         environment: str = "",
         *,
         workspace: Workspace | None = None,
-        every: float = EVERY,
+        every: float = POLL_SECONDS,
     ) -> None:
         """By default the model and the environment of the settings; `every` is in seconds."""
         self.workspace = workspace or Workspace.open()
@@ -112,7 +112,7 @@ class PromotionPanel:
             (self._hidden.clear if name == "shown" else self._hidden.set)()
             return
         # A look may wait for a Git that hangs; who presses a button should hear of that sooner.
-        if not self._lock.acquire(timeout=PATIENCE):
+        if not self._lock.acquire(timeout=ACT_TIMEOUT_SECONDS):
             if self.board is not None:
                 self._shown(replace(self.board, notice=_HANGS, is_done=False))
             return
@@ -146,11 +146,12 @@ class PromotionPanel:
         if name in _LOOKS:
             _LOOKS[name](self, given)
             return ""
-        if name not in _ACTS:
-            raise ReleaseError(f"There is no act {name!r}; expected one of {sorted(_ACTS)}.")
-        if not self._who:
-            raise ReleaseError(reader.ONLY_LOOKS)
-        return _ACTS[name](self, given.get("version", ""), given.get("reason", ""))
+        shown = self.board.serving if self.board is not None else None
+        acts = Acts(self.workspace, self.model, self.environment, self._observed, shown)
+        done = acts.do(name, given.get("version", ""), given.get("reason", ""))
+        if name == "promote":
+            self._chosen = ""
+        return done
 
     def _look_at(self, given: Mapping[str, str]) -> None:
         if (place := given.get("value", "")) not in self._environments():
@@ -165,7 +166,7 @@ class PromotionPanel:
     def _unfold(self, given: Mapping[str, str]) -> None:
         what = given.get("what", "")
         if what in ("history", "candidates"):
-            more = getattr(self.unfolded, what) + page.MORE
+            more = getattr(self.unfolded, what) + page.MORE_ROWS
             self.unfolded = replace(self.unfolded, **{what: more})
 
     def _open_evidence(self, given: Mapping[str, str]) -> None:
@@ -187,101 +188,18 @@ class PromotionPanel:
     def _search(self, given: Mapping[str, str]) -> None:
         self.unfolded = replace(self.unfolded, search=given.get("text", "").strip())
 
-    def _promote(self, version: str, reason: str) -> str:
-        judged = candidates.find(self.workspace, self.model, version)
-        self._expect_unchanged()
-        done = releases.promote(self.workspace, judged, environment=self.environment, reason=reason)
-        self._chosen = ""
-        what = f"{self.model} v{version} is promoted to {self.environment}"
-        return f"{what} by commit {done.revision[:10]}." if done.changed else f"{what} already."
-
-    def _approve(self, version: str, reason: str) -> str:
-        return self._decided(approvals.approve, "approved", version, reason)
-
-    def _reject(self, version: str, reason: str) -> str:
-        return self._decided(approvals.reject, "rejected", version, reason)
-
-    def _withdraw(self, version: str, _reason: str) -> str:
-        target = candidates.find(self.workspace, self.model, version).target
-        made = approvals.withdraw(self._git, self.environment, target, self._who)
-        return f"{self._who} withdrew the approval of v{version} by commit {made[:10]}."
-
-    def _decided(self, decide: Callable[..., str], did: str, version: str, reason: str) -> str:
-        target = candidates.find(self.workspace, self.model, version).target
-        made = decide(self._git, self.environment, target, self._who, reason)
-        return f"{self._who} {did} v{version} by commit {made[:10]}."
-
-    def _hold(self, _version: str, reason: str) -> str:
-        name = self._running().rollout
-        made = holds.hold(self._git, self.environment, name, self._who, reason)
-        return f"The rollout is held by commit {made[:10]}."
-
-    def _resume(self, _version: str, _reason: str) -> str:
-        made = holds.resume(self._git, self.environment, self._running().rollout, self._who)
-        return f"The rollout goes on by commit {made[:10]}."
-
-    def _abort(self, version: str, reason: str) -> str:
-        done = self._advanced(release.Abort(), reason)
-        return f"v{version} is aborted by commit {done[:10]}."
-
-    def _complete(self, version: str, reason: str) -> str:
-        if not reason.strip():
-            raise ReleaseError("The reason is empty; expected why nothing more is to be proved.")
-        done = self._advanced(release.Complete(), reason)
-        return f"v{version} is champion by commit {done[:10]}."
-
-    def _rollback(self, _version: str, reason: str) -> str:
-        if not reason.strip():
-            raise ReleaseError("The reason is empty; expected why it is rolled back.")
-        done = releases.rollback(self.workspace, self.model, self.environment, reason=reason)
-        champion = done.release.champion
-        serves = f"v{champion.version} serves again" if champion else "nothing serves"
-        return f"Rolled back by commit {done.revision[:10]}: {serves}."
-
-    def _repair(self, _version: str, _reason: str) -> str:
-        return releases.repair(self.workspace, self.model, self.environment).sentence
-
-    def _advanced(self, change: promotion.Step, reason: str) -> str:
-        """Commit a step of the rollout that the page shows; raises LostRaceError for another."""
-        seen = self._read().looker.look()
-        self._expect_unchanged(seen.release)
-        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
-        done = promotion.advance(
-            self._git, seen.release, change, Signoff(self._who, reason, decision.verdict)
-        )
-        releases.sync_alias(self.workspace, done.release)
-        return done.revision
-
-    def _expect_unchanged(self, now: release.Release | None = None) -> None:
-        """Raise LostRaceError where the page shows another state than Git has by now."""
-        found = now or self.workspace.release(self.model, self.environment)
-        if self.board is not None and reader.serving(found) != self.board.serving:
-            newest = releases.history(self.workspace, self.model, self.environment).entries
-            raise _lost(newest[0] if newest else None, found)
-
-    def _running(self) -> release.Release:
-        found = self.workspace.release(self.model, self.environment)
-        if not found.rollout:
-            raise ReleaseError(f"No rollout runs in {self.environment} any more.")
-        return found
-
-    @property
-    def _git(self) -> Any:
-        return self.workspace.repository
-
-    @property
-    def _who(self) -> str:
-        return self.workspace.settings.approved_by
-
     def _environments(self) -> tuple[str, ...]:
         return release_yaml.environments(self.workspace.repository.list("envs"))
+
+    def _observed(self) -> ObservedState:
+        return self._read().observer.observe()
 
     def _read(self) -> reader.Reader:
         if self._reader is None:
             self._stack = ExitStack()
-            opened = rollouts.observer(self.workspace, self.model, self.environment)
-            looker = self._stack.enter_context(opened)
-            self._reader = reader.Reader(self.workspace, looker, self._environments())
+            opened = rollouts.open_observer(self.workspace, self.model, self.environment)
+            observer = self._stack.enter_context(opened)
+            self._reader = reader.Reader(self.workspace, observer, self._environments())
         return self._reader
 
     def _away(self, error: KitError) -> Board:
@@ -325,15 +243,6 @@ class PromotionPanel:
         return {**cast(dict[str, Any], bundle or {}), **text}
 
 
-def _lost(entry: Any, found: release.Release) -> LostRaceError:
-    who = f"{entry.who} did '{entry.action} v{entry.version}' at " if entry else ""
-    moment = f"{entry.when.astimezone(UTC):%H:%M:%S} UTC" if entry else "Git changed"
-    return LostRaceError(
-        f"{who}{moment} while you decided. Nothing of yours was written; "
-        f"{found.environment} is shown as it is now."
-    )
-
-
 _LOOKS: dict[str, Callable[[PromotionPanel, Mapping[str, str]], None]] = {
     "refresh": lambda _panel, _given: None,
     "environment": PromotionPanel._look_at,
@@ -341,16 +250,4 @@ _LOOKS: dict[str, Callable[[PromotionPanel, Mapping[str, str]], None]] = {
     "more": PromotionPanel._unfold,
     "evidence": PromotionPanel._open_evidence,
     "search": PromotionPanel._search,
-}
-_ACTS: dict[str, Callable[[PromotionPanel, str, str], str]] = {
-    "promote": PromotionPanel._promote,
-    "approve": PromotionPanel._approve,
-    "reject": PromotionPanel._reject,
-    "withdraw": PromotionPanel._withdraw,
-    "hold": PromotionPanel._hold,
-    "resume": PromotionPanel._resume,
-    "abort": PromotionPanel._abort,
-    "complete": PromotionPanel._complete,
-    "rollback": PromotionPanel._rollback,
-    "repair": PromotionPanel._repair,
 }

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mlops_kit.errors import KitError, ReleaseError
+from mlops_kit.jupyter.metrics_view import metrics_view
 from mlops_kit.jupyter.panel import actions
-from mlops_kit.jupyter.panel.state import Board, Candidate, Evidence, Offer, Standing
+from mlops_kit.jupyter.panel.state import Board, Candidate, Offer, Standing
 from mlops_kit.models.registry import ModelVersion
 from mlops_kit.project import candidates, releases
 from mlops_kit.releases import commits, quarantine
@@ -17,13 +18,11 @@ from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release
 from mlops_kit.reporting import reports
 from mlops_kit.rollouts import decision as rollout
-from mlops_kit.rollouts import evidence_history, timeline
-from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.state import Decision
 
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
-    from mlops_kit.rollouts.observer import Looker, Seen
+    from mlops_kit.rollouts.observer import ObservedState, RolloutObserver
 
 # On a page behind a proxy, for whoever that doesn't name.
 ONLY_LOOKS = "This page only shows: the proxy in front of it doesn't say who you are."
@@ -36,16 +35,16 @@ _UNWATCHED = (
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one environment of one model; `looker` looks at a rollout."""
+    """Reads one environment of one model; `observer` looks at a rollout."""
 
     workspace: Workspace
-    looker: Looker
+    observer: RolloutObserver
     environments: tuple[str, ...]
 
     @property
     def model(self) -> str:
         """The model's name."""
-        return self.looker.model
+        return self.observer.model
 
     @property
     def strategy(self) -> str:
@@ -55,14 +54,14 @@ class Reader:
     @property
     def environment(self) -> str:
         """The environment."""
-        return self.looker.environment
+        return self.observer.environment
 
     def read(self, chosen: str = "") -> Board:
         """Return the board as it is now; `chosen` is the version to judge, else the newest.
 
         Raises GitOpsError and ReleaseError where Git doesn't say what is released.
         """
-        seen = self.looker.look()
+        seen = self.observer.observe()
         board = Board(
             model=self.model,
             environment=self.environment,
@@ -83,7 +82,7 @@ class Reader:
             board = replace(board, offers=(), remarks=(*board.remarks, ONLY_LOOKS))
         return board
 
-    def _rolling(self, board: Board, seen: Seen) -> Board:
+    def _rolling(self, board: Board, seen: ObservedState) -> Board:
         """Return the board while a rollout runs."""
         situation, release = seen.situation, seen.release
         policy = self.workspace.settings.rollout
@@ -94,19 +93,19 @@ class Reader:
             standing="running" if decision.verdict == "inconclusive" else decision.verdict,
             sentence=_of_rollout(seen, decision),
             next=decision.next if seen.platform else f"{decision.next} {_UNWATCHED}".strip(),
-            evidence=evidence(policy, seen, decision),
+            evidence=metrics_view(policy, seen, decision),
             chosen=version,
             offers=actions.of_rollout(seen, version),
         )
 
-    def _waiting(self, board: Board, seen: Seen, chosen: str) -> Board:
+    def _waiting(self, board: Board, seen: ObservedState, chosen: str) -> Board:
         """Return the board while nothing is rolled out: what may be promoted, and why not."""
         champion = seen.release.champion
         versions = self.workspace.registry.versions(self.model)
         found = [v for v in versions if champion is None or v.version != champion.version]
         fresh = [v for v in found if v.tags.get("role") != "baseline"]
         bad = quarantine.quarantined(seen.entries)
-        served = {entry.champion for entry in seen.entries if entry.crowns}
+        served = {entry.champion for entry in seen.entries if entry.makes_champion}
         board = replace(
             board,
             candidates=tuple(_candidate(v, v.digest in bad, v.version in served) for v in fresh),
@@ -143,7 +142,7 @@ class Reader:
             offers=actions.of_candidate(seen, self.strategy, version, verdict, consent),
         )
 
-    def _resting(self, board: Board, seen: Seen) -> Board:
+    def _resting(self, board: Board, seen: ObservedState) -> Board:
         """Return the board where there is nothing to decide on."""
         champion = seen.release.champion
         if champion is None:
@@ -161,7 +160,7 @@ class Reader:
             said, board = completed, replace(board, remarks=(*board.remarks, decision.sentence))
         return replace(board, standing=standing, sentence=said, next=after, offers=offers)
 
-    def _registry(self, seen: Seen) -> tuple[tuple[str, ...], tuple[Offer, ...]]:
+    def _registry(self, seen: ObservedState) -> tuple[tuple[str, ...], tuple[Offer, ...]]:
         """Return what is to be said of the registry where it differs or is away, and to be done."""
         try:
             status = releases.status_of(self.workspace, self.model, seen.release, seen.revision)
@@ -172,32 +171,16 @@ class Reader:
         return (), ()
 
 
-def evidence(policy: Policy, seen: Seen, decision: Decision) -> Evidence:
-    """Return what a rollout has shown, and how that came about by its counters."""
-    situation = seen.situation
-    blocks, bursts = situation.blocks, situation.bursts
-    return Evidence(
-        decision.metrics,
-        policy.alpha_promote,
-        _weights(timeline.of(seen.entries, seen.release.rollout), situation.now),
-        sum(block.candidate.requests for block in blocks),
-        decision.harm,
-        policy.alpha_rollback,
-        situation.started,
-        evidence_history.of_canary(policy, blocks, bursts, since=situation.started),
-    )
-
-
 def serving(found: Release) -> tuple[str, str]:
     """Return the versions of champion and candidate; empty where there is none."""
     return commits.version(found.champion), commits.version(found.candidate)
 
 
-def _headline(seen: Seen) -> str:
+def _headline(seen: ObservedState) -> str:
     champion = seen.release.champion
     if champion is None:
         return "no champion"
-    crown = next((entry for entry in seen.entries if entry.crowns), None)
+    crown = next((entry for entry in seen.entries if entry.makes_champion), None)
     since = f" since {crown.when.astimezone(UTC):%Y-%m-%d %H:%M}" if crown else ""
     share = 100 - seen.release.weight
     return f"champion v{champion.version}{since}, serves {share} %"
@@ -214,7 +197,7 @@ def _candidate(version: ModelVersion, is_quarantined: bool, has_served: bool) ->
     return Candidate(version.version, verdict or "waiting", "; ".join(filter(None, said)))
 
 
-def _of_rollout(seen: Seen, decision: Decision) -> str:
+def _of_rollout(seen: ObservedState, decision: Decision) -> str:
     release = seen.release
     assert release.candidate is not None
     version = f"v{release.candidate.version}"
@@ -226,15 +209,6 @@ def _of_rollout(seen: Seen, decision: Decision) -> str:
     if release.weight:
         return f"{version} answers {release.weight} % of requests. {decision.sentence}"
     return f"{version} is replayed; no user is exposed. {decision.sentence}"
-
-
-def _weights(entries: Sequence[Entry], now: float) -> tuple[tuple[float, float], ...]:
-    """Return the share of the candidate by seconds since its promotion, up to now."""
-    if not entries:
-        return ()
-    start = entries[-1].when.timestamp()
-    path = [(entry.when.timestamp() - start, float(entry.weight or 0)) for entry in entries[::-1]]
-    return (*path, (max(now - start, path[-1][0]), path[-1][1]))
 
 
 def _gone(entries: Sequence[Entry]) -> str:
@@ -268,9 +242,9 @@ def _ended(entry: Entry, model: str) -> str:
     return f"{model} v{gone} {did} at {moment} by {entry.who}{why} {serves}".strip()
 
 
-def _completed(seen: Seen, model: str) -> str:
+def _completed(seen: ObservedState, model: str) -> str:
     """Return since when and why the champion is it, where a rollout made it that."""
-    crown = next((entry for entry in seen.entries if entry.crowns), None)
+    crown = next((entry for entry in seen.entries if entry.makes_champion), None)
     if crown is None or crown.action != "complete":
         return ""
     since = f"{crown.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

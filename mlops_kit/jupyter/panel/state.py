@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mlops_kit.jupyter.metrics_view import MetricsView
 from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.releases.ledger import Entry
-from mlops_kit.rollouts.evidence_history import Trail
-from mlops_kit.rollouts.metrics import Metric
 
 Standing = Literal["pass", "fail", "inconclusive", "running", "waiting"]
 
@@ -40,24 +39,6 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What a running rollout has shown, a metric a row.
-
-    `alpha` is the promotion's, `alpha_rollback` that of the harm, which is log evidence of all
-    metrics together. `weights` are the candidate's by seconds since `start`, the promotion.
-    """
-
-    metrics: tuple[Metric, ...] = ()
-    alpha: float = 0.05
-    weights: tuple[tuple[float, float], ...] = ()
-    requests: int = 0
-    harm: float = 0.0
-    alpha_rollback: float = 0.05
-    start: float = 0.0
-    trails: tuple[Trail, ...] = ()
-
-
-@dataclass(frozen=True)
 class Board:
     """One environment of one model at one moment.
 
@@ -83,7 +64,7 @@ class Board:
     serving: tuple[str, str] = ("", "")
     evaluation: EvaluationSummary | None = None
     change: tuple[str, ...] = ()
-    evidence: Evidence | None = None
+    evidence: MetricsView | None = None
     history: tuple[Entry, ...] = ()
     # The repository's own page, which has one for each commit; empty without one.
     repository_page: str = ""

@@ -16,10 +16,10 @@ from typing import Any
 
 from mlops_kit.errors import NotebookError
 from mlops_kit.reporting.notebooks import outputs
-from mlops_kit.reporting.notebooks.redaction import Machine, Mask
+from mlops_kit.reporting.notebooks.redaction import MachineIdentity, Redactor
 
-OUTPUT_CAP = 64_000
-NOTEBOOK_CAP = 512_000
+MAX_OUTPUT_BYTES = 64_000
+MAX_NOTEBOOK_BYTES = 512_000
 _INJECTED = {"injected-parameters": "injected-parameters", "papermill-error-cell-tag": "failure"}
 _KEPT_OF_CELL = ("tags", "jupyter", "name", "slideshow", "mlops_kit")
 _KEPT_OF_PAPERMILL = ("parameters", "status", "exception")
@@ -32,10 +32,10 @@ _ID = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 def git_safe(
     notebook: Path | Mapping[str, Any],
     *,
-    machine: Machine | None = None,
+    machine: MachineIdentity | None = None,
     picture: Callable[[Mapping[str, Any]], bytes] | None = None,
-    output_cap: int = OUTPUT_CAP,
-    notebook_cap: int = NOTEBOOK_CAP,
+    output_cap: int = MAX_OUTPUT_BYTES,
+    notebook_cap: int = MAX_NOTEBOOK_BYTES,
 ) -> bytes:
     """Return the notebook's form for Git; done twice, it changes nothing more.
 
@@ -44,8 +44,8 @@ def git_safe(
     for what is no notebook.
     """
     raw = _read(notebook)
-    mask = Mask(machine or Machine.here(), tuple(_moments(raw)))
-    keep = outputs.Keeper(mask, picture or _drawn, max(output_cap, outputs.SMALL))
+    mask = Redactor(machine or MachineIdentity.here(), tuple(_moments(raw)))
+    keep = outputs.OutputSanitizer(mask, picture or _drawn, max(output_cap, outputs.SMALL_BYTES))
     cells = [_cell(cell, keep) for cell in raw["cells"]]
     _name(cells)
     _cap(cells, notebook_cap)
@@ -119,7 +119,7 @@ def _moments(raw: Mapping[str, Any]) -> Iterable[datetime]:
         yield moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _cell(cell: Mapping[str, Any], keep: outputs.Keeper) -> dict[str, Any]:
+def _cell(cell: Mapping[str, Any], keep: outputs.OutputSanitizer) -> dict[str, Any]:
     metadata = cell.get("metadata") or {}
     source = outputs.joined(cell.get("source", ""))
     tags = metadata.get("tags") or []
@@ -146,7 +146,7 @@ def _given(name: object, tags: Iterable[str]) -> str:
     return given if re.fullmatch(rf"{re.escape(ours)}(-\d+)*", given) else ours
 
 
-def _cell_metadata(metadata: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
+def _cell_metadata(metadata: Mapping[str, Any], mask: Redactor) -> dict[str, Any]:
     kept = {key: metadata[key] for key in _KEPT_OF_CELL if key in metadata}
     papermill = {
         k: v for k, v in (metadata.get("papermill") or {}).items() if k in _KEPT_OF_PAPERMILL
@@ -159,7 +159,7 @@ def _cell_metadata(metadata: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
     return safe
 
 
-def _notebook_metadata(metadata: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
+def _notebook_metadata(metadata: Mapping[str, Any], mask: Redactor) -> dict[str, Any]:
     kernel = metadata.get("kernelspec") or {}
     language = (metadata.get("language_info") or {}).get("name")
     kept = {key: metadata[key] for key in ("title", "mlops_kit") if key in metadata}
@@ -178,7 +178,7 @@ def _notebook_metadata(metadata: Mapping[str, Any], mask: Mask) -> dict[str, Any
     return safe
 
 
-def _timeless(value: Any, mask: Mask) -> Any:
+def _timeless(value: Any, mask: Redactor) -> Any:
     """Return metadata masked, without what says when, where and by whom it ran."""
     match value:
         case dict():
@@ -213,7 +213,7 @@ def _cap(cells: Iterable[Mapping[str, Any]], cap: int) -> None:
         found = cell.get("outputs", [])
         for position, output in enumerate(found):
             size = outputs.size(output)
-            if size <= outputs.SMALL or outputs.indispensable(output):
+            if size <= outputs.SMALL_BYTES or outputs.indispensable(output):
                 continue
             if size > room:
                 found[position] = outputs.replaced(output, f"over {cap} bytes in the notebook")

@@ -13,9 +13,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 from mlops_kit.reporting.markdown import tame
-from mlops_kit.reporting.notebooks.redaction import Mask
+from mlops_kit.reporting.notebooks.redaction import Redactor
 
-SMALL = 300
+SMALL_BYTES = 300
 _PLOTLY = "application/vnd.plotly.v1+json"
 _SCRAP = "application/scrapbook."
 _IMAGES = ("image/png", "image/jpeg", "image/gif")
@@ -25,10 +25,10 @@ _OBJECT = re.compile(r"^<[\w.]+ object( at 0x…)?>$|^<[\w.]+ at 0x…>$|^Figure
 
 
 @dataclass(frozen=True)
-class Keeper:
+class OutputSanitizer:
     """Keeps of each output what can be read; `cap` is in bytes an output."""
 
-    mask: Mask
+    mask: Redactor
     picture: Callable[[Mapping[str, Any]], bytes]
     cap: int
 
@@ -134,7 +134,7 @@ def joined(text: object) -> str:
     return "".join(map(str, text)) if isinstance(text, list) else str(text)
 
 
-def masked(value: Any, mask: Mask) -> Any:
+def masked(value: Any, mask: Redactor) -> Any:
     """Return JSON with every text in it masked; names of fields stay."""
     match value:
         case str():

@@ -60,7 +60,7 @@ _GENERIC = {
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineIdentity:
     """What of a machine may not reach Git: its folders, and the names of host and user."""
 
     project: Path
@@ -69,7 +69,7 @@ class Machine:
     user: str = ""
 
     @classmethod
-    def here(cls, project: Path | None = None) -> Machine:
+    def here(cls, project: Path | None = None) -> MachineIdentity:
         """Return this machine; the project is the working directory where none is given."""
         home = Path.home()
         return cls(project or Path.cwd(), home, host=socket.gethostname(), user=home.name)
@@ -94,10 +94,10 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Mask:
+class Redactor:
     """Hides what differs between runs on this machine; `times` are moments of the run itself."""
 
-    machine: Machine
+    machine: MachineIdentity
     times: Sequence[datetime] = field(default=())
 
     def __call__(self, text: str, *, log: bool = False) -> str:
@@ -114,7 +114,7 @@ class Mask:
         return text
 
     @property
-    def places(self) -> Mask:
+    def places(self) -> Redactor:
         """The same without times: for values that somebody gave or published."""
         return replace(self, times=())
 

@@ -77,7 +77,7 @@ _PLACEHOLDER = re.compile(
     r"\[?redacted\]?|os\.environ.*|env:.*|vault:.*|secrets?\..*|\{.*\}|<.*>|\$\{.*|\$\(.*|\$[A-Z_]+|%\(.*)$"
 )
 _CONFIG = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".env", ".properties")
-_LINE_CAP = 20_000
+_MAX_LINE_LENGTH = 20_000
 
 
 @dataclass(frozen=True, order=True)
@@ -117,7 +117,7 @@ def find(files: Mapping[str, bytes]) -> tuple[Finding, ...]:
     return tuple(sorted(found))
 
 
-def refuse(files: Mapping[str, bytes]) -> None:
+def check(files: Mapping[str, bytes]) -> None:
     """Raise SecretFoundError where a secret stands in the files."""
     found = find(files)
     if found:
@@ -196,8 +196,8 @@ def _joined(text: Any) -> str:
 
 def _kinds(line: str, style: str) -> Iterator[str]:
     """Yield the kinds of secrets in a line; a very long one is read in overlapping pieces."""
-    for start in range(0, max(len(line), 1), _LINE_CAP):
-        piece = line[max(0, start - 500) : start + _LINE_CAP]
+    for start in range(0, max(len(line), 1), _MAX_LINE_LENGTH):
+        piece = line[max(0, start - 500) : start + _MAX_LINE_LENGTH]
         yield from _tokens(piece, style)
         if style != "binary":
             yield from _passwords(piece, style)

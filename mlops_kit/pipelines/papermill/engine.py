@@ -12,7 +12,7 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager
 from mlops_kit.pipelines.values import TOLD_MIME
 
 # Between two saves during a run, in seconds: a save of a small notebook costs as much as a cell.
-SAVE_EVERY = 1.0
+SAVE_INTERVAL_SECONDS = 1.0
 
 # Gets index, count and id of each code cell as it starts.
 CellObserver = Callable[[int, int, str], None]
@@ -105,7 +105,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill shi
         self.saved_at = float("-inf")
 
     def save(self, **kwargs: Any) -> None:
-        if time.monotonic() - self.saved_at >= SAVE_EVERY:
+        if time.monotonic() - self.saved_at >= SAVE_INTERVAL_SECONDS:
             self.save_now(**kwargs)
 
     def save_now(self, **kwargs: Any) -> None:

@@ -1,0 +1,42 @@
+"""The transactions' table: its columns, their types and their roles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.models.columns import Columns
+from mlops_kit.models.gates import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Time only grows: a model would see values in service that it never learned from.
+FEATURES = (*(f"V{number}" for number in range(1, 29)), "Amount")
+"""What a model sees, in this order."""
+
+COLUMNS = ("Time", *FEATURES, "Class")
+"""Time in seconds since a midnight, the features, and the label: 1 is fraud."""
+
+TYPES = dict.fromkeys(COLUMNS, "float64") | {"Class": "int64"}
+
+_AMOUNTS = (0.0, 10.0, 100.0, 1000.0, float("inf"))
+_HOURS = (0, 6, 12, 18, 24)
+
+
+def _slices(frame: pd.DataFrame) -> Mapping[str, Any]:
+    """Return the rows by amount, and by hour of the day."""
+    amounts, hours = frame["Amount"].to_numpy(), frame["Time"].to_numpy() / 3600 % 24
+    masks: dict[str, Any] = {}
+    for low, high in pairwise(_AMOUNTS):
+        is_open = high == float("inf")
+        name = f"amount over {number(low)}" if is_open else f"amount {low:g} to {high:g}"
+        masks[name] = (amounts >= low) & (amounts < high)
+    for start, end in pairwise(_HOURS):
+        masks[f"hours {start} to {end}"] = (hours >= start) & (hours < end)
+    return masks
+
+
+TABLE = Columns(FEATURES, "Class", "Amount", _slices)
+"""The roles of the columns."""

@@ -1,0 +1,31 @@
+"""Execute a notebook by papermill, with the kit's engine and kernel manager."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import papermill
+from papermill.exceptions import PapermillExecutionError as PapermillExecutionError
+
+
+def execute(source: Path, target: Path, given: Mapping[str, Any], **options: Any) -> None:
+    """Execute a notebook with typed values, and save it; `options` are those of the engine.
+
+    Raises what papermill and nbclient raise.
+    """
+    # It warns of parameters whose annotation it can't read; the kit has checked them all.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    papermill.execute_notebook(
+        source,
+        target,
+        parameters=dict(given),
+        engine_name="mlops-kit",
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+        store_widget_state=False,
+        **options,
+    )
