@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from mlops_kit.errors import EvaluationError
 from mlops_kit.models import evaluation_summary
 from mlops_kit.models.evaluation_summary import EvaluationSummary
-from mlops_kit.reporting.reports import shown
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.executions import Execution
@@ -65,7 +64,7 @@ def _aligned(evaluation: EvaluationSummary) -> list[str]:
     names = evaluation.names
     title = f"{evaluation.rows:,} rows, {evaluation.frauds} frauds"
     rows = [(title, names.reference, names.candidate)]
-    rows += [(row.metric, shown(row.reference), shown(row.candidate)) for row in evaluation.scores]
+    rows += [(row.metric, str(row.reference), str(row.candidate)) for row in evaluation.scores]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return [
         "  "

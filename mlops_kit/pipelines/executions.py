@@ -10,13 +10,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlops_kit import files, lock
 from mlops_kit.errors import ProjectError
-from mlops_kit.pipelines.definition import did_you_mean
+from mlops_kit.formatting import did_you_mean, violations
 from mlops_kit.pipelines.values import Value
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 WAITING, RUNNING, SUCCEEDED, CACHED = "waiting", "running", "succeeded", "cached"
 SKIPPED, FAILED, NOT_RUN, INTERRUPTED = "skipped", "failed", "not run", "interrupted"
@@ -27,8 +31,8 @@ KILLED = "killed"
 
 _STATE = "execution.json"
 _OUTPUTS = "outputs.json"
-# Held by the driver.
-_LOCK = "lock"
+_LOCK = "lock"  # held by the driver
+_EXACT = {"extra": "forbid"}  # for pydantic: another field isn't what the kit wrote
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*-\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -36,6 +40,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]*-\d{8}-\d{6}-[0-9a-f]{4}")
 class StepState:
     """How far a step has come; times are ISO 8601 in UTC, `reason` says why it didn't run."""
 
+    __pydantic_config__: ClassVar = _EXACT
     state: str = WAITING
     started: str = ""
     ended: str = ""
@@ -56,6 +61,7 @@ class StepState:
 class State:
     """What `execution.json` says."""
 
+    __pydantic_config__: ClassVar = _EXACT
     name: str
     pipeline: str
     inputs: Mapping[str, Any]
@@ -74,18 +80,21 @@ class State:
 
         Raises ProjectError for anything else.
         """
+        from pydantic import ValidationError
+
         try:
-            steps = {name: StepState(**step) for name, step in stored["steps"].items()}
-            found = cls(**{**stored, "steps": steps})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ProjectError(f"It isn't what the kit wrote: {error!r}.") from error
-        texts = [found.name, found.pipeline, found.state, found.started, found.ended]
-        for step in steps.values():
-            texts += [step.state, step.started, step.ended, step.reason]
-        mappings = [found.inputs, *(step.error or {} for step in steps.values())]
-        if {type(each) for each in texts} != {str} or {type(each) for each in mappings} != {dict}:
-            raise ProjectError("It isn't what the kit wrote: a field has another type.")
-        return found
+            return _adapter().validate_python(stored)
+        except ValidationError as error:
+            raise ProjectError(
+                f"It isn't what the kit wrote: {violations(error.errors())}."
+            ) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[State]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(State)
 
 
 class Execution:
@@ -121,9 +130,8 @@ class Execution:
     @property
     def seen_state(self) -> str:
         """The state as an onlooker sees it: a running execution without a driver was killed."""
-        if self.state.state != RUNNING or lock.is_held(self.folder / _LOCK):
-            return self.state.state
-        return KILLED
+        is_killed = self.state.state == RUNNING and not lock.is_held(self.folder / _LOCK)
+        return KILLED if is_killed else self.state.state
 
     @property
     def failed_step(self) -> str:

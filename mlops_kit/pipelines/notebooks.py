@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit import errors, files
+from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import notebook_file, parameters, values
-from mlops_kit.pipelines.definition import did_you_mean
 from mlops_kit.pipelines.values import Value
 
 CellObserver = Callable[[int, int, str], None]

@@ -45,6 +45,7 @@ DOORS = {
     "pyarrow": ("examples/fraud/data.py", "models/snapshots.py"),
     "pydantic": (
         "models/evaluation_summary.py",
+        "pipelines/executions.py",
         "pipelines/parameters.py",
         "project/settings.py",
     ),
