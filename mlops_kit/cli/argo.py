@@ -69,13 +69,12 @@ def submit(
     )
     if watched:
         follow(workspace, name, context, as_json)
-    answer(
-        as_json,
-        {"workflow": name, "revision": sha, "context": where.context},
+    lines = (
         f"Submitted {name} at {sha[:12]}. Next:",
         f"  mlops-kit watch {name}",
         f"  mlops-kit logs {name} --follow",
     )
+    answer(as_json, {"workflow": name, "revision": sha, "context": where.context}, lines)
 
 
 def follow(workspace: Workspace, name: str, context: str, as_json: bool) -> NoReturn:
@@ -89,7 +88,7 @@ def follow(workspace: Workspace, name: str, context: str, as_json: bool) -> NoRe
         ending = submission.follow(where, name, watch)
     steps = {node.name: node.state for node in ending.nodes}
     data = {"workflow": name, "phase": ending.phase, "steps": steps, **ending.values}
-    answer(as_json, data, *_lines(ending))
+    answer(as_json, data, _lines(ending))
     if ending.phase != "Succeeded":
         sys.exit(1)
     outcome = ending.values.get("outcome")

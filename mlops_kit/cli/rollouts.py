@@ -49,7 +49,7 @@ def watch(
         show=(lambda _lines: None) if as_json else (lambda lines: click.echo("\n".join(lines))),
         looks=1 if once else None,
     )
-    answer(as_json, seen.summary(), "", *rollout_lines(seen.summary()))
+    answer(as_json, seen.summary(), ["", *rollout_lines(seen.summary())])
     sys.exit(0 if once else code_of(None, seen.verdict))
 
 
@@ -84,7 +84,7 @@ def plan(
         )
     except ValueError as error:
         raise ParameterError(f"{error}.", code="parameter.plan") from error
-    answer(as_json, [asdict(row) for row in found.rows], *found.lines)
+    answer(as_json, [asdict(row) for row in found.rows], found.lines)
 
 
 COMMANDS = (watch, plan)

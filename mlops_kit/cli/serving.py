@@ -70,7 +70,7 @@ def _manage(workspace: Workspace, name: str, place: str, what: str | None, as_js
         _ = workspace.repository  # made here, as by `local_server.ensure_running`
         found = daemon.detach(local_server.serve_command(workspace, name, place), folder)
         said = found.sentence
-    answer(as_json, asdict(found) if found else None, said)
+    answer(as_json, asdict(found) if found else None, [said])
 
 
 @click.command(cls=Command)
@@ -117,7 +117,7 @@ def traffic(
     observations = local_server.observations(workspace)
     with sending.traffic(found.url, name, observations) as running:
         sent = running.wait()
-    answer(as_json, asdict(sent), str(sent))
+    answer(as_json, asdict(sent), [str(sent)])
 
 
 @click.command(cls=Command)
