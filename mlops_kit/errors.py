@@ -31,6 +31,10 @@
         └── SecretFoundError       a secret stands in what was to be committed
 
 A "no" is a value (a verdict that fails), never one of these.
+
+Each has a `code` that stays when its sentence or its class is named better. `docs/error-codes.md`
+lists them; a fault that callers tell from others of its class has a longer one, as in
+"parameter.no-yaml".
 """
 
 from __future__ import annotations
@@ -46,6 +50,11 @@ class KitError(Exception):
 
     code = "kit"
     exit_code = 1
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        """`code` tells one fault of the class from its others."""
+        super().__init__(message)
+        self.code = code or self.code
 
 
 class SettingsError(KitError):
@@ -93,9 +102,20 @@ class StepError(KitError):
         line: int | None = None,
         parameters: Mapping[str, object] | None = None,
         output: str = "",
+        code: str = "",
     ) -> None:
-        """Keep the facts as fields; `output` is the path of the saved notebook."""
-        super().__init__(reason)
+        """Keep the facts as fields.
+
+        Args:
+            reason: why, as a sentence.
+            notebook: its path, as the pipeline names it.
+            cell: the id of the cell where it stopped.
+            line: the line in that cell, from 1.
+            parameters: what the notebook was given.
+            output: the path of the saved notebook.
+            code: as of KitError.
+        """
+        super().__init__(reason, code=code)
         self.reason = reason
         self.notebook = notebook
         self.cell = cell
@@ -159,9 +179,9 @@ class DataError(KitError):
 
     code = "data"
 
-    def __init__(self, message: str, *, reasons: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, *, reasons: Sequence[str] = (), code: str = "") -> None:
         """`reasons` are sentences, one a broken rule."""
-        super().__init__("\n".join([message, *(f"  - {reason}" for reason in reasons)]))
+        super().__init__("\n".join([message, *(f"  - {reason}" for reason in reasons)]), code=code)
         self.reasons = tuple(reasons)
 
 
@@ -200,9 +220,9 @@ class RequestError(ServingError):
 
     code = "serving.request"
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
+    def __init__(self, message: str, *, status: int = 400, code: str = "") -> None:
         """Keep the status beside the sentence."""
-        super().__init__(message)
+        super().__init__(message, code=code)
         self.status = status
 
 
@@ -241,9 +261,11 @@ class ClusterError(KitError):
 
     code = "cluster"
 
-    def __init__(self, message: str, *, lasting: bool = True, status: int = 0) -> None:
+    def __init__(
+        self, message: str, *, lasting: bool = True, status: int = 0, code: str = ""
+    ) -> None:
         """`status` is that of its answer over HTTP, 0 without one."""
-        super().__init__(message)
+        super().__init__(message, code=code)
         self.lasting = lasting and status != 429 and status < 500
         self.status = status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file by this content, as `whole` does."""
+    """Replace a file by this content, as `whole` does; it keeps its permissions."""
     with whole(path) as partial:
         partial.write_bytes(content)
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, partial)

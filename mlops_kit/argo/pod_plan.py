@@ -5,15 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlops_kit.errors import DefinitionError
-from mlops_kit.pipelines.definition import (
-    EXECUTION,
-    Condition,
-    Input,
-    Output,
-    Pipeline,
-    Step,
-    did_you_mean,
-)
+from mlops_kit.formatting import did_you_mean
+from mlops_kit.pipelines.definition import EXECUTION, Condition, Input, Output, Pipeline, Step
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit import files
 from mlops_kit.errors import ProjectError
+from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import notebook_file
-from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step, did_you_mean
+from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
 
 if TYPE_CHECKING:
     from mlops_kit.argo.submission import Cluster
@@ -111,5 +113,5 @@ def _rewritten(notebook: Path, folder: Path) -> bool:
     for cell in content["cells"]:
         if notebook_file.has_tag(cell, _INJECTED):
             cell["source"] = notebook_file.source(cell).replace(_IN_POD, f"{folder}/")
-    notebook.write_text(json.dumps(content, indent=1))
+    files.write_whole(notebook, json.dumps(content, indent=1).encode())
     return any(notebook_file.status(cell) == "failed" for cell in content["cells"])

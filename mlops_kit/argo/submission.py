@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from mlops_kit.argo.pod_run import CACHE
 from mlops_kit.errors import ClusterError, ParameterError, ProjectError
-from mlops_kit.pipelines.definition import Pipeline, did_you_mean
+from mlops_kit.formatting import did_you_mean
+from mlops_kit.pipelines.definition import Pipeline
 from mlops_kit.pipelines.progress import Observer, Progress
 
 if TYPE_CHECKING:

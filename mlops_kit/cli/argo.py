@@ -69,13 +69,12 @@ def submit(
     )
     if watched:
         follow(workspace, name, context, as_json)
-    answer(
-        as_json,
-        {"workflow": name, "revision": sha, "context": where.context},
+    lines = (
         f"Submitted {name} at {sha[:12]}. Next:",
         f"  mlops-kit watch {name}",
         f"  mlops-kit logs {name} --follow",
     )
+    answer(as_json, {"workflow": name, "revision": sha, "context": where.context}, lines)
 
 
 def follow(workspace: Workspace, name: str, context: str, as_json: bool) -> NoReturn:
@@ -89,7 +88,7 @@ def follow(workspace: Workspace, name: str, context: str, as_json: bool) -> NoRe
         ending = submission.follow(where, name, watch)
     steps = {node.name: node.state for node in ending.nodes}
     data = {"workflow": name, "phase": ending.phase, "steps": steps, **ending.values}
-    answer(as_json, data, *_lines(ending))
+    answer(as_json, data, _lines(ending))
     if ending.phase != "Succeeded":
         sys.exit(1)
     outcome = ending.values.get("outcome")
@@ -139,7 +138,8 @@ def failed_step(workspace: Workspace, name: str, step: str, context: str) -> tup
     except ClusterError as error:
         raise ProjectError(
             f"There is no execution {name!r} here ('mlops-kit status' lists them), and no cluster "
-            f"that could have run it. {error}"
+            f"that could have run it. {error}",
+            code="project.no-execution",
         ) from error
     execution, found = argo.retrieve(workspace, where, name, step)
     ran, here = str(execution.state.inputs.get("revision", "")), code_revision(workspace.project)

@@ -12,6 +12,7 @@ import click
 from mlops_kit.cli.exit_codes import Command
 from mlops_kit.cli.options import as_json, opened
 from mlops_kit.cli.output import answer, print_json
+from mlops_kit.files import write_whole
 
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
@@ -45,7 +46,7 @@ def render(project: Path | None, check: bool, output: Path | None, as_json: bool
     ]
     lines.append(f"{len(files)} files in {where}: " + ("stale" if check and stale else "current"))
     data = {"files": sorted(files), "stale": stale, "written": not check and bool(stale)}
-    answer(as_json, data, *lines)
+    answer(as_json, data, lines)
     sys.exit(1 if check and stale else 0)
 
 
@@ -97,7 +98,7 @@ def webhook(project: Path | None, as_json: bool) -> None:
     from mlops_kit.argo import events
 
     said = events.instructions(opened(project).settings.argo.namespace)
-    answer(as_json, {"instructions": said.splitlines()}, said)
+    answer(as_json, {"instructions": said.splitlines()}, [said])
 
 
 @click.command(cls=Command)
@@ -112,7 +113,7 @@ def report(workflow: str, status: str, failures: str, as_json: bool) -> None:
     for node in failed:
         lines += [f"  {node['step']}: {node['message']}"]
         lines += [f"    look: mlops-kit debug {workflow}/{node['step']}"]
-    answer(as_json, {"workflow": workflow, "status": status, "failed": failed}, *lines)
+    answer(as_json, {"workflow": workflow, "status": status, "failed": failed}, lines)
 
 
 def _failed(failures: str) -> list[dict[str, str]]:
@@ -146,8 +147,7 @@ def _write(
 ) -> None:
     if output is not None:
         for path, content in files.items():
-            (output / path).parent.mkdir(parents=True, exist_ok=True)
-            (output / path).write_bytes(content)
+            write_whole(output / path, content)
         for path in gone:
             (output / path).unlink()
         return

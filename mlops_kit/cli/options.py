@@ -86,13 +86,15 @@ def given(
         try:
             found |= _mapping(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise ParameterError(f"{str(path)!r} can't be read: {error}.") from error
+            said = f"{str(path)!r} can't be read: {error}."
+            raise ParameterError(said, code="parameter.unreadable") from error
     for text in texts:
         found |= _mapping(text, "-y")
     for name, value in (*pairs, *raw_pairs):
         if "=" in name:
             start, _, rest = name.partition("=")
-            raise ParameterError(f"{name!r} is no name; write '-p {start} {rest}', with a space.")
+            said = f"{name!r} is no name; write '-p {start} {rest}', with a space."
+            raise ParameterError(said, code="parameter.no-name")
         found[name] = value
     return found
 
@@ -117,7 +119,9 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
         loaded = yaml.load(text, Loader=yaml.BaseLoader)
     # Beside its own errors PyYAML lets through those of deep nesting and of names that are lists.
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        raise ParameterError(f"{where} is no YAML: {str(error)[:500]}.") from error
+        said = f"{where} is no YAML: {str(error)[:500]}."
+        raise ParameterError(said, code="parameter.no-yaml") from error
     if not isinstance(loaded, Mapping):
-        raise ParameterError(f"{where} is {str(loaded)[:60]!r}; expected 'name: value' lines.")
+        said = f"{where} is {str(loaded)[:60]!r}; expected 'name: value' lines."
+        raise ParameterError(said, code="parameter.no-mapping")
     return {str(name): value for name, value in loaded.items()}

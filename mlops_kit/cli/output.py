@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -13,8 +14,8 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2, default=str))
 
 
-def answer(as_json: bool, data: Any, *lines: str) -> None:
-    """Print the data as JSON where that was asked for, else the lines."""
+def answer(as_json: bool, data: Any, lines: Iterable[str]) -> None:
+    """Print the data as JSON where that was asked for, else the lines, which are made only then."""
     if as_json:
         print_json(data)
         return

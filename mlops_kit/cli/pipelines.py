@@ -31,13 +31,12 @@ def new(folder: Path, as_json: bool) -> None:
     from mlops_kit.project import scaffold
 
     made = scaffold.create(folder)
-    answer(
-        as_json,
-        {"project": str(folder), "files": made},
+    lines = (
         f"Made {folder} with {len(made)} files. Next:",
         f"  cd {folder}",
         "  mlops-kit run fraud-training",
     )
+    answer(as_json, {"project": str(folder), "files": made}, lines)
 
 
 @click.command(cls=Command)
@@ -69,7 +68,8 @@ def run(
     inputs = options.given(**values) | ({"force_gate": True} if force_gate else {})
     resumed = workspace.executions.last_unfinished(pipeline) if resume else None
     if resumed is not None and inputs:
-        raise ParameterError("--resume goes on with the inputs of before; leave out -p.")
+        said = "--resume goes on with the inputs of before; leave out -p."
+        raise ParameterError(said, code="parameter.resumed")
     chosen = workspace.pipeline(pipeline)
     with progress.shown(chosen.name, chosen.ordered) as observer:
         execution = local_runs.run(
@@ -77,7 +77,7 @@ def run(
         )
     result = outcome(workspace, execution)
     releases.keep_record(workspace, execution)
-    answer(as_json, result, *closing_lines(workspace, result))
+    answer(as_json, result, closing_lines(workspace, result))
     sys.exit(code_of(result["verdict"], (result["rollout"] or {}).get("verdict")))
 
 
@@ -143,7 +143,7 @@ def step(
             workspace, chosen, known | options.given(**values), folder, observer
         )
     found = {output: value.argument for output, value in done.items()}
-    answer(as_json, found, *(f"{output} = {value}" for output, value in found.items()))
+    answer(as_json, found, (f"{output} = {value}" for output, value in found.items()))
 
 
 def _run_pod(
@@ -197,7 +197,7 @@ def debug(
     cell = debugging.failing_notebook(execution, step, target, folder=workspace.project)
     stops = f", which stops before cell {cell!r}" if cell else ""
     lines = (f"Wrote {target}{stops}.", f"Open it: jupyter lab {target}")
-    answer(as_json, {"notebook": str(target), "cell": cell}, *lines)
+    answer(as_json, {"notebook": str(target), "cell": cell}, lines)
 
 
 COMMANDS = (new, run, step, debug)

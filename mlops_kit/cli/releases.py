@@ -49,7 +49,7 @@ def status(project: Path | None, model: str | None, environment: str | None, as_
             for each in every[-5:]
         ],
     }
-    answer(as_json, data, found.sentence, *_execution_lines(every))
+    answer(as_json, data, [found.sentence, *_execution_lines(every)])
 
 
 def _execution_lines(every: Sequence[Execution]) -> Iterator[str]:
@@ -79,7 +79,7 @@ def history(
     workspace = opened(project)
     entries = releases.history(workspace, *options.where(workspace, model, environment)).entries
     data = [{**vars(entry), "when": entry.when.isoformat()} for entry in entries]
-    answer(as_json, data, *map(_history_line, entries))
+    answer(as_json, data, map(_history_line, entries))
 
 
 def _history_line(entry: Entry) -> str:
@@ -151,7 +151,7 @@ def repair(project: Path | None, model: str | None, environment: str | None, as_
     workspace = opened(project)
     found = releases.repair(workspace, *options.where(workspace, model, environment))
     data = {"champion": found.champion, "registry": found.alias, "agree": not found.differs}
-    answer(as_json, data, found.sentence)
+    answer(as_json, data, [found.sentence])
 
 
 @click.command(cls=Command)
@@ -178,8 +178,8 @@ def dora(
     try:
         found = dora.keys(entries, window=days)
     except ValueError as error:
-        raise ParameterError(str(error)) from error
-    answer(as_json, [asdict(keys) for keys in found.keys], *found.lines)
+        raise ParameterError(str(error), code="parameter.days") from error
+    answer(as_json, [asdict(keys) for keys in found.keys], found.lines)
 
 
 def _say(promoted: Promotion, as_json: bool) -> None:
@@ -191,7 +191,7 @@ def _say(promoted: Promotion, as_json: bool) -> None:
         then = f" v{now.candidate.version} waits at {now.weight} %: 'mlops-kit watch' goes on."
     serves = f"{now.model} v{version} serves {now.environment}."
     data = {"revision": promoted.revision, "changed": promoted.changed, "champion": version}
-    answer(as_json, data, f"{did}: {promoted.revision[:12]}. {serves}{then}")
+    answer(as_json, data, [f"{did}: {promoted.revision[:12]}. {serves}{then}"])
 
 
 COMMANDS = (status, history, promote, rollback, repair, dora)

@@ -49,7 +49,7 @@ def watch(
         show=(lambda _lines: None) if as_json else (lambda lines: click.echo("\n".join(lines))),
         looks=1 if once else None,
     )
-    answer(as_json, seen.summary(), "", *rollout_lines(seen.summary()))
+    answer(as_json, seen.summary(), ["", *rollout_lines(seen.summary())])
     sys.exit(0 if once else code_of(None, seen.verdict))
 
 
@@ -76,14 +76,15 @@ def plan(
     policy = opened(project).settings.rollout
     delay = policy.maturity if label_delay is None else label_delay
     if not delay >= 0:
-        raise ParameterError(f"label_delay={delay:g}; expected 0 or more seconds.")
+        said = f"label_delay={delay:g}; expected 0 or more seconds."
+        raise ParameterError(said, code="parameter.plan")
     try:
         found = power_analysis.plan(
             policy, rate=rate, fraud_rate=fraud_rate, label_delay=delay, history=history
         )
     except ValueError as error:
-        raise ParameterError(f"{error}.") from error
-    answer(as_json, [asdict(row) for row in found.rows], *found.lines)
+        raise ParameterError(f"{error}.", code="parameter.plan") from error
+    answer(as_json, [asdict(row) for row in found.rows], found.lines)
 
 
 COMMANDS = (watch, plan)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import EvaluationError
 from mlops_kit.models import evaluation_summary
 from mlops_kit.models.evaluation_summary import EvaluationSummary
-from mlops_kit.reporting.reports import shown
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.executions import Execution
@@ -26,13 +26,13 @@ def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
     return {"execution": execution.name, "state": execution.state.state, "steps": steps, **found}
 
 
-def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
-    """Return the last lines of a run: verdict and reasons, scores, commit, where to look next."""
-    lines = ["", *_evaluation_lines(result)]
-    lines += ["", _committed(workspace, result)]
+def closing_lines(workspace: Workspace, result: dict[str, Any]) -> Iterator[str]:
+    """Yield the last lines of a run: verdict and reasons, scores, commit, where to look next."""
+    yield from ("", *_evaluation_lines(result))
+    yield from ("", _committed(workspace, result))
     if isinstance(result["rollout"], dict):
-        lines += ["", *rollout_lines(result["rollout"])]
-    lines += [
+        yield from ("", *rollout_lines(result["rollout"]))
+    yield from (
         "",
         "Look next:",
         "  mlops-kit status        what serves now, and how executions ended",
@@ -41,8 +41,7 @@ def closing_lines(workspace: Workspace, result: dict[str, Any]) -> list[str]:
         f"  mlflow ui --backend-store-uri {workspace.settings.registry_uri}",
         "  jupyter lab notebooks   start with the tour",
         f"  {workspace.executions.folder / result['execution']}",
-    ]
-    return lines
+    )
 
 
 def _evaluation_lines(result: dict[str, Any]) -> list[str]:
@@ -65,7 +64,7 @@ def _aligned(evaluation: EvaluationSummary) -> list[str]:
     names = evaluation.names
     title = f"{evaluation.rows:,} rows, {evaluation.frauds} frauds"
     rows = [(title, names.reference, names.candidate)]
-    rows += [(row.metric, shown(row.reference), shown(row.candidate)) for row in evaluation.scores]
+    rows += [(row.metric, str(row.reference), str(row.candidate)) for row in evaluation.scores]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return [
         "  "

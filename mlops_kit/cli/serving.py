@@ -70,7 +70,7 @@ def _manage(workspace: Workspace, name: str, place: str, what: str | None, as_js
         _ = workspace.repository  # made here, as by `local_server.ensure_running`
         found = daemon.detach(local_server.serve_command(workspace, name, place), folder)
         said = found.sentence
-    answer(as_json, asdict(found) if found else None, said)
+    answer(as_json, asdict(found) if found else None, [said])
 
 
 @click.command(cls=Command)
@@ -109,14 +109,15 @@ def traffic(
         assert sending is not None
         sending = sending.within(seconds)
     except ValueError as error:
-        raise ParameterError(f"{error}.") from error
+        raise ParameterError(f"{error}.", code="parameter.traffic") from error
     found = daemon.running(local_server.folder(workspace, place))
     if found is None:
-        raise ServingError(f"Nothing serves {place} here: 'mlops-kit serve --detach' starts it.")
+        said = f"Nothing serves {place} here: 'mlops-kit serve --detach' starts it."
+        raise ServingError(said, code="serving.not-running")
     observations = local_server.observations(workspace)
     with sending.traffic(found.url, name, observations) as running:
         sent = running.wait()
-    answer(as_json, asdict(sent), str(sent))
+    answer(as_json, asdict(sent), [str(sent)])
 
 
 @click.command(cls=Command)
@@ -136,7 +137,8 @@ def panel(project: Path | None, port: int, no_browser: bool) -> None:
 
     if importlib.util.find_spec("voila") is None:
         raise ProjectError(
-            "Voilà is not installed; expected the extra: pip install 'mlops-kit[lab]'."
+            "Voilà is not installed; expected the extra: pip install 'mlops-kit[lab]'.",
+            code="project.no-voila",
         )
     workspace = opened(project)
     more = ["--no-browser"] if no_browser else []

@@ -146,7 +146,6 @@ def _published(execution: Execution) -> Iterator[tuple[str, str]]:
 
 
 def _scores(execution: Execution) -> Iterator[tuple[str, str]]:
-    from mlops_kit.reporting.reports import shown
 
     for step in execution.state.steps:
         outputs = execution.outputs(step) or {}
@@ -155,7 +154,7 @@ def _scores(execution: Execution) -> Iterator[tuple[str, str]]:
         with suppress(EvaluationError):  # a pipeline may publish another one under that name
             found = evaluation_summary.read(outputs["evaluation"].data, execution.name)
             for row in found.scores:
-                yield f"{row.metric} of the candidate", shown(row.candidate)
+                yield f"{row.metric} of the candidate", str(row.candidate)
 
 
 def _notebooks(execution: Execution) -> Iterator[tuple[str, Mapping[str, Any]]]:

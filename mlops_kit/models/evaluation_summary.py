@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlops_kit.errors import EvaluationError
+from mlops_kit.formatting import interval, violations
 from mlops_kit.models.gates import Estimate, Gate, Status, Verdict
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class EstimateSummary(_Value):
     low: float | None
     high: float | None
     n: int = 0
+
+    def __str__(self) -> str:
+        return interval(self.value, self.low, self.high)
 
     @classmethod
     def of(cls, estimate: Estimate) -> Self:
@@ -155,9 +159,7 @@ def read(data: Mapping[str, Any], where: str) -> EvaluationSummary:
     try:
         return EvaluationSummary.model_validate(dict(data))
     except ValidationError as error:
-        details = "; ".join(
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()[:5]
-        )
+        details = violations(error.errors()[:5])
         raise EvaluationError(
             f"The evaluation of {where} is not what 'evaluate' publishes ({details}). An older "
             "mlops-kit may have made it: run the pipeline again."

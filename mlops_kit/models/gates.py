@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from mlops_kit.formatting import interval, number
+
 PASS: Literal["pass"] = "pass"
 FAIL: Literal["fail"] = "fail"
 INCONCLUSIVE: Literal["inconclusive"] = "inconclusive"
@@ -71,7 +73,7 @@ class Estimate:
     n: int = 0
 
     def __str__(self) -> str:
-        return f"{number(self.value)} ({number(self.low)} to {number(self.high)})"
+        return interval(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -185,12 +187,3 @@ def table(gates: Iterable[Gate]) -> list[str]:
             f"{number(estimate.high)} | {sign} {number(gate.bound)} | {gate.status.upper()} |"
         )
     return lines
-
-
-def number(value: float) -> str:
-    """Return a number in three significant digits, as every table and sentence shows it."""
-    if not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit import files, lock
 from mlops_kit.errors import ModelNotFoundError, RegistryError, UntrustedModelError
 from mlops_kit.models import artifacts
 
@@ -78,16 +80,13 @@ class Registry:
         """
         if self.is_prepared():
             return
-        from filelock import FileLock
-
         file = self._file
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_name(f"{file.name}.lock")):
+        with lock.hold(file.with_name(f"{file.name}.lock"), math.inf):
             if self.is_prepared():
                 return
-            making = file if file.exists() else file.with_name(f"{file.name}.{os.getpid()}")
-            self._open(f"{_SQLITE}{making}").search_experiments(max_results=1)
-            making.replace(file)
+            with nullcontext(file) if file.exists() else files.whole(file) as making:
+                self._open(f"{_SQLITE}{making}").search_experiments(max_results=1)
             self._ready.touch()
 
     def is_prepared(self) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit.formatting import number
 from mlops_kit.models.columns import Columns
-from mlops_kit.models.gates import Costs, number
+from mlops_kit.models.gates import Costs
 from mlops_kit.models.intervals import costs_by_row
 from mlops_kit.models.registry import Description, ModelVersion, Registry
 from mlops_kit.models.snapshots import fingerprint

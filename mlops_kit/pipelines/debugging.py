@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlops_kit import files
 from mlops_kit.errors import ProjectError
 from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.executions import Execution
@@ -65,8 +66,7 @@ def _write(target: Path, content: Mapping[str, Any]) -> None:
             f"{str(target)!r} is there and holds something else, perhaps your work on it. Open "
             "it, remove it, or name another file with -o."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text)
+    files.write_whole(target, text.encode())
 
 
 def _stop(failing: Mapping[str, Any], reason: str) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from mlops_kit.errors import DefinitionError
+from mlops_kit.formatting import did_you_mean
 
 # Argo's template and parameter names; what runs here must also have a name there.
 STEP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -250,9 +250,3 @@ def outputs_in(argument: object) -> Iterator[Output]:
 def as_text(value: Any) -> str:
     """Return a value as Argo would pass it: booleans in lower case, the rest by str."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error message that offers the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -7,15 +7,20 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mlops_kit import files
+from mlops_kit import files, lock
 from mlops_kit.errors import ProjectError
-from mlops_kit.pipelines.definition import did_you_mean
+from mlops_kit.formatting import did_you_mean, violations
 from mlops_kit.pipelines.values import Value
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 WAITING, RUNNING, SUCCEEDED, CACHED = "waiting", "running", "succeeded", "cached"
 SKIPPED, FAILED, NOT_RUN, INTERRUPTED = "skipped", "failed", "not run", "interrupted"
@@ -26,6 +31,8 @@ KILLED = "killed"
 
 _STATE = "execution.json"
 _OUTPUTS = "outputs.json"
+_LOCK = "lock"  # held by the driver
+_EXACT = {"extra": "forbid"}  # for pydantic: another field isn't what the kit wrote
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*-\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -33,6 +40,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]*-\d{8}-\d{6}-[0-9a-f]{4}")
 class StepState:
     """How far a step has come; times are ISO 8601 in UTC, `reason` says why it didn't run."""
 
+    __pydantic_config__: ClassVar = _EXACT
     state: str = WAITING
     started: str = ""
     ended: str = ""
@@ -53,6 +61,7 @@ class StepState:
 class State:
     """What `execution.json` says."""
 
+    __pydantic_config__: ClassVar = _EXACT
     name: str
     pipeline: str
     inputs: Mapping[str, Any]
@@ -71,18 +80,21 @@ class State:
 
         Raises ProjectError for anything else.
         """
+        from pydantic import ValidationError
+
         try:
-            steps = {name: StepState(**step) for name, step in stored["steps"].items()}
-            found = cls(**{**stored, "steps": steps})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ProjectError(f"It isn't what the kit wrote: {error!r}.") from error
-        texts = [found.name, found.pipeline, found.state, found.started, found.ended]
-        for step in steps.values():
-            texts += [step.state, step.started, step.ended, step.reason]
-        mappings = [found.inputs, *(step.error or {} for step in steps.values())]
-        if {type(each) for each in texts} != {str} or {type(each) for each in mappings} != {dict}:
-            raise ProjectError("It isn't what the kit wrote: a field has another type.")
-        return found
+            return _adapter().validate_python(stored)
+        except ValidationError as error:
+            raise ProjectError(
+                f"It isn't what the kit wrote: {violations(error.errors())}."
+            ) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[State]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(State)
 
 
 class Execution:
@@ -90,12 +102,9 @@ class Execution:
 
     def __init__(self, folder: Path, state: State) -> None:
         """Use `create` or `Executions.open` instead."""
-        from filelock import FileLock
-
         self.folder = folder
         self.state = state
-        # Held by the driver; the system releases it however the driver ends.
-        self._lock = FileLock(folder / "lock")
+        self._driving = ExitStack()
 
     @property
     def name(self) -> str:
@@ -107,30 +116,22 @@ class Execution:
 
         Raises ProjectError while another process is.
         """
-        from filelock import Timeout
-
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
+            self._driving.enter_context(lock.hold(self.folder / _LOCK))
+        except BlockingIOError as error:
             raise ProjectError(
                 f"Execution {self.name!r} is still run by another process; wait for it, or stop it."
             ) from error
 
     def release(self) -> None:
         """Stop being the driver."""
-        self._lock.release()
+        self._driving.close()
 
     @property
     def seen_state(self) -> str:
         """The state as an onlooker sees it: a running execution without a driver was killed."""
-        if self.state.state != RUNNING or self._lock.is_locked:
-            return self.state.state
-        try:
-            self.acquire()
-        except ProjectError:
-            return RUNNING
-        self.release()
-        return KILLED
+        is_killed = self.state.state == RUNNING and not lock.is_held(self.folder / _LOCK)
+        return KILLED if is_killed else self.state.state
 
     @property
     def failed_step(self) -> str:
@@ -233,7 +234,8 @@ class Executions:
             known = [execution.name for execution in self.all()]
             raise ProjectError(
                 f"There is no execution {name!r} under {str(self.folder)!r}; 'mlops-kit status' "
-                f"lists them.{did_you_mean(name, known)}"
+                f"lists them.{did_you_mean(name, known)}",
+                code="project.no-execution",
             )
         try:
             state = State.from_json(json.loads((folder / _STATE).read_bytes()))

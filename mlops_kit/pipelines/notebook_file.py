@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import NotebookError
-from mlops_kit.pipelines.definition import did_you_mean
+from mlops_kit.formatting import did_you_mean
 
 
 class NotebookFormatError(ValueError):

@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import errors
+from mlops_kit import errors, files
+from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import notebook_file, parameters, values
-from mlops_kit.pipelines.definition import did_you_mean
 from mlops_kit.pipelines.values import Value
 
 CellObserver = Callable[[int, int, str], None]
@@ -227,7 +227,7 @@ def _remove_error_markers(executed: Path) -> None:
     content["cells"] = [
         c for c in content["cells"] if not notebook_file.has_tag(c, "papermill-error-cell-tag")
     ]
-    executed.write_text(json.dumps(content, indent=1) + "\n")
+    files.write_whole(executed, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _may_raise(cells: list[dict[str, Any]]) -> bool:

@@ -13,8 +13,8 @@ from types import GenericAlias, NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_kit.errors import NotebookError, ParameterError
+from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import notebook_file
-from mlops_kit.pipelines.definition import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import ParameterError
+from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import notebooks
-from mlops_kit.pipelines.definition import Input, Output, Pipeline, did_you_mean
+from mlops_kit.pipelines.definition import Input, Output, Pipeline
 from mlops_kit.pipelines.parameters import Parameter
 
 

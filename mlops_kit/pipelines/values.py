@@ -118,10 +118,8 @@ def keep(name: str, data: Any, folder: Path) -> Value:
     digest = f"sha256:{hashlib.sha256(encoded).hexdigest()}"
     if len(encoded) <= MAX_INLINE_BYTES:
         return Value(data=data, digest=digest)
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.json"
-    target.unlink(missing_ok=True)  # it may be a link to what the cache keeps
-    target.write_bytes(encoded)
+    files.write_whole(target, encoded)  # not through a link to what the cache keeps
     return Value(file=target, digest=digest)
 
 

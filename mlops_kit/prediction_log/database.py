@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from mlops_kit import lock
 from mlops_kit.errors import ObservationsError, StoreBusyError, StoreFullError
 from mlops_kit.prediction_log.schema import REVISIONS
 
@@ -122,11 +123,10 @@ class Store:
         # Loaded here, because it takes longer than all that a current store needs.
         from alembic import command
         from alembic.config import Config
-        from filelock import FileLock, Timeout
 
         try:
-            with FileLock(
-                self._file.with_name(f"{self._file.name}.lock"), timeout=_MIGRATION_TIMEOUT_SECONDS
+            with lock.hold(
+                self._file.with_name(f"{self._file.name}.lock"), _MIGRATION_TIMEOUT_SECONDS
             ):
                 if self._revision(engine) == REVISIONS[-1]:
                     return
@@ -142,7 +142,7 @@ class Store:
                     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")
-        except Timeout as error:
+        except BlockingIOError as error:
             raise StoreBusyError(
                 f"The observations in {self} are being migrated for more than "
                 f"{_MIGRATION_TIMEOUT_SECONDS:.0f} s. Try "

@@ -220,7 +220,8 @@ def sync_alias(workspace: Workspace, now: Release) -> None:
         except RegistryError as error:
             raise type(error)(
                 f"Git says that {now.model} v{now.champion.version} serves {now.environment}, and "
-                f"that stands. The registry can't follow: {error}"
+                f"that stands. The registry can't follow: {error}",
+                code=error.code,
             ) from error
 
 

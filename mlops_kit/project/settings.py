@@ -20,8 +20,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableError
 
 from mlops_kit.errors import SettingsError
+from mlops_kit.formatting import did_you_mean, violations
 from mlops_kit.models.gates import Costs, Rules
-from mlops_kit.pipelines.definition import did_you_mean
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.serving.options import Serving
 
@@ -244,12 +244,7 @@ def _fields(section: Any) -> dict[str, Any]:
 
 
 def _explained(error: ValidationError, folder: Path) -> str:
-    details = [
-        f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}, "
-        f"got {str(detail['input'])[:60]!r}"
-        for detail in error.errors()
-    ]
     return (
-        f"Settings of {str(folder)!r} are wrong: {'; '.join(details)}. "
+        f"Settings of {str(folder)!r} are wrong: {violations(error.errors())}. "
         f"They come from {FILE} and {_PREFIX}* variables."
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DefinitionError, KitError, ModelNotFoundError, ProjectError
+from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import executions as execution_folders
-from mlops_kit.pipelines.definition import Pipeline, did_you_mean
+from mlops_kit.pipelines.definition import Pipeline
 from mlops_kit.project.scaffold import template
 from mlops_kit.project.settings import Settings
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 
+from mlops_kit.formatting import number
 from mlops_kit.releases.dora_events import DoraTally
 from mlops_kit.releases.ledger import Entry
 
@@ -260,17 +261,13 @@ def _shown(of: str, value: float | None) -> str:
     if value is None:
         return "–"
     if of.endswith("rate"):
-        return f"{_number(100 * value)} %"
+        return f"{number(100 * value)} %"
     if not of.endswith("time"):
-        return _number(value)
+        return number(value)
     for unit, seconds in (("d", _DAY_SECONDS), ("h", 3600.0), ("min", 60.0)):
         if value >= 2 * seconds:
-            return f"{_number(value / seconds)} {unit}"
-    return f"{_number(value)} s"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+            return f"{number(value / seconds)} {unit}"
+    return f"{number(value)} s"
 
 
 def _title(keys: Keys) -> str:

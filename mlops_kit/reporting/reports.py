@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.models import gates as offline
+from mlops_kit.formatting import number
 from mlops_kit.models.evaluation_summary import (
-    EstimateSummary,
     EvaluationSummary,
     GateSummary,
     SliceSummary,
@@ -156,7 +155,7 @@ def headline(evaluation: EvaluationSummary) -> str:
             own, other = number(row.candidate.value), number(row.reference.value)
             return (
                 f"Its {row.metric} is {own}, against {other} of "
-                f"{evaluation.names.reference}: a difference of {shown(row.difference)}."
+                f"{evaluation.names.reference}: a difference of {row.difference}."
             )
     return ""
 
@@ -169,9 +168,9 @@ def scores_table(evaluation: EvaluationSummary) -> str:
     rows = [
         (
             row.metric,
-            shown(row.reference),
-            shown(row.candidate),
-            shown(row.difference) if row.difference else "",
+            str(row.reference),
+            str(row.candidate),
+            str(row.difference) if row.difference else "",
         )
         for row in evaluation.scores
     ]
@@ -183,7 +182,7 @@ def gates_table(gates: Sequence[GateSummary]) -> str:
     rows = [
         (
             gate.name,
-            shown(gate.estimate),
+            str(gate.estimate),
             f"{_sign(gate)} {number(gate.bound)}",
             gate.status.upper(),
         )
@@ -195,8 +194,7 @@ def gates_table(gates: Sequence[GateSummary]) -> str:
 def slices_table(slices: Sequence[SliceSummary]) -> str:
     """Return the recall of each part of the holdout, the worst first."""
     rows = [
-        (part.name, part.candidate.n, shown(part.reference), shown(part.candidate))
-        for part in slices
+        (part.name, part.candidate.n, str(part.reference), str(part.candidate)) for part in slices
     ]
     return markdown.table(("recall", "frauds", "reference", "candidate"), rows)
 
@@ -216,17 +214,6 @@ def gates_chart(gates: Sequence[GateSummary]) -> charts.Intervals:
     kept = [*missed, *(min(kind, key=_room) for kind in kinds.values())]
     title = "Does each interval keep to its side of the bound (dashed)?"
     return charts.Intervals(title, tuple(_row(gate) for gate in kept))
-
-
-def shown(estimate: EstimateSummary) -> str:
-    """Return an estimate as tables show it: value (low to high)."""
-    low, high = number(estimate.low), number(estimate.high)
-    return f"{number(estimate.value)} ({low} to {high})"
-
-
-def number(value: float | None) -> str:
-    """Return a number in three significant digits; a dash where there is none."""
-    return offline.number(_drawn(value))
 
 
 def _row(gate: GateSummary) -> charts.Interval:

@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import files
+from mlops_kit import files, lock
 from mlops_kit.errors import ObservationsError, ServingError
 from mlops_kit.prediction_log.log import Observations
 from mlops_kit.prediction_log.writer import PredictionLog
-from mlops_kit.serving import lock
 from mlops_kit.serving.options import Serving
 from mlops_kit.serving.pace import Pace
 from mlops_kit.serving.reconciler import Reconciler

@@ -210,8 +210,9 @@ def test_a_plan_says_what_can_be_told_and_what_cant(run: Run, project: Path) -> 
 def test_a_mistake_is_json_where_json_is_asked_for(run: Run, project: Path) -> None:
     done = run("run", "fraud-training", "-p", "rows", "many", "--json", cwd=project)
     answer = json.loads(done.stdout)
-    assert (answer["error"], answer["exit_code"], done.returncode) == ("ParameterError", 2, 2)
-    assert answer["code"] == "parameter"
+    assert list(answer) == ["error", "code", "message", "exit_code"]
+    assert (answer["error"], answer["code"]) == ("ParameterError", "parameter")
+    assert (answer["exit_code"], done.returncode) == (2, 2)
     assert done.stderr == ""
     # A value that looks like the option isn't it.
     done = run("run", "fraud-training", "-p", "data", "--json", "-p", "x", "1", cwd=project)
@@ -269,8 +270,12 @@ def test_a_full_disk_and_no_memory_are_sentences_but_a_bug_keeps_its_traceback()
     assert ended(bug) == (1, "", bug)
     code, said, _ = ended(PermissionError(13, "Permission denied", "x"), "--json")
     assert (code, json.loads(said)["error"]) == (1, "PermissionError")
+    assert json.loads(said)["code"] == "system"
     code, said, _ = ended(exit_codes.Stopped(15), "--json")
     assert (code, json.loads(said)["exit_code"]) == (143, 143)
+    assert json.loads(said)["code"] == "stopped"
+    code, said, _ = ended(MemoryError(), "--json")
+    assert (code, json.loads(said)["code"]) == (1, "system.memory")
 
 
 def test_papermills_spellings_keep_texts_as_they_are(run: Run, echo: Path, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from uuid import uuid4
 
 import pytest
 
+from mlops_kit import lock
 from mlops_kit.prediction_log.log import Observations
-from mlops_kit.serving import daemon, lock
+from mlops_kit.serving import daemon
 from mlops_kit.serving.daemon import ServerStatus
 from tests import platforms
 from tests.platforms import ENVIRONMENT, Customers, Remote, Site, until

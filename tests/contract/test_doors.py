@@ -24,11 +24,6 @@ DOORS = {
     "click": ("cli/",),
     "detect_secrets": ("reporting/notebooks/secret_scan.py",),
     "fastapi": ("serving/mlserver_runtime.py",),  # MLServer's own, which has to be closed
-    "filelock": (
-        "models/registry.py",
-        "pipelines/executions.py",
-        "prediction_log/database.py",
-    ),
     "hera": ("argo/templates.py",),
     "ipykernel": ("kernels/",),
     "jupyter_client": ("kernels/provisioner.py",),
@@ -50,6 +45,7 @@ DOORS = {
     "pyarrow": ("examples/fraud/data.py", "models/snapshots.py"),
     "pydantic": (
         "models/evaluation_summary.py",
+        "pipelines/executions.py",
         "pipelines/parameters.py",
         "project/settings.py",
     ),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import resource
 import signal
+import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mlops_kit import files
+from tests.disks import Quota, SmallDisk, can_mount
 
 HALF = """
 import os, signal, sys
@@ -41,20 +43,41 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+@pytest.fixture(params=[Quota, SmallDisk] if can_mount() else [Quota])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Quota | SmallDisk]:
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    disk = request.param(tmp_path)
+    yield disk
+    disk.remove()
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(disk: Quota | SmallDisk) -> None:
+    path = disk.folder / "state.json"
+    files.write_whole(path, b"old")
+    disk.fill()
+    with pytest.raises(OSError, match="large|space"):
+        files.write_whole(path, b"x" * 100_000)
+    assert path.read_bytes() == b"old"
+    disk.free()
+    assert list(disk.folder.iterdir()) == [path]
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     files.write_whole(path, b"old")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="large"):
-            files.write_whole(path, b"x" * 100_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+    for mode in (0o600, 0o640, 0o444):
+        path.chmod(mode)
+        files.write_whole(path, b"new")
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_file_that_is_replaced_is_not_written_through_a_link(tmp_path: Path) -> None:
+    cached, path = tmp_path / "cached", tmp_path / "output.json"
+    cached.write_bytes(b"cached")
+    path.hardlink_to(cached)
+    files.write_whole(path, b"new")
+    assert (cached.read_bytes(), path.read_bytes()) == (b"cached", b"new")
 
 
 def test_what_raises_within_leaves_the_old_file(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_kit.models.gates import Estimate, Gate, Rules, Verdict, number
+from mlops_kit.formatting import number
+from mlops_kit.models.gates import Estimate, Gate, Rules, Verdict
 
 numbers = st.floats(0, 1)
 

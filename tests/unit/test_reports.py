@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mlops_kit.formatting import number
 from mlops_kit.models import evaluation_summary
 from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.reporting import reports
@@ -188,4 +189,4 @@ def test_evidence_names_a_notebook_after_its_step_and_hides_the_machine(tmp_path
     ],
 )
 def test_a_number_has_three_digits(value: float | None, shown: str) -> None:
-    assert reports.number(value) == shown
+    assert number(value) == shown

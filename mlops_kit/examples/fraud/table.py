@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit.formatting import number
 from mlops_kit.models.columns import Columns
-from mlops_kit.models.gates import number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mlops_kit.formatting import number
 from mlops_kit.jupyter.html import labels
 from mlops_kit.jupyter.html.labels import Box
 from mlops_kit.jupyter.html.markup import Html, joined, tag
-from mlops_kit.models.gates import number
 from mlops_kit.reporting.charts import ticks
 
 Point = tuple[float, float]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlops_kit.formatting import number
 from mlops_kit.jupyter.html import svg
 from mlops_kit.jupyter.html.markup import Html, control, folded, tag
 from mlops_kit.jupyter.html.markup import table as html_table
 from mlops_kit.jupyter.html.svg import Chart, Line, Scale
 from mlops_kit.models.evaluation_summary import EstimateSummary, EvaluationSummary
-from mlops_kit.reporting.reports import number, shown
 
 SLIDER = "threshold"
 _ROLES = ("reference", "candidate")
@@ -40,9 +40,9 @@ def _scores(found: EvaluationSummary) -> Html:
     told = [
         (
             row.metric,
-            shown(row.reference),
-            shown(row.candidate),
-            shown(row.difference) if row.difference else "–",
+            str(row.reference),
+            str(row.candidate),
+            str(row.difference) if row.difference else "–",
             _apart(row.difference),
         )
         for row in rows
@@ -57,7 +57,7 @@ def _gates(found: EvaluationSummary) -> Html:
         (
             gate.name,
             svg.word(gate.status),
-            shown(gate.estimate),
+            str(gate.estimate),
             f"{'at least' if gate.side == 'at_least' else 'at most'} {number(gate.bound)}",
         )
         for gate in sorted(found.verdict.gates, key=lambda gate: gate.status == "pass")
@@ -72,8 +72,8 @@ def _slices(found: EvaluationSummary) -> Html:
         (
             part.name,
             f"{part.candidate.n:,}",
-            shown(part.reference),
-            shown(part.candidate),
+            str(part.reference),
+            str(part.candidate),
         )
         for part in found.slices
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import NotebookError
+from mlops_kit.formatting import joined
 from mlops_kit.reporting.notebooks import outputs
 from mlops_kit.reporting.notebooks.redaction import MachineIdentity, Redactor
 
@@ -121,7 +122,7 @@ def _moments(raw: Mapping[str, Any]) -> Iterable[datetime]:
 
 def _cell(cell: Mapping[str, Any], keep: outputs.OutputSanitizer) -> dict[str, Any]:
     metadata = cell.get("metadata") or {}
-    source = outputs.joined(cell.get("source", ""))
+    source = joined(cell.get("source", ""))
     tags = metadata.get("tags") or []
     if any(tag in _INJECTED for tag in tags):
         source = keep.mask.places(source)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import NotebookError
+from mlops_kit.formatting import joined
 from mlops_kit.reporting.notebooks import git_safe
-from mlops_kit.reporting.notebooks.outputs import joined
 
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 _KINDS = {**{suffix: kind for kind, suffix in _SUFFIXES.items()}, "svg": "image/svg+xml"}

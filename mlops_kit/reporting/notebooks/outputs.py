@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
+from mlops_kit.formatting import joined
 from mlops_kit.reporting.markdown import tame
 from mlops_kit.reporting.notebooks.redaction import Redactor
 
@@ -127,11 +128,6 @@ class OutputSanitizer:
             return {**kept, "text/plain": text}, []
         dropped = sorted(set(data) - set(kept))
         return kept, [note(data[kind], kind, "it needs a browser or a kernel") for kind in dropped]
-
-
-def joined(text: object) -> str:
-    """Return a notebook's text, which may be a list of lines."""
-    return "".join(map(str, text)) if isinstance(text, list) else str(text)
 
 
 def masked(value: Any, mask: Redactor) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_kit.errors import SecretFoundError
+from mlops_kit.formatting import joined
 
 # Left out: both high-entropy detectors and public addresses. Notebooks are full of digests.
 _DETECTORS = {
@@ -152,13 +153,13 @@ def _notebook(raw: Any) -> Iterator[_Text]:
     for position, cell in enumerate(raw["cells"]):
         name = str(cell.get("id") or position)
         style = "source" if cell.get("cell_type") == "code" else "prose"
-        yield _Text(_joined(cell.get("source", "")), style, name, "source")
+        yield _Text(_plain(cell.get("source", "")), style, name, "source")
         yield _Text("\n".join(_flat(cell.get("metadata", {}))), "source", name, "metadata")
         for number, output in enumerate(cell.get("outputs", ())):
             place = f"output {number}"
             match output.get("output_type"):
                 case "stream":
-                    yield _Text(_joined(output.get("text", "")), "prose", name, place)
+                    yield _Text(_plain(output.get("text", "")), "prose", name, place)
                 case "error":
                     text = "\n".join([*output.get("traceback", ()), str(output.get("evalue", ""))])
                     yield _Text(text, "prose", name, f"{place}, traceback")
@@ -172,7 +173,7 @@ def _bundle(output: Mapping[str, Any], cell: str, place: str) -> Iterator[_Text]
         if kind.endswith("json"):
             yield _Text("\n".join(_flat(value)), "source", cell, f"{place}, {kind}")
         elif not kind.startswith("image/") or "svg" in kind:
-            yield _Text(_joined(value), "prose", cell, f"{place}, {kind}")
+            yield _Text(_plain(value), "prose", cell, f"{place}, {kind}")
 
 
 def _flat(value: Any, name: str = "") -> Iterator[str]:
@@ -189,9 +190,8 @@ def _flat(value: Any, name: str = "") -> Iterator[str]:
                 yield f'{name} = "{line}"'
 
 
-def _joined(text: Any) -> str:
-    joined = "".join(map(str, text)) if isinstance(text, list) else str(text)
-    return re.sub(r"\x1b\[[0-9;]*m", "", joined)
+def _plain(text: Any) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", joined(text))
 
 
 def _kinds(line: str, style: str) -> Iterator[str]:

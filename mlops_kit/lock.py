@@ -11,17 +11,21 @@ from typing import IO
 
 # Seconds: whoever asks whether a file is held has a share in it for a moment.
 _WAIT_SECONDS = 1.0
+_PAUSE_SECONDS = 0.02
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the file, which is made, for a block; raises BlockingIOError where another does."""
+def hold(path: Path, timeout: float = _WAIT_SECONDS) -> Iterator[None]:
+    """Hold the file, which is made, for a block.
+
+    Raises BlockingIOError where another holds it for longer than `timeout` seconds; infinity waits.
+    """
     with path.open("ab") as file:
-        deadline = time.monotonic() + _WAIT_SECONDS
+        deadline = time.monotonic() + timeout
         while not _taken(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise BlockingIOError(f"another process holds {str(path)!r}")
-            time.sleep(0.02)
+            time.sleep(_PAUSE_SECONDS)
         yield
 
 

@@ -1,0 +1,49 @@
+"""Words and numbers as every sentence and table of the kit shows them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_INPUT_CHARACTERS = 60
+
+
+def number(value: float | None) -> str:
+    """Return a number in three significant digits; a dash where there is no finite one."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return an estimate with its interval: value (low to high)."""
+    return f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error message that offers the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def violations(details: Iterable[Mapping[str, Any]]) -> str:
+    """Return what pydantic found, a field after the other: where, what, and what it got."""
+    found = []
+    for detail in details:
+        where = ".".join(map(str, detail["loc"]))
+        given = detail["input"]
+        # reprlib cuts deep and long values, whose own text could take long or break.
+        text = given if isinstance(given, str) else reprlib.repr(given)
+        said = f"{detail['msg']}, got {text[:_INPUT_CHARACTERS]!r}"
+        found.append(f"{where}: {said}" if where else said)
+    return "; ".join(found)
+
+
+def joined(text: object) -> str:
+    """Return a notebook's text, which may be a list of lines."""
+    return "".join(map(str, text)) if isinstance(text, list) else str(text)
