@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import ParameterError
-from mlops_kit.pipelines import values
-from mlops_kit.pipelines.definition import Output, as_text
+from mlops_kit.pipelines import parameters, values
+from mlops_kit.pipelines.definition import Output
 from mlops_kit.pipelines.values import Value
 
 # What arrives byte for byte wherever Argo, the kubelet or YAML looks at it.
@@ -32,12 +32,12 @@ def is_file(output: Output) -> bool:
     return output.type in _FILES
 
 
-def packed(value: str | int | float | bool) -> str:
+def packed(value: Any) -> str:
     """Return a value as text that arrives as it was sent; most is itself, the rest base64.
 
     Raises ParameterError where it is too long.
     """
-    text = as_text(value)
+    text = parameters.text(value)
     if len(text) > MAX_TEXT_LENGTH:
         raise ParameterError(
             f"A value of {len(text):,} characters ({text[:40]!r}…) can't travel as a parameter; "

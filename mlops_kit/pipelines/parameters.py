@@ -7,6 +7,7 @@ import io
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from types import GenericAlias, NoneType
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mlops_kit.errors import NotebookError, ParameterError
 from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import notebook_file
+from mlops_kit.pipelines.definition import as_text
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -126,9 +128,19 @@ def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
     return _plain(converted)
 
 
+def text(value: Any) -> str:
+    """Return a typed value as text that `convert` reads as the same value."""
+    if isinstance(value, (str, bool, int, float)):
+        return as_text(value)
+    import yaml
+
+    whole: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
+    return whole.removesuffix("...\n").removesuffix("\n")
+
+
 def _plain(value: Any) -> Any:
-    """Return paths as text, also inside lists and mappings: papermill writes text."""
-    if isinstance(value, Path):
+    """Return paths and YAML's dates as text, also within: papermill and JSON hold no others."""
+    if isinstance(value, (Path, date)):
         return str(value)
     if isinstance(value, list):
         return [_plain(item) for item in value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,17 @@ def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[s
 
 
 def _agreed(given: Any, read: Sequence[Any]) -> Any:
-    """Return a value as all notebooks read it; as it was given where they read it differently."""
+    """Return a value as all notebooks read it.
+
+    It stays as it was given where they read it differently, or where JSON would bring back
+    another, as of a mapping with numbers for names: each step then types it.
+    """
     same = all(type(each) is type(read[0]) and each == read[0] for each in read)
-    return read[0] if read and same else given
+    return read[0] if read and same and _survives_json(read[0]) else given
+
+
+def _survives_json(value: Any) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False

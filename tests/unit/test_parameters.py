@@ -138,3 +138,36 @@ def test_any_value_is_converted_to_its_type_or_refused(value):
         # What passed can be written into a notebook and read back.
         if converted == converted and converted not in (float("inf"), float("-inf")):
             assert ast.literal_eval(repr(converted)) == converted
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(PLAIN, max_size=3) | st.dictionaries(st.text(), PLAIN, max_size=3))
+def test_a_typed_value_as_text_is_read_as_the_same_value(value):
+    (parameter,) = signature(f"x: {type(value).__name__} = {type(value)()!r}")
+    text = parameters.text(value)
+    assert parameters.convert(parameter, text, notebook="n.ipynb") == value
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        *(("int | None", None), ("int | None", 7), ("float", 1e-07), ("bool", False)),
+        *(("str", "007"), ("dict[int, str]", {7: "null"}), ("list", [None, "1e-07", 1e-07])),
+    ],
+)
+def test_text_keeps_the_type_that_the_annotation_gave(annotation, value):
+    parameter = parameters.Parameter("x", annotation, None, "")
+    found = parameters.convert(parameter, parameters.text(value), notebook="n.ipynb")
+    assert repr(found) == repr(value)
+
+
+def test_a_date_within_a_mapping_is_text():
+    (parameter,) = signature("x: dict = {}")
+    found = parameters.convert(parameter, "{day: 2026-11-23}", notebook="n.ipynb")
+    assert found == {"day": "2026-11-23"}

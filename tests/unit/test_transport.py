@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlops_kit.argo import transport
 from mlops_kit.errors import ParameterError
+from mlops_kit.pipelines import parameters
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.values import Value
 
@@ -67,8 +68,20 @@ def test_what_is_too_long_is_refused_before_argo_replaces_it_by_a_file_s_name() 
 )
 def test_a_parameter_has_its_declared_type_again(name: str, data: object) -> None:
     assert not transport.is_file(STEP.output(name))
-    packed = transport.packed(data)  # type: ignore[arg-type]
+    packed = transport.packed(data)
     assert transport.parsed(STEP.output(name), packed).data == data
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [("int | None", None), ("list", [None, 1e-07, "a\nb"]), ("dict[int, bool]", {1: True})],
+)
+def test_an_input_of_any_type_arrives_as_the_notebook_typed_it(
+    annotation: str, value: object
+) -> None:
+    parameter = parameters.Parameter("x", annotation, None, "")
+    arrived = transport.unpacked(transport.packed(value))
+    assert parameters.convert(parameter, arrived, notebook="n.ipynb") == value
 
 
 @pytest.mark.parametrize(("name", "text"), [("n", "1.5"), ("ok", "True"), ("x", "")])

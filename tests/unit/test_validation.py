@@ -62,3 +62,19 @@ def test_a_notebook_is_read_once_until_it_changes(notebook: Write) -> None:
 def test_a_default_is_typed_too(notebook: Write) -> None:
     folder = declare(notebook, first="int = 1")
     assert validation.check(folder, pipeline("first"), {}) == {"number": 1}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "kept"),
+    [
+        ("int | None = None", "null", None),
+        ("list[int] = []", "[007, 8]", [7, 8]),
+        ("dict[int, str] = {}", "{7: a}", "{7: a}"),
+        ("float = 0.0", "nan", "nan"),
+    ],
+)
+def test_an_input_is_kept_typed_where_its_file_brings_back_the_same(
+    notebook: Write, annotation: str, given: str, kept: object
+) -> None:
+    folder = declare(notebook, first=annotation)
+    assert validation.check(folder, pipeline("first"), {"number": given}) == {"number": kept}
