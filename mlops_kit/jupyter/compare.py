@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import EvaluationError, NotebookError
 from mlops_kit.models import evaluation_summary
+from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.definition import NOTEBOOK
 from mlops_kit.reporting import markdown
 
@@ -159,8 +160,6 @@ def _scores(execution: Execution) -> Iterator[tuple[str, str]]:
 
 def _notebooks(execution: Execution) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the cells of each executed notebook, by id; one that can't be read is left out."""
-    from mlops_kit.pipelines import notebook_file
-
     for step in execution.state.steps:
         for path in sorted(execution.step_folder(step).glob("*.ipynb")):
             try:
@@ -205,13 +204,13 @@ def _picture(cell: Mapping[str, Any]) -> str | None:
 
 def _tags(first: Mapping[str, Any], second: Mapping[str, Any], cell: str) -> list[str]:
     found = first.get(cell) or second.get(cell) or {}
-    return list(found.get("metadata", {}).get("tags", ()))
+    return notebook_file.tags(found)
 
 
 def _source(cell: Mapping[str, Any] | None) -> str:
     if cell is None or cell.get("cell_type") != "code":
         return ""
-    return "".join(cell.get("source", ""))
+    return notebook_file.source(cell)
 
 
 def _digest(path: Path) -> str:

@@ -18,10 +18,11 @@ class NotebookFormatError(ValueError):
 def content(path: Path) -> dict[str, Any]:
     """Return a notebook, whose cells have the shape that the kit relies on.
 
-    Raises NotebookError for a file that is missing or no notebook of format 4.
+    Raises NotebookError for a file that is missing or no notebook of format 4 in UTF-8.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
+        # Strictly, as Jupyter and papermill do: neither reads a byte order mark or UTF-16.
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if found["nbformat"] != 4 or not all(_is_cell(cell) for cell in found["cells"]):
             raise NotebookFormatError
     except FileNotFoundError as error:

@@ -205,7 +205,8 @@ def test_a_run_leaves_no_old_notebook_behind(notebook, execute, tmp_path):
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "{}", '{"nbformat": 3, "cells": []}', '{"nbformat": 4, "cells": [1]}',
-     '{"nbformat": 4, "cells": [{"source": 1}]}', "\x00", '{"nbformat": 4}', "null"],
+     '{"nbformat": 4, "cells": [{"source": 1}]}', "\x00", '{"nbformat": 4}', "null",
+     '\ufeff{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}'],
 )  # fmt: skip
 def test_a_file_that_is_no_notebook_is_a_kit_error(tmp_path, execute, content):
     path = tmp_path / "broken.ipynb"
