@@ -69,6 +69,6 @@ def key(modules: Sequence[str], environ: Mapping[str, str]) -> str:
         *modules,
         *(f"{name}={value}" for name, value in sorted(import_time(environ).items())),
         *sorted({p.name for folder in sys.path for p in Path(folder).glob("*.dist-info")}),
-        *((here / name).read_text() for name in ("zygote.py", "child.py", "preload.py")),
+        *((here / name).read_text() for name in ("zygote.py", "child_setup.py", "preload.py")),
     ]
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]

@@ -9,16 +9,12 @@ import os
 import shutil
 import signal
 import sys
-import time
 import uuid
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from queue import Empty
 from typing import Any, Self
 
-from jupyter_client.asynchronous import AsyncKernelClient
-from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
@@ -27,7 +23,8 @@ from traitlets import Type
 
 from mlops_kit.kernels import runtime_dir
 from mlops_kit.kernels.exit_reason import Death, OomCounter
-from mlops_kit.kernels.fork import Fork, readable
+from mlops_kit.kernels.forked_process import Fork, readable
+from mlops_kit.kernels.kernel_client import KernelClient
 from mlops_kit.kernels.preload_key import PRELOAD, THREADS
 from mlops_kit.kernels.shared_zygote import nearest
 from mlops_kit.kernels.zygote_client import CannotForkError, Zygote
@@ -119,60 +116,6 @@ class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
         return None if self.returncode is None else Death.of(self.returncode, self._memory)
 
 
-class _ShellChannel(AsyncZMQSocketChannel):  # type: ignore[misc]
-    """Knows whether a cell still runs."""
-
-    running = 0
-
-    def send(self, msg: dict[str, Any]) -> None:
-        self.running += msg["msg_type"] == "execute_request"
-        super().send(msg)
-
-    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
-        message: dict[str, Any] = await super().get_msg(timeout)
-        self.running -= message["msg_type"] == "execute_reply"
-        return message
-
-
-class _Client(AsyncKernelClient):  # type: ignore[misc]
-    """A client that is ready as soon as its kernel is."""
-
-    shell_channel_class = Type(_ShellChannel)
-
-    def start_channels(self, **which: bool) -> None:
-        """Start all but the heartbeat: the manager sees the process itself."""
-        super().start_channels(**{"hb": False, **which})
-
-    async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Return when a request has come back on both channels; raises RuntimeError."""
-        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
-        while True:
-            try:
-                await self._handshake()
-                return
-            except Empty:
-                pass
-            if not await self.is_alive():
-                raise RuntimeError("Kernel died before replying to kernel_info")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"Kernel didn't respond in {timeout:g} seconds")
-
-    async def _handshake(self) -> None:
-        # The kernel greets whoever is subscribed, and from then on nothing is lost.
-        with contextlib.suppress(Empty):
-            await self.iopub_channel.get_msg(timeout=0.2)
-        request = self.kernel_info()
-        reply: dict[str, Any] = {}
-        while reply.get("parent_header", {}).get("msg_id") != request:
-            reply = await self.shell_channel.get_msg(timeout=1.0)
-        self._handle_kernel_info_reply(reply)
-        while True:
-            message = await self.iopub_channel.get_msg(timeout=1.0)
-            is_ours = message["parent_header"].get("msg_id") == request
-            if is_ours and message["content"].get("execution_state") == "idle":
-                return
-
-
 # By these a kernel knows that a person looks on; at a step nobody does, whoever started it.
 _FRONTENDS = {"JPY_SESSION_NAME", "SERVER_SOFTWARE"}
 
@@ -180,7 +123,7 @@ _FRONTENDS = {"JPY_SESSION_NAME", "SERVER_SOFTWARE"}
 class WarmKernelManager(AsyncKernelManager):  # type: ignore[misc]
     """One kernel, over sockets in a private folder of its own; `with` stops it."""
 
-    client_factory = Type(_Client)
+    client_factory = Type(KernelClient)
     ipykernel = True  # so nbclient keeps the history out of the user's file
 
     zygote: Zygote | None = None
@@ -193,7 +136,7 @@ class WarmKernelManager(AsyncKernelManager):  # type: ignore[misc]
     def __init__(self, **kw: Any) -> None:
         """Use `manager`."""
         super().__init__(**kw)
-        self._clients: list[_Client] = []
+        self._clients: list[KernelClient] = []
         self._folder: Path | None = None
         self._kernel_spec = KernelSpec(
             argv=[*COMMAND, "-f", "{connection_file}"],
@@ -216,7 +159,7 @@ class WarmKernelManager(AsyncKernelManager):  # type: ignore[misc]
         """How the kernel ended; None while it runs."""
         return self.provisioner.death if self.provisioner else None
 
-    def client(self, **kw: Any) -> _Client:
+    def client(self, **kw: Any) -> KernelClient:
         """Make a client, which is closed with the manager."""
         self._clients.append(super().client(**kw))
         return self._clients[-1]

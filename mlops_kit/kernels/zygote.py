@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 BORN_WITH = set(os.environ)  # ipykernel's debugger adds to it, in a cold kernel too
 
 if TYPE_CHECKING:
-    from mlops_kit.kernels import child, preload
+    from mlops_kit.kernels import child_setup, preload
 else:
 
     def _beside(name: str) -> Any:
@@ -41,7 +41,7 @@ else:
         spec.loader.exec_module(module)
         return module
 
-    child, preload = _beside("child"), _beside("preload")
+    child_setup, preload = _beside("child_setup"), _beside("preload")
 
 ENOUGH_CORES = 2
 REQUEST_TIMEOUT_SECONDS = 5.0  # seconds for a client to send its whole request
@@ -213,17 +213,17 @@ class Server:
         self._selector.close()
         for end in (self._door, self._wake, self._woken, *self._kernels, *self._waiting):
             end.close()
-        child.renew(request, files, self._added)
+        child_setup.renew(request, files, self._added)
         pools: Any = sys.modules.get("threadpoolctl")
-        child.raise_threads(pools.ThreadpoolController() if pools else None, request["env"])
+        child_setup.raise_threads(pools.ThreadpoolController() if pools else None, request["env"])
         gc.enable()
 
         def bound() -> None:
             tell(connection, bound=True)
             connection.close()
 
-        child.run_kernel(request["argv"], self._own_modules, self._shell.become, bound)
-        child.leave()
+        child_setup.run_kernel(request["argv"], self._own_modules, self._shell.become, bound)
+        child_setup.leave()
 
     def _abandon(self, kernel: Kernel, connection: socket.socket) -> None:
         for kill in (os.killpg, os.kill):  # a fork that is still young has no group yet

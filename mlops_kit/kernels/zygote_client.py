@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from mlops_kit import errors
 from mlops_kit.kernels import runtime_dir
-from mlops_kit.kernels.fork import Fork, Lines, umask
+from mlops_kit.kernels.forked_process import Fork, Lines, umask
 from mlops_kit.kernels.preload_key import PRELOAD, THREADS, import_time, key
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ DOORS = {
     "fastapi": ("serving/mlserver_runtime.py",),  # MLServer's own, which has to be closed
     "hera": ("argo/templates.py",),
     "ipykernel": ("kernels/",),
-    "jupyter_client": ("kernels/provisioner.py",),
+    "jupyter_client": ("kernels/",),
     "jupyter_core": ("kernels/provisioner.py",),
     "kubernetes": ("argo/kubernetes_client.py",),
     "markdown_it": ("reporting/notebooks/html_page.py",),
@@ -99,7 +99,7 @@ AT_IMPORT = {
     "pydantic_settings": "the same",
     "scipy": "the evidence is made of it, and who watches or serves has loaded it anyway",
     "sqlalchemy": "the store's tables are values of its, and who opens a store needs it",
-    "jupyter_client": "the provisioner is a class of its, and is loaded by it",
+    "jupyter_client": "provisioner, manager and client are classes of its, and are loaded by it",
     "jupyter_core": "the same",
     "traitlets": "the same",
 }

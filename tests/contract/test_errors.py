@@ -37,6 +37,8 @@ BUILTINS = {
     "lint/yaml_documents.py": {"ValueError": "caught in the same module: it is a finding"},
     "kernels/provisioner.py": {
         "FileNotFoundError": "as a cold kernel's Popen, for a folder that isn't there",
+    },
+    "kernels/kernel_client.py": {
         "RuntimeError": "as jupyter_client's wait_for_ready, whose callers expect it",
     },
     "pipelines/walk.py": {"KeyboardInterrupt": "a cancelled run ends as Ctrl-C ends it"},

@@ -10,7 +10,6 @@ PACKAGE = Path(__file__).parents[2] / "mlops_kit"
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 300, 40
 
 MODULES = {
-    "kernels/provisioner.py": "classes of jupyter_client's, whose methods come in pairs",
     "reporting/charts/charts.py": "five kinds of chart, each as values, Markdown and pictures",
 }
 FUNCTIONS = {

@@ -1,0 +1,66 @@
+"""A kernel's client that is ready as soon as the kernel is, and knows whether a cell still runs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from queue import Empty
+from typing import Any
+
+from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
+from traitlets import Type
+
+
+class _ShellChannel(AsyncZMQSocketChannel):  # type: ignore[misc]
+    """Knows whether a cell still runs."""
+
+    running = 0
+
+    def send(self, msg: dict[str, Any]) -> None:
+        self.running += msg["msg_type"] == "execute_request"
+        super().send(msg)
+
+    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+        message: dict[str, Any] = await super().get_msg(timeout)
+        self.running -= message["msg_type"] == "execute_reply"
+        return message
+
+
+class KernelClient(AsyncKernelClient):  # type: ignore[misc]
+    """A client that is ready as soon as its kernel is."""
+
+    shell_channel_class = Type(_ShellChannel)
+
+    def start_channels(self, **which: bool) -> None:
+        """Start all but the heartbeat: the manager sees the process itself."""
+        super().start_channels(**{"hb": False, **which})
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Return when a request has come back on both channels; raises RuntimeError."""
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            try:
+                await self._handshake()
+                return
+            except Empty:
+                pass
+            if not await self.is_alive():
+                raise RuntimeError("Kernel died before replying to kernel_info")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"Kernel didn't respond in {timeout:g} seconds")
+
+    async def _handshake(self) -> None:
+        # The kernel greets whoever is subscribed, and from then on nothing is lost.
+        with contextlib.suppress(Empty):
+            await self.iopub_channel.get_msg(timeout=0.2)
+        request = self.kernel_info()
+        reply: dict[str, Any] = {}
+        while reply.get("parent_header", {}).get("msg_id") != request:
+            reply = await self.shell_channel.get_msg(timeout=1.0)
+        self._handle_kernel_info_reply(reply)
+        while True:
+            message = await self.iopub_channel.get_msg(timeout=1.0)
+            is_ours = message["parent_header"].get("msg_id") == request
+            if is_ours and message["content"].get("execution_state") == "idle":
+                return
