@@ -17,9 +17,9 @@ from typing import Any
 from mlops_kit.argo import transport
 from mlops_kit.argo.pod_plan import Pod
 from mlops_kit.errors import KitError, ParameterError
-from mlops_kit.pipelines import values
+from mlops_kit.pipelines import step_outputs, values
 from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
-from mlops_kit.pipelines.executions import Execution, State, forget_outputs, now
+from mlops_kit.pipelines.executions import Execution, State, now
 from mlops_kit.pipelines.local import Runner
 from mlops_kit.pipelines.progress import Observer, Progress
 from mlops_kit.pipelines.values import Value
@@ -97,7 +97,7 @@ def run(
     # A pod may be started twice: nothing of before may pass for an output.
     shutil.rmtree(folder / "out", ignore_errors=True)
     for step in pod.steps:
-        forget_outputs(own.step_folder(step.name))
+        step_outputs.forget(own.step_folder(step.name))
     own.acquire()
     try:
         return runner.run(pipeline, own, elsewhere=elsewhere, steps=pod.steps)

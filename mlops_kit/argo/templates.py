@@ -1,4 +1,4 @@
-"""A pipeline as a WorkflowTemplate, made of Hera's objects. With `rendering` the door to hera."""
+"""A pipeline as a WorkflowTemplate, made of Hera's objects: the door to hera."""
 
 from __future__ import annotations
 

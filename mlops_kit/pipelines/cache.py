@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit.pipelines import executions, notebook_file, values
+from mlops_kit.pipelines import notebook_file, step_outputs, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.values import Value
 
@@ -45,7 +45,7 @@ class Cache:
     def store(self, key: str, folder: Path) -> None:
         """Remember the folder of a finished step."""
         relative = os.path.relpath(folder, self.folder)
-        executions.write_json(self.folder / f"{key}.json", {"folder": relative})
+        step_outputs.write_json(self.folder / f"{key}.json", {"folder": relative})
 
     def find(self, key: str) -> tuple[Path, dict[str, Value]] | None:
         """Return folder and outputs of a step that finished under this key, if still whole."""
@@ -54,7 +54,7 @@ class Cache:
             folder = (self.folder / stored["folder"]).resolve()
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        found = executions.load_outputs(folder)
+        found = step_outputs.load(folder)
         if found is None or found[1] != key or not _is_whole(found[0]):
             return None
         return folder, found[0]

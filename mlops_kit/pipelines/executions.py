@@ -14,9 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mlops_kit import files, lock
+from mlops_kit import lock
 from mlops_kit.errors import ProjectError
 from mlops_kit.formatting import did_you_mean, violations
+from mlops_kit.pipelines import step_outputs
 from mlops_kit.pipelines.values import Value
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ DONE = frozenset({SUCCEEDED, CACHED})
 KILLED = "killed"
 
 _STATE = "execution.json"
-_OUTPUTS = "outputs.json"
 _LOCK = "lock"  # held by the driver
 _EXACT = {"extra": "forbid"}  # for pydantic: another field isn't what the kit wrote
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*-\d{8}-\d{6}-[0-9a-f]{4}")
@@ -157,11 +157,11 @@ class Execution:
 
     def save_outputs(self, step: str, outputs: Mapping[str, Value], key: str) -> None:
         """Record a finished step's outputs; from here on a resumed execution keeps them."""
-        save_outputs(self.step_folder(step), outputs, key)
+        step_outputs.save(self.step_folder(step), outputs, key)
 
     def outputs(self, step: str) -> dict[str, Value] | None:
         """Return a finished step's outputs, or None."""
-        found = load_outputs(self.step_folder(step))
+        found = step_outputs.load(self.step_folder(step))
         return found[0] if found else None
 
     def value(self, step: str, output: str) -> Any:
@@ -190,7 +190,7 @@ class Execution:
         return "\n".join(lines)
 
     def _store(self, state: State) -> None:
-        write_json(self.folder / _STATE, state.to_json())
+        step_outputs.write_json(self.folder / _STATE, state.to_json())
         self.state = state
 
 
@@ -265,34 +265,6 @@ class Executions:
                 f"Nothing of {pipeline!r} to resume: {what}. Leave out --resume for a new one."
             )
         return mine[-1]
-
-
-def save_outputs(folder: Path, outputs: Mapping[str, Value], key: str) -> None:
-    """Write a finished step's outputs beside its notebook."""
-    stored = {name: value.to_json(folder) for name, value in outputs.items()}
-    write_json(folder / _OUTPUTS, {"key": key, "outputs": stored})
-
-
-def forget_outputs(folder: Path) -> None:
-    """Remove what `save_outputs` wrote, so that a step that fails now leaves nothing of before."""
-    (folder / _OUTPUTS).unlink(missing_ok=True)
-
-
-def load_outputs(folder: Path) -> tuple[dict[str, Value], str] | None:
-    """Return a finished step's outputs and its cache key; None if it isn't whole."""
-    try:
-        stored = json.loads((folder / _OUTPUTS).read_bytes())
-        found = {n: Value.from_json(value, folder) for n, value in stored["outputs"].items()}
-        if any(value.file and not value.file.is_file() for value in found.values()):
-            return None
-        return found, str(stored["key"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a file as a whole: a reader or a kill sees the old one or the new one."""
-    files.write_whole(path, json.dumps(content, indent=1, sort_keys=True).encode())
 
 
 def now() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from mlops_kit.pipelines import executions as execution_folders
+from mlops_kit.pipelines import step_outputs
 
 if TYPE_CHECKING:
     from mlops_kit.argo.pod_plan import Pod
@@ -93,10 +93,10 @@ def run_step(
 
     notebooks.typed(workspace.project / "notebooks" / step.notebook, given)
     target = folder or workspace.settings.state_folder / "steps" / f"{step.name}-{uuid4().hex[:8]}"
-    execution_folders.forget_outputs(target)
+    step_outputs.forget(target)
     with runner(workspace, observer, cached=False, alone=True) as local:
         outputs = local.run_step(step, given, target.resolve(), threads=local.cores)
-        execution_folders.save_outputs(target.resolve(), outputs, "")
+        step_outputs.save(target.resolve(), outputs, "")
         return outputs
 
 

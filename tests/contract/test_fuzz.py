@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mlops_kit.cli import options
 from mlops_kit.errors import KitError
-from mlops_kit.pipelines import cache, executions, notebook_file, notebooks, values
+from mlops_kit.pipelines import cache, notebook_file, notebooks, step_outputs, values
 from mlops_kit.pipelines.executions import Executions, State, StepState
 from mlops_kit.project.settings import Settings
 from mlops_kit.releases import promotion
@@ -194,7 +194,7 @@ def test_execution_states(folder: Path, content: bytes) -> None:
     with only_kit_errors():
         made.last_unfinished("p")
     for each in made.all():
-        executions.write_json(folder / "again.json", each.state.to_json())
+        step_outputs.write_json(folder / "again.json", each.state.to_json())
 
 
 @FAST

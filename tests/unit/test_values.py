@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mlops_kit.errors import ParameterError
-from mlops_kit.pipelines import executions, values
+from mlops_kit.pipelines import step_outputs, values
 from mlops_kit.pipelines.values import Value
 
 
@@ -75,8 +75,8 @@ def test_the_last_value_of_a_name_counts() -> None:
 def test_a_value_comes_back_from_disk_as_it_was(tmp_path: Path, data: object) -> None:
     kept = values.keep("name", data, tmp_path)
     assert (kept.data, kept.file, kept.argument) == (data, None, data)
-    executions.save_outputs(tmp_path, {"name": kept}, "key")
-    found = executions.load_outputs(tmp_path)
+    step_outputs.save(tmp_path, {"name": kept}, "key")
+    found = step_outputs.load(tmp_path)
     assert found == ({"name": kept}, "key")
     assert list(tmp_path.iterdir()) == [tmp_path / "outputs.json"]
 
@@ -120,13 +120,13 @@ def test_a_file_that_is_gone_or_has_changed_is_refused(tmp_path: Path, source: P
 
 def test_a_folder_can_be_moved_with_its_files(tmp_path: Path, source: Path) -> None:
     kept = values.keep("dataset", of_file(source), tmp_path / "step")
-    executions.save_outputs(tmp_path / "step", {"dataset": kept}, "key")
+    step_outputs.save(tmp_path / "step", {"dataset": kept}, "key")
     (tmp_path / "step").rename(tmp_path / "moved")
-    found = executions.load_outputs(tmp_path / "moved")
+    found = step_outputs.load(tmp_path / "moved")
     assert found is not None
     assert found[0]["dataset"].file == (tmp_path / "moved" / "dataset.csv.gz").resolve()
     (tmp_path / "moved" / "dataset.csv.gz").unlink()
-    assert executions.load_outputs(tmp_path / "moved") is None
+    assert step_outputs.load(tmp_path / "moved") is None
 
 
 def test_a_file_may_be_kept_where_it_is(source: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_copy_is_made_where_no_link_can_be(tmp_path: Path, source: Path) -> No
 )
 def test_broken_outputs_are_none(tmp_path: Path, stored: bytes) -> None:
     (tmp_path / "outputs.json").write_bytes(stored)
-    assert executions.load_outputs(tmp_path) is None
+    assert step_outputs.load(tmp_path) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1}, Path("/nowhere"), b"x"])
