@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from typing import IO
 # Seconds: whoever asks whether a file is held has a share in it for a moment.
 _WAIT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
+
+# Held for each migration, MLflow's too: alembic keeps the one that runs in its modules, where a
+# second thread's breaks both, whichever stores they are for.
+migration = threading.Lock()
 
 
 @contextmanager

@@ -85,7 +85,8 @@ class Registry:
         with lock.hold(file.with_name(f"{file.name}.lock"), math.inf):
             if self.is_prepared():
                 return
-            with nullcontext(file) if file.exists() else files.whole(file) as making:
+            making_file = nullcontext(file) if file.exists() else files.whole(file)
+            with lock.migration, making_file as making:
                 self._open(f"{_SQLITE}{making}").search_experiments(max_results=1)
             self._ready.touch()
 

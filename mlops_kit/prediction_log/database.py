@@ -137,7 +137,7 @@ class Store:
                     assert driver is not None
                     driver.execute("PRAGMA journal_mode=WAL")
                 writer = engine.connect().execution_options(mlops_kit_writes=True)
-                with writer as connection, connection.begin():
+                with lock.migration, writer as connection, connection.begin():
                     config = Config()
                     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
                     config.attributes["connection"] = connection
