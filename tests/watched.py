@@ -24,6 +24,7 @@ from mlops_kit.releases import commits, promotion
 from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import GitOpsRepository
+from mlops_kit.releases.request import PromotionRequest, Signoff, Strategy
 from mlops_kit.rollouts.controller import RolloutController
 from mlops_kit.rollouts.observer import RolloutObserver
 from mlops_kit.rollouts.result import Watched
@@ -172,16 +173,14 @@ class World:
         """The acts of the rollout so far with their weights, the oldest first."""
         return [(entry.action, entry.weight) for entry in reversed(self.entries)]
 
-    def promote(
-        self, version: str, strategy: promotion.Strategy = "canary", override: str = ""
-    ) -> str:
+    def promote(self, version: str, strategy: Strategy = "canary", override: str = "") -> str:
         """Promote a version; return the name of its rollout."""
-        request = promotion.PromotionRequest(
+        request = PromotionRequest(
             MODEL,
             ENVIRONMENT,
             self.sides[version],
             f"run-{version}-{self.clock():.0f}",
-            promotion.Signoff("ana"),
+            Signoff("ana"),
             strategy,
             {"report.md": b"# good\n"},
             override=override,
@@ -190,7 +189,7 @@ class World:
 
     def step(self, change: promotion.Step, verdict: str = "pass") -> None:
         """Do by hand what a watcher would."""
-        signoff = promotion.Signoff("ana", "by hand", verdict)
+        signoff = Signoff("ana", "by hand", verdict)
         promotion.advance(self.repository, self.release, change, signoff)
 
     def watch(self, looks: int = 150, name: str = "", sleep: Any = None) -> Watched:
@@ -254,6 +253,9 @@ class World:
             scores=b"" if is_error else bytes(8),
             decisions=b"" if is_error else decision,
         )
+
+
+MakeWorld = Callable[..., World]
 
 
 def made(project: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_kit import files
 from mlops_kit.errors import ProjectError
@@ -14,13 +14,13 @@ from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
 
 if TYPE_CHECKING:
+    from mlops_kit.argo.pod_plan import Pod
     from mlops_kit.argo.submission import Cluster
     from mlops_kit.argo.workflow_status import Node
     from mlops_kit.pipelines.executions import Execution
 
 # Where a pod keeps what its steps published, as the values of the notebooks' parameters say.
 _IN_POD = "/work/run/"
-_INJECTED = "injected-parameters"
 
 
 def retrieve(
@@ -72,15 +72,14 @@ def retrieve(
     return Execution(folder, given), chosen
 
 
-def _steps(plan: tuple[Any, ...], name: str, workflow: str) -> tuple[Step, ...]:
+def _steps(plan: tuple[Pod, ...], name: str, workflow: str) -> tuple[Step, ...]:
     """Return the steps that a name means: one, or those of a pod."""
     for pod in plan:
         for step in pod.steps:
             if step.name == name:
                 return (step,)
         if pod.name == name:
-            steps: tuple[Step, ...] = pod.steps
-            return steps
+            return pod.steps
     names = [step.name for pod in plan for step in pod.steps]
     asked = f"not {name!r}" if name else "and none of them failed; name one"
     raise ProjectError(
@@ -92,7 +91,7 @@ def _brought(
     where: Cluster,
     workflow: str,
     nodes: Mapping[str, Node],
-    plan: tuple[Any, ...],
+    plan: tuple[Pod, ...],
     output: Output,
     folder: Path,
 ) -> Path | None:
@@ -111,7 +110,7 @@ def _rewritten(notebook: Path, folder: Path) -> bool:
     """Let a notebook's parameters name files here; tell whether a cell of it failed."""
     content = notebook_file.content(notebook)
     for cell in content["cells"]:
-        if notebook_file.has_tag(cell, _INJECTED):
+        if notebook_file.has_tag(cell, notebook_file.INJECTED):
             cell["source"] = notebook_file.source(cell).replace(_IN_POD, f"{folder}/")
     files.write_whole(notebook, json.dumps(content, indent=1).encode())
     return any(notebook_file.status(cell) == "failed" for cell in content["cells"])

@@ -15,7 +15,7 @@ from mlops_kit.cli.output import answer
 from mlops_kit.errors import ClusterError, ProjectError
 
 if TYPE_CHECKING:
-    from mlops_kit.argo.submission import Ending
+    from mlops_kit.argo.submission import Cluster, Ending
     from mlops_kit.pipelines.executions import Execution
     from mlops_kit.project.workspace import Workspace
 
@@ -68,7 +68,7 @@ def submit(
         where, workspace.project / "notebooks", chosen, inputs, sha, fresh=fresh
     )
     if watched:
-        follow(workspace, name, context, as_json)
+        follow(where, name, as_json)
     lines = (
         f"Submitted {name} at {sha[:12]}. Next:",
         f"  mlops-kit watch {name}",
@@ -77,13 +77,11 @@ def submit(
     answer(as_json, {"workflow": name, "revision": sha, "context": where.context}, lines)
 
 
-def follow(workspace: Workspace, name: str, context: str, as_json: bool) -> NoReturn:
+def follow(where: Cluster, name: str, as_json: bool) -> NoReturn:
     """Show a workflow until it has ended, and end as `run` does."""
     from mlops_kit.argo import submission
     from mlops_kit.cli import progress
-    from mlops_kit.project import argo
 
-    where = argo.cluster(workspace, context)
     with progress.shown(name) as watch:
         ending = submission.follow(where, name, watch)
     steps = {node.name: node.state for node in ending.nodes}

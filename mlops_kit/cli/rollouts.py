@@ -39,10 +39,11 @@ def watch(
     """
     from mlops_kit.cli.run_summary import rollout_lines
     from mlops_kit.project import rollouts
+    from mlops_kit.project.argo import cluster
 
     workspace = opened(project)
     if workflow:
-        argo.follow(workspace, workflow, context, as_json)
+        argo.follow(cluster(workspace, context), workflow, as_json)
     seen = rollouts.watch(
         workspace,
         *where(workspace, model, environment),

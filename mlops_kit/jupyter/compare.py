@@ -178,7 +178,7 @@ def _cells(
             continue
         for cell in dict.fromkeys((*before, *after)):
             old, new = (_source(side.get(cell)) for side in (before, after))
-            if old != new and "injected-parameters" not in _tags(before, after, cell):
+            if old != new and notebook_file.INJECTED not in _tags(before, after, cell):
                 lines = difflib.unified_diff(
                     old.splitlines(), new.splitlines(), "before", "after", lineterm="", n=2
                 )

@@ -13,14 +13,9 @@ from typing import Any
 from mlops_kit.errors import StepError
 from mlops_kit.pipelines import executions, notebooks, values
 from mlops_kit.pipelines.cache import Cache
-from mlops_kit.pipelines.definition import (
-    NOTEBOOK,
-    Pipeline,
-    Step,
-)
+from mlops_kit.pipelines.definition import NOTEBOOK, Pipeline, Step
 from mlops_kit.pipelines.executions import Execution
 from mlops_kit.pipelines.progress import Observer, Progress
-from mlops_kit.pipelines.validation import check
 from mlops_kit.pipelines.values import Value
 from mlops_kit.pipelines.walk import Walk
 
@@ -44,10 +39,6 @@ class Runner:
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     clock: Callable[[], float] = time.monotonic
     cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def check(self, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the pipeline's inputs, typed by the notebooks that read them; see `check`."""
-        return check(self.notebooks, pipeline, inputs)
 
     def run(
         self,

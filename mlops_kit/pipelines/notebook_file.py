@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit.errors import NotebookError
-from mlops_kit.formatting import did_you_mean
+from mlops_kit.formatting import did_you_mean, joined
+
+# The tag of the cell in which papermill writes the parameters.
+INJECTED = "injected-parameters"
 
 
 class NotebookFormatError(ValueError):
@@ -42,7 +45,7 @@ def cells(path: Path) -> list[dict[str, Any]]:
 
 def source(cell: Mapping[str, Any]) -> str:
     """Return a cell's source as one text."""
-    return "".join(cell["source"])
+    return joined(cell["source"])
 
 
 def tags(cell: Mapping[str, Any]) -> list[str]:

@@ -50,14 +50,14 @@ def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[s
         notebook = folder / step.notebook
         known = {parameter.name for parameter in notebooks.signature(notebook)}
         for name, argument in step.parameters.items():
-            is_input = isinstance(argument, Input) and argument.name in given
-            value = given[argument.name] if isinstance(argument, Input) and is_input else argument
+            source = argument.name if isinstance(argument, Input) else ""
+            value = given.get(source, argument)
             if name not in known:
                 notebooks.typed(notebook, {name: None})
             if not isinstance(value, (Input, Output, tuple, list)):
                 typed = notebooks.typed(notebook, {name: value})[name]
-                if isinstance(argument, Input) and is_input:
-                    read[argument.name].append(typed)
+                if source:
+                    read[source].append(typed)
     return {name: _agreed(value, read[name]) for name, value in given.items()}
 
 

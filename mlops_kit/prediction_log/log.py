@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mlops_kit.prediction_log import counters, insert, labelled_rows, labels, replays, schema
 from mlops_kit.prediction_log.blocks import Arm, Block
@@ -13,6 +13,9 @@ from mlops_kit.prediction_log.labelled_rows import Cursor, Matured
 from mlops_kit.prediction_log.prediction import Prediction, Role
 from mlops_kit.prediction_log.replays import StoredReplay
 from mlops_kit.prediction_log.sql import chunks, driver, find_key
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 __all__ = ["Cursor", "Label", "Matured", "Observations"]
 
@@ -107,13 +110,9 @@ class Observations:
         The oldest come first: of the requests from `since` to `before`, both in seconds and
         within, about `most` rows (one request is never parted) after the cursor.
         """
-        start = after or Cursor()
-        with self._store.reading() as connection:
-            who = find_key(connection, schema.answerers, (model, environment, digest))
-            if who is None:
-                return Matured(start, True)
-            query = labelled_rows.Query(who, before, since, role, features, most)
-            return labelled_rows.matured(connection, query, start)
+        answerer = (model, environment, digest)
+        query = (before, since, role, features, most)
+        return self._read_on(labelled_rows.matured, answerer, after, query)
 
     def labelled(
         self,
@@ -133,13 +132,9 @@ class Observations:
         counted each labelled row once, with the label that counts: also those labelled, changed
         or stored after younger ones were read. `before` may move, `since` and `digest` must stay.
         """
-        start = after or Cursor()
-        with self._store.reading() as connection:
-            who = find_key(connection, schema.answerers, (model, environment, digest))
-            if who is None:
-                return Matured(start, True)
-            query = labelled_rows.Query(who, before, since, None, features, most)
-            return labelled_rows.labelled(connection, query, start)
+        answerer = (model, environment, digest)
+        query = (before, since, None, features, most)
+        return self._read_on(labelled_rows.labelled, answerer, after, query)
 
     def coverage(
         self,
@@ -210,3 +205,18 @@ class Observations:
     def close(self) -> None:
         """Let go of the store; a later use opens it again."""
         self._store.close()
+
+    def _read_on(
+        self,
+        read: Callable[[Connection, labelled_rows.Query, Cursor], Matured],
+        answerer: tuple[str, str, str],
+        after: Cursor | None,
+        query: tuple[float, float, Role | None, bool, int],
+    ) -> Matured:
+        """Read what an answerer answered, after the cursor; nothing for one that never did."""
+        start = after or Cursor()
+        with self._store.reading() as connection:
+            who = find_key(connection, schema.answerers, answerer)
+            if who is None:
+                return Matured(start, True)
+            return read(connection, labelled_rows.Query(who, *query), start)

@@ -15,9 +15,11 @@ from mlops_kit.project.candidates import JudgedVersion
 from mlops_kit.project.release_views import Change, History, Status
 from mlops_kit.releases import approvals, commits, ledger, promotion, release, release_yaml
 from mlops_kit.releases.approvals import Consent
-from mlops_kit.releases.promotion import Promotion, PromotionLimits, PromotionRequest, Signoff
+from mlops_kit.releases.promotion import Promotion
+from mlops_kit.releases.quarantine import PromotionLimits
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import Proposal
+from mlops_kit.releases.request import PromotionRequest, Signoff
 from mlops_kit.releases.snapshot import Snapshot
 from mlops_kit.reporting import reports
 from mlops_kit.reporting.notebooks import secret_scan

@@ -82,7 +82,7 @@ class Commit:
     reverts: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trailers:
     """What a commit says of a change beside the release itself; a field a trailer."""
 
@@ -100,8 +100,8 @@ class Trailers:
     override: str = ""
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, kw_only=True)
+class Entry(Trailers):
     """One act on a release, a field a trailer; what a commit doesn't tell is empty.
 
     `action` is empty for a commit that carries no trailers of the kit.
@@ -118,19 +118,7 @@ class Entry:
     origin: str
     champion: str
     weight: int | None
-    who: str
-    why: str
-    run: str
     evidence: str
-    rollout: str = ""
-    verdict: str = ""
-    counts: str = ""
-    live_at: str = ""
-    committed_at: str = ""
-    started_at: str = ""
-    rolled_back: str = ""
-    forced: str = ""
-    override: str = ""
     reverts: str = ""
 
     @property

@@ -14,26 +14,19 @@ from mlops_kit.releases.commits import Promotion, ReleaseCommit, current
 from mlops_kit.releases.ledger import Trailers
 from mlops_kit.releases.quarantine import PromotionLimits
 from mlops_kit.releases.release import Release, ServedModel
-from mlops_kit.releases.release_yaml import read_release, write_release
 from mlops_kit.releases.repository import GitOpsRepository
-from mlops_kit.releases.request import PromotionRequest, Signoff, Strategy
+from mlops_kit.releases.request import PromotionRequest, Signoff
 from mlops_kit.releases.rollback import rollback
 from mlops_kit.releases.snapshot import Snapshot
 
 __all__ = [
     "Promotion",
-    "PromotionLimits",
-    "PromotionRequest",
-    "Signoff",
     "Step",
-    "Strategy",
     "advance",
     "current",
     "promote",
-    "read_release",
     "release_name",
     "rollback",
-    "write_release",
 ]
 
 Step = release.Shift | release.Complete | release.Retire | release.Abort
@@ -175,8 +168,8 @@ def _promote_first(
         baseline,
         release.Replace(baseline),
         Trailers(
-            request.signoff.who,
-            _FIRST,
+            who=request.signoff.who,
+            why=_FIRST,
             rollout=release_name(model, baseline, request.execution),
             run=request.execution,
         ),

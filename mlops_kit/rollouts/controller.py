@@ -140,7 +140,6 @@ class RolloutController:
         if now.rollout and now.rollout != name:
             how = "superseded"
         served = observer.served()
-        requests = served.log.get("dropped") if served else None
         return Watched(
             model=observer.model,
             environment=observer.environment,
@@ -150,7 +149,7 @@ class RolloutController:
             entries=timeline.of(entries, name),
             looks=tuple(path),
             alpha=self.observer.policy.alpha_promote,
-            dropped=sum(requests.values()) if requests else 0,
+            dropped=served.dropped if served else 0,
         )
 
 

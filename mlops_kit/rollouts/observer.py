@@ -173,7 +173,7 @@ class RolloutObserver:
         faults = []
         if platform.error:
             faults.append(f"The platform can't apply {platform.wanted[:10]}: {platform.error}")
-        dropped = sum((platform.log.get("dropped") or {}).values())
+        dropped = platform.dropped
         if self._dropped is not None and dropped > self._dropped:
             faults.append(
                 f"{dropped - self._dropped:,} predictions couldn't be logged since the last look."

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class ServingStatus(Protocol):
     """What serves an environment, as it says itself; times in seconds since the epoch.
 
     `revision` is the commit that is served and `since` when it was applied, `wanted` the newest
-    commit that was seen; `error` says why they differ. `log` is the prediction log's status.
+    commit that was seen; `error` says why they differ.
     """
 
     @property
@@ -34,5 +33,5 @@ class ServingStatus(Protocol):
         """The version of the champion that serves; empty for none."""
 
     @property
-    def log(self) -> Mapping[str, Any]:
-        """The prediction log's status."""
+    def dropped(self) -> int:
+        """How many predictions couldn't be logged."""

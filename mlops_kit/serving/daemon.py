@@ -50,6 +50,11 @@ class ServerStatus:
     log: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def dropped(self) -> int:
+        """How many predictions couldn't be logged."""
+        return sum((self.log.get("dropped") or {}).values())
+
+    @property
     def sentence(self) -> str:
         """What is served where, as one sentence, and what is wrong."""
         serves = f"{self.model} v{self.champion}" if self.champion else "nothing yet"
@@ -60,10 +65,9 @@ class ServerStatus:
             said += f" Git can't be followed: {self.error}"
         elif self.error:
             said += f" Commit {self.wanted[:10] or '–'} can't be applied: {self.error}"
-        dropped = self.log.get("dropped") or {}
-        if lost := sum(dropped.values()):
-            why = self.log.get("last_error") or ", ".join(dropped)
-            said += f" {lost:,} predictions were dropped: {why}"
+        if self.dropped:
+            why = self.log.get("last_error") or ", ".join(self.log["dropped"])
+            said += f" {self.dropped:,} predictions were dropped: {why}"
         return said
 
 

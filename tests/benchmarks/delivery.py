@@ -23,6 +23,7 @@ from typing import Any
 from mlops_kit import Workspace
 from mlops_kit.project import local_server
 from mlops_kit.releases import promotion, release
+from mlops_kit.releases.request import PromotionRequest, Signoff
 from mlops_kit.serving import daemon
 
 
@@ -77,12 +78,12 @@ def served_after(place: Path, times: int = 10) -> list[float]:
         versions = workspace.registry.versions("fraud")
         other = next(v for v in versions if v.version != now.champion.version)
         candidate = release.ServedModel(other.version, other.uri, other.digest)
-        signoff = promotion.Signoff("benchmark", "measuring", "inconclusive")
-        request = promotion.PromotionRequest(
+        signoff = Signoff("benchmark", "measuring", "inconclusive")
+        request = PromotionRequest(
             *where,
             candidate,
             f"delivery-{time.time_ns()}",
-            promotion.Signoff("benchmark"),
+            Signoff("benchmark"),
             override="benchmark: measures how soon a commit is served",
         )
         made = promotion.promote(workspace.repository, request)

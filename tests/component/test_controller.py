@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +14,7 @@ from mlops_kit.releases.repository import Proposal
 from mlops_kit.rollouts import decision
 from mlops_kit.rollouts.state import RolloutState
 from mlops_kit.serving.daemon import ServerStatus
-from tests import watched
-from tests.watched import World
+from tests.watched import MakeWorld, World
 
 GOOD = [
     ("promote", 0),
@@ -27,18 +23,6 @@ GOOD = [
     ("shift", 0),
     ("retire", 0),
 ]
-Make = Callable[..., World]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return watched.made(tmp_path_factory.mktemp("watching") / "project")
-
-
-@pytest.fixture
-def make(project: Path, tmp_path: Path) -> Make:
-    """Make a world in which a version was just promoted."""
-    return partial(watched.placed, project, tmp_path / "project")
 
 
 def completed(world: World) -> str:
@@ -53,8 +37,10 @@ def completed(world: World) -> str:
     return name
 
 
-def test_a_good_candidate_goes_all_the_way_and_a_new_looker_sees_the_same(make: Make) -> None:
-    world = make(steps=(10, 20, 30, 40, 50))
+def test_a_good_candidate_goes_all_the_way_and_a_new_looker_sees_the_same(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(steps=(10, 20, 30, 40, 50))
     world.errors = {"candidate": 0.01, "champion": 0.03}
     pairs: list[tuple[RolloutState, RolloutState]] = []
 
@@ -93,9 +79,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", list(BAD))
-def test_a_bad_candidate_is_aborted_and_the_champion_serves_alone(make: Make, name: str) -> None:
+def test_a_bad_candidate_is_aborted_and_the_champion_serves_alone(
+    make_world: MakeWorld, name: str
+) -> None:
     version, changed, counts = BAD[name]
-    world = make(version)
+    world = make_world(version)
     vars(world).update(changed)
     done = world.watch()
     assert (done.outcome, done.verdict, done.champion) == ("aborted", "fail", "1")
@@ -113,8 +101,10 @@ def test_a_bad_candidate_is_aborted_and_the_champion_serves_alone(make: Make, na
     assert world.acts == expected
 
 
-def test_without_data_the_weight_goes_to_0_and_the_end_is_inconclusive(make: Make) -> None:
-    world = make(canary_deadline=12.0)
+def test_without_data_the_weight_goes_to_0_and_the_end_is_inconclusive(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(canary_deadline=12.0)
     world.watch(looks=1)
     world.is_silent = True
     done = world.watch()
@@ -123,8 +113,8 @@ def test_without_data_the_weight_goes_to_0_and_the_end_is_inconclusive(make: Mak
     assert not quarantine.quarantined(world.entries)
 
 
-def test_a_shared_outage_holds_and_is_nobodys_fault(make: Make) -> None:
-    world = make()
+def test_a_shared_outage_holds_and_is_nobodys_fault(make_world: MakeWorld) -> None:
+    world = make_world()
     world.watch(looks=2)
     world.errors = {"candidate": 0.5, "champion": 0.5}
     held = world.watch(looks=6)
@@ -137,8 +127,8 @@ def test_a_shared_outage_holds_and_is_nobodys_fault(make: Make) -> None:
     assert not quarantine.quarantined(world.entries)
 
 
-def test_late_harm_rolls_a_champion_back_also_under_a_newer_commit(make: Make) -> None:
-    world = make(baking=30.0)
+def test_late_harm_rolls_a_champion_back_also_under_a_newer_commit(make_world: MakeWorld) -> None:
+    world = make_world(baking=30.0)
     name = completed(world)
     other = Proposal("Change a timeout", {"Ticket": "7"}, {"envs/prod/timeout.txt": b"5"})
     newer = world.repository.commit(lambda _snapshot: other)
@@ -153,8 +143,8 @@ def test_late_harm_rolls_a_champion_back_also_under_a_newer_commit(make: Make) -
     assert world.workspace.aliases.set[-1] == "1"
 
 
-def test_where_the_state_before_is_bad_too_a_person_is_asked(make: Make) -> None:
-    world = make(baking=8.0)
+def test_where_the_state_before_is_bad_too_a_person_is_asked(make_world: MakeWorld) -> None:
+    world = make_world(baking=8.0)
     name = completed(world)
     world.promote("1")
     world.step(Abort(), "fail")
@@ -168,8 +158,8 @@ def test_where_the_state_before_is_bad_too_a_person_is_asked(make: Make) -> None
     assert done.champion == "2"
 
 
-def test_labels_that_are_lost_while_it_bakes_roll_nothing_back(make: Make) -> None:
-    world = make()
+def test_labels_that_are_lost_while_it_bakes_roll_nothing_back(make_world: MakeWorld) -> None:
+    world = make_world()
     name = completed(world)
     world.label = lambda _truth, _decision: None
     done = world.watch(name=name)
@@ -180,8 +170,10 @@ def test_labels_that_are_lost_while_it_bakes_roll_nothing_back(make: Make) -> No
 
 
 @pytest.mark.parametrize("end", ["aborted", "completed"])
-def test_a_newer_promotion_ends_the_watch_of_the_one_before(make: Make, end: str) -> None:
-    world = make()
+def test_a_newer_promotion_ends_the_watch_of_the_one_before(
+    make_world: MakeWorld, end: str
+) -> None:
+    world = make_world()
     if end == "completed":
         name = completed(world)
     else:
@@ -195,8 +187,8 @@ def test_a_newer_promotion_ends_the_watch_of_the_one_before(make: Make, end: str
     assert world.acts[-1] == ("promote", 0)
 
 
-def test_what_was_decided_about_another_release_is_not_committed(make: Make) -> None:
-    world = make()
+def test_what_was_decided_about_another_release_is_not_committed(make_world: MakeWorld) -> None:
+    world = make_world()
     name = world.release.rollout
 
     def act_between() -> ServerStatus | None:
@@ -213,9 +205,9 @@ def test_what_was_decided_about_another_release_is_not_committed(make: Make) -> 
 
 
 def test_a_completed_release_can_go_back_also_where_its_watcher_and_server_have_ended(
-    make: Make,
+    make_world: MakeWorld,
 ) -> None:
-    world = make(baking=30.0)
+    world = make_world(baking=30.0)
     completed(world)
     world.label = lambda truth, _decision: 1  # nearly all of them missed
     world.wait(20.0)
@@ -229,8 +221,10 @@ def test_a_completed_release_can_go_back_also_where_its_watcher_and_server_have_
     assert not rollouts.needs_server(policy, world.observer.observe())
 
 
-def test_nothing_is_started_for_a_release_whose_labels_were_watched_to_the_end(make: Make) -> None:
-    world = make(baking=3.0)
+def test_nothing_is_started_for_a_release_whose_labels_were_watched_to_the_end(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(baking=3.0)
     completed(world)
     assert world.watch().outcome == "completed"
     world.observer.served = lambda: None
@@ -247,8 +241,8 @@ print(*{"mlflow", "pandas", "sklearn", "skops"} & set(sys.modules))
 """
 
 
-def test_whoever_looks_on_reads_what_the_watcher_computed(make: Make) -> None:
-    world = make()
+def test_whoever_looks_on_reads_what_the_watcher_computed(make_world: MakeWorld) -> None:
+    world = make_world()
     viewers = [world.new_observer(is_viewer=True) for _ in range(2)]
     unwatched = viewers[0].observe().situation
     assert unwatched.replay is None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
-from collections.abc import Callable
-from functools import partial
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 from mlops_kit.errors import GitOpsError
 from mlops_kit.releases.repository import Proposal
 from tests import watched
-from tests.watched import World
+from tests.watched import MakeWorld, World
 
 STEPS = [
     ("promote", 0),
@@ -25,22 +23,10 @@ STEPS = [
     ("shift", 0),
     ("retire", 0),
 ]
-Make = Callable[..., World]
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return watched.made(tmp_path_factory.mktemp("watching") / "project")
-
-
-@pytest.fixture
-def make(project: Path, tmp_path: Path) -> Make:
-    """Make a world in which a version was just promoted."""
-    return partial(watched.placed, project, tmp_path / "project")
-
-
-def test_a_store_that_is_away_holds_until_it_is_back(make: Make) -> None:
-    world = make()
+def test_a_store_that_is_away_holds_until_it_is_back(make_world: MakeWorld) -> None:
+    world = make_world()
     world.watch(looks=2)
     file = world.workspace.settings.state_folder / "observations.db"
     stores = (world.observations, world.observer.observations)
@@ -60,8 +46,8 @@ def test_a_store_that_is_away_holds_until_it_is_back(make: Make) -> None:
     assert [step for step in world.acts if step[0] == "complete"] == [("complete", 50)]
 
 
-def test_git_that_is_away_is_said_and_waited_for(make: Make) -> None:
-    world = make()
+def test_git_that_is_away_is_said_and_waited_for(make_world: MakeWorld) -> None:
+    world = make_world()
     bare = Path(world.repository.url)
     waits: list[float] = []
 
@@ -78,8 +64,8 @@ def test_git_that_is_away_is_said_and_waited_for(make: Make) -> None:
     assert world.acts == STEPS
 
 
-def test_a_release_that_was_broken_by_hand_is_said_and_waited_for(make: Make) -> None:
-    world = make()
+def test_a_release_that_was_broken_by_hand_is_said_and_waited_for(make_world: MakeWorld) -> None:
+    world = make_world()
     path = f"envs/{watched.ENVIRONMENT}/release.yaml"
     waits: list[float] = []
     good: list[bytes] = []
@@ -104,8 +90,8 @@ def test_a_release_that_was_broken_by_hand_is_said_and_waited_for(make: Make) ->
     assert [act for act in world.acts if act[0] != "edit"] == STEPS
 
 
-def test_git_that_stays_away_ends_the_watch_after_a_rollout_s_time(make: Make) -> None:
-    world = make(canary_deadline=5.0)
+def test_git_that_stays_away_ends_the_watch_after_a_rollout_s_time(make_world: MakeWorld) -> None:
+    world = make_world(canary_deadline=5.0)
     bare = Path(world.repository.url)
 
     def away(seconds: float) -> None:
@@ -120,8 +106,8 @@ def test_git_that_stays_away_ends_the_watch_after_a_rollout_s_time(make: Make) -
     assert world.clock() - before >= 5.0
 
 
-def test_a_clock_that_jumps_forth_and_back_makes_no_step(make: Make) -> None:
-    world = make()
+def test_a_clock_that_jumps_forth_and_back_makes_no_step(make_world: MakeWorld) -> None:
+    world = make_world()
     world.watch(looks=3)
     before = world.acts
     for off in (100_000.0, 0.0, -100_000.0, 0.0):
@@ -134,8 +120,8 @@ def test_a_clock_that_jumps_forth_and_back_makes_no_step(make: Make) -> None:
     assert world.acts == STEPS
 
 
-def test_predictions_that_were_dropped_hold_until_none_are(make: Make) -> None:
-    world = make()
+def test_predictions_that_were_dropped_hold_until_none_are(make_world: MakeWorld) -> None:
+    world = make_world()
     world.watch(looks=2)
 
     def drop(seconds: float) -> None:
@@ -151,8 +137,8 @@ def test_predictions_that_were_dropped_hold_until_none_are(make: Make) -> None:
     assert done.dropped == world.dropped > 0
 
 
-def test_a_split_that_is_broken_holds_and_blames_nobody(make: Make) -> None:
-    world = make(canary_deadline=8.0)
+def test_a_split_that_is_broken_holds_and_blames_nobody(make_world: MakeWorld) -> None:
+    world = make_world(canary_deadline=8.0)
     world.skew = 30
     done = world.watch()
     assert world.acts == [("promote", 0), ("shift", 10), ("abort", 0)]
@@ -160,16 +146,16 @@ def test_a_split_that_is_broken_holds_and_blames_nobody(make: Make) -> None:
     assert done.verdict == "inconclusive"
 
 
-def test_a_registry_that_is_away_stops_no_rollout(make: Make) -> None:
-    world = make()
+def test_a_registry_that_is_away_stops_no_rollout(make_world: MakeWorld) -> None:
+    world = make_world()
     world.workspace.aliases.is_away = True
     assert world.watch().outcome == "completed"
     assert any("The registry doesn't follow yet" in line for line in world.said)
     assert world.acts == STEPS
 
 
-def test_the_usual_day_ends_where_the_rollout_began(make: Make) -> None:
-    world = make()
+def test_the_usual_day_ends_where_the_rollout_began(make_world: MakeWorld) -> None:
+    world = make_world()
     first = world.observer.observe().situation.bursts
     assert first.errors.variation > 0
     world.watch(looks=1)
@@ -197,9 +183,9 @@ def started(world: World, place: Path) -> ForkProcess:
 
 
 def test_a_watcher_killed_anywhere_ends_as_if_nothing_had_happened(
-    make: Make, tmp_path: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    world = make()
+    world = make_world()
     said, kills, chance = tmp_path / "said", 0, random.Random(5)
     for number in range(6):
         process, before = started(world, said), len(world.acts)
@@ -220,8 +206,8 @@ def test_a_watcher_killed_anywhere_ends_as_if_nothing_had_happened(
     assert world.acts == STEPS
 
 
-def test_two_watchers_at_once_make_each_step_once(make: Make, tmp_path: Path) -> None:
-    world = make()
+def test_two_watchers_at_once_make_each_step_once(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
     places = [tmp_path / "first", tmp_path / "second"]
     processes = [started(world, place) for place in places]
     for process in processes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlops_kit import errors
-from mlops_kit.pipelines import executions
+from mlops_kit.pipelines import executions, validation
 from mlops_kit.pipelines.cache import Cache
 from mlops_kit.pipelines.definition import Condition, Input, Pipeline, Step
 from mlops_kit.pipelines.executions import Executions
@@ -33,7 +33,7 @@ def store(tmp_path):
 
 
 def start(runner, store, pipeline, **inputs):
-    checked = runner.check(pipeline, inputs)
+    checked = validation.check(runner.notebooks, pipeline, inputs)
     execution = store.create(pipeline.name, checked, [step.name for step in pipeline.ordered])
     try:
         return runner.run(pipeline, execution)

@@ -11,17 +11,10 @@ import pytest
 
 from mlops_kit.errors import GitOpsError, KitError, LostRaceError, ReleaseError
 from mlops_kit.releases import ledger
-from mlops_kit.releases.promotion import (
-    Promotion,
-    PromotionRequest,
-    Signoff,
-    Strategy,
-    current,
-    promote,
-    rollback,
-)
+from mlops_kit.releases.promotion import Promotion, current, promote, rollback
 from mlops_kit.releases.release import ServedModel
 from mlops_kit.releases.repository import GitOpsRepository, Proposal
+from mlops_kit.releases.request import PromotionRequest, Signoff, Strategy
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "workflows" / "gitops"
@@ -30,7 +23,8 @@ PROMOTER = """
 import sys
 from pathlib import Path
 from mlops_kit.releases.repository import GitOpsRepository
-from mlops_kit.releases.promotion import PromotionRequest, Signoff, promote
+from mlops_kit.releases.promotion import promote
+from mlops_kit.releases.request import PromotionRequest, Signoff
 from mlops_kit.releases.release import ServedModel
 url, cache, version = sys.argv[1:]
 request = PromotionRequest(

@@ -16,20 +16,11 @@ import pytest
 
 from mlops_kit.errors import LostRaceError, QuarantineError, ReleaseError
 from mlops_kit.releases import dora, ledger
-from mlops_kit.releases.promotion import (
-    Promotion,
-    PromotionLimits,
-    PromotionRequest,
-    Signoff,
-    Step,
-    Strategy,
-    advance,
-    current,
-    promote,
-    rollback,
-)
+from mlops_kit.releases.promotion import Promotion, Step, advance, current, promote, rollback
+from mlops_kit.releases.quarantine import PromotionLimits
 from mlops_kit.releases.release import Abort, Complete, Release, Retire, ServedModel, Shift
 from mlops_kit.releases.repository import GitOpsRepository, Proposal
+from mlops_kit.releases.request import PromotionRequest, Signoff, Strategy
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "workflows" / "gitops"
@@ -255,12 +246,13 @@ from mlops_kit.errors import LostRaceError
 from mlops_kit.releases import promotion
 from mlops_kit.releases.repository import GitOpsRepository
 from mlops_kit.releases.release import Abort, Complete, Retire, ServedModel, Shift
+from mlops_kit.releases.request import Signoff
 url, cache, verb = sys.argv[1:]
 repository = GitOpsRepository(url, Path(cache))
 expected = promotion.current(repository, "fraud", "prod")
 print("ready", flush=True)
 sys.stdin.readline()
-signoff = promotion.Signoff("w", verdict="fail")
+signoff = Signoff("w", verdict="fail")
 try:
     if verb == "rollback":
         done = promotion.rollback(repository, "fraud", "prod", signoff, expected=expected)

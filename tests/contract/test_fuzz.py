@@ -20,7 +20,7 @@ from mlops_kit.errors import KitError
 from mlops_kit.pipelines import cache, notebook_file, notebooks, step_outputs, values
 from mlops_kit.pipelines.executions import Executions, State, StepState
 from mlops_kit.project.settings import Settings
-from mlops_kit.releases import promotion
+from mlops_kit.releases import release_yaml
 
 ROOT = Path(__file__).parents[2]
 REAL = json.loads((ROOT / "notebooks" / "train.ipynb").read_bytes())
@@ -176,9 +176,9 @@ def test_notebooks(folder: Path, content: bytes) -> None:
 @given(mutated_bytes(RELEASE))
 def test_releases(content: bytes) -> None:
     with only_kit_errors():
-        found = promotion.read_release(content)
+        found = release_yaml.read_release(content)
         # What is accepted can be written, and means the same.
-        assert promotion.read_release(promotion.write_release(found)) == found
+        assert release_yaml.read_release(release_yaml.write_release(found)) == found
 
 
 @FAST

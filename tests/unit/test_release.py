@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlops_kit.errors import KitError, ReleaseError
-from mlops_kit.releases.promotion import read_release, write_release
 from mlops_kit.releases.release import (
     Abort,
     Complete,
@@ -27,6 +26,7 @@ from mlops_kit.releases.release import (
     legal,
     to_mapping,
 )
+from mlops_kit.releases.release_yaml import read_release, write_release
 
 ONE, TWO, THREE = (
     ServedModel(version, f"models/{version}", f"sha256:{version * 8}", f"image@{version}")

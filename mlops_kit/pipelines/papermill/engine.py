@@ -9,6 +9,7 @@ from typing import Any
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 
+from mlops_kit.pipelines.notebook_file import INJECTED
 from mlops_kit.pipelines.values import TOLD_MIME
 
 # Between two saves during a run, in seconds: a save of a small notebook costs as much as a cell.
@@ -62,10 +63,6 @@ class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no typ
         return manager.nb
 
 
-# Papermill's own cell, whose id says nothing to a reader.
-_INJECTED = "injected-parameters"
-
-
 class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships no types
     """Papermill's client, which also hands on what a running cell tells."""
 
@@ -116,8 +113,9 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill shi
         if cell.cell_type == "code":
             self.running = cell
             index = next(i for i, each in enumerate(self.code_cells) if each is cell)
-            is_injected = _INJECTED in cell.metadata.get("tags", ())
-            name = _INJECTED if is_injected else cell.get("id", "")
+            # The id of papermill's own cell says nothing to a reader.
+            is_injected = INJECTED in cell.metadata.get("tags", ())
+            name = INJECTED if is_injected else cell.get("id", "")
             self.on_cell(index, len(self.code_cells), name)
         super().cell_start(cell, cell_index, **kwargs)
 
