@@ -1,4 +1,7 @@
-"""Where the ticks of an axis stand: at round numbers, few enough to be read."""
+"""Where the ticks of an axis stand: at round numbers, few enough to be read.
+
+Matplotlib's locators do the same, but the panel would wait 0.2 s for their import.
+"""
 
 from __future__ import annotations
 
