@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")
 # The modules that take longest begin, so that none is left to one process at the end.
 _LONGEST = (
-    *("test_lab", "test_run", "test_panel", "test_kill", "test_readme", "test_daemon"),
+    *("test_lab", "test_run", "test_panel", "test_kill", "test_daemon"),
     *("test_project_releases", "test_second_model", "test_submission"),
 )
 # What a few frauds can prove, so that a small run ends with a promotion.
@@ -40,6 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the tests on a real cluster, and pictures for a person, be asked for."""
     parser.addoption("--with-cluster", metavar="CONTEXT", help="run tests/cluster there")
     parser.addoption("--pictures", action="store_true", help="take the browser tests' pictures")
+
+
+def pytest_configure() -> None:
+    """Spare each process the second that a grammar takes which no test uses."""
+    from mlops_kit.kernels.preload import lazy_rfc3987
+
+    lazy_rfc3987()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -73,6 +80,15 @@ def isolated(clean_machine: None) -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def prepare_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Give a new project a registry's store, without a migration of its own."""
+    from tests import stores
+
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "master")
+    return stores.prepare_with(tmp_path_factory, worker)
 
 
 @pytest.fixture

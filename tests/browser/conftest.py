@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,12 +194,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def lab(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    browser: Browser,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    prepare_store: Callable[[Path], None],
 ) -> Iterator[Lab]:
     """A project as `mlops-kit new` makes it, open in JupyterLab."""
     home = tmp_path_factory.mktemp("lab")
     project = home / "fraud"
     scaffold.create(project)
+    prepare_store(project)
     settings = project / "mlops-kit.toml"
     # Of two trainings at once either may be registered first, and versions are named in the tests.
     text = settings.read_text().replace("interval = 1.0", "interval = 0.4")

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from mlops_kit import errors
 from mlops_kit.cli import exit_codes, main
+from tests.commands import called
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(main.main.commands)
@@ -46,8 +47,14 @@ publish(said=[code, version, count, share, flag, names])"""
 
 
 @pytest.fixture
-def run(mlops_kit_command: str, tmp_path: Path) -> Run:
-    """Run the installed command in the test's folder."""
+def run(tmp_path: Path) -> Run:
+    """Run a command in the test's folder, in this process."""
+    return lambda *words, cwd=tmp_path, **env: called(words, cwd, env)
+
+
+@pytest.fixture
+def process(mlops_kit_command: str, tmp_path: Path) -> Run:
+    """Run the installed command in the test's folder, where the process itself is tested."""
 
     def start(*words: str, cwd: Path = tmp_path, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -116,8 +123,8 @@ def test_the_documented_exit_codes_are_the_ones_in_use() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_a_script(run: Run, shell: str) -> None:
-    done = run("completion", shell)
+def test_completion_prints_a_script(process: Run, shell: str) -> None:
+    done = process("completion", shell)
     assert done.returncode == 0
     assert "_MLOPS_KIT_COMPLETE" in done.stdout
     if shell == "bash":
@@ -220,15 +227,15 @@ def test_a_mistake_is_json_where_json_is_asked_for(run: Run, project: Path) -> N
     assert "no input 'x'" in done.stderr
 
 
-def test_what_data_say_does_not_steer_the_terminal(run: Run, project: Path) -> None:
-    done = run("run", "\x1b[2J\x1b]0;owned\x07", cwd=project)
+def test_what_data_say_does_not_steer_the_terminal(process: Run, project: Path) -> None:
+    done = process("run", "\x1b[2J\x1b]0;owned\x07", cwd=project)
     assert done.returncode == 1
     assert "\x1b" not in done.stderr
     assert "owned" in done.stderr
 
 
-def test_a_narrow_terminal_is_no_fault(run: Run, project: Path) -> None:
-    done = run("debug", "größer", cwd=project, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+def test_a_narrow_terminal_is_no_fault(process: Run, project: Path) -> None:
+    done = process("debug", "größer", cwd=project, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert done.returncode == 1
     assert done.stderr.startswith("ProjectError: ")
 
@@ -241,9 +248,9 @@ def test_a_reader_that_has_had_enough_is_no_fault(mlops_kit_command: str, projec
     assert (done.stdout, done.stderr) == ("[", "")
 
 
-def test_a_fault_of_the_system_is_a_sentence(run: Run, project: Path) -> None:
+def test_a_fault_of_the_system_is_a_sentence(process: Run, project: Path) -> None:
     (project / ".mlops-kit").write_text("a file where a folder has to be")
-    done = run("status", cwd=project)
+    done = process("status", cwd=project)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert ".mlops-kit" in done.stderr

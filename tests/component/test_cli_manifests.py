@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 
 from mlops_kit import Workspace
+from tests.commands import called
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(project: Path, mlops_kit_command: str) -> Run:
+def run(project: Path) -> Run:
     """Run a command of the kit in a new project."""
-    return lambda *words: subprocess.run(
-        [mlops_kit_command, *words], cwd=project, capture_output=True, text=True, check=False
-    )
+    return lambda *words: called(words, project, {})
 
 
 def test_render_commits_once_and_check_says_what_is_stale(project: Path, run: Run) -> None:

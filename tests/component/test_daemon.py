@@ -151,7 +151,7 @@ def test_new_commits_are_served_without_a_dropped_request(first: Site) -> None:
     url = running(first).url
     course = [("1", "2", 0), *(("1", "2", weight) for weight in (10, 20, 30, 40, 50)), ("1",)]
     course += [("1", "3", 50), ("3", "3", 50), ("3", "3", 0), ("3",), ("2",), ("1",)]
-    with Customers(url) as customers:
+    with Customers(url, pause=0.005) as customers:
         for release in course:
             took = released(first, *release)
             print(f"{release}: served after {took:.2f} s")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from mlops_kit.errors import CellError, NotebookError, ParameterError, ProjectEr
 from mlops_kit.jupyter.forms import PipelineForm
 from mlops_kit.jupyter.html import form as fields
 from mlops_kit.jupyter.html import pipeline
+from mlops_kit.kernels.zygote_client import Zygote
 from mlops_kit.pytest_plugin import NotebookRunner
 from tests.conftest import write_notebook
 
@@ -36,6 +39,19 @@ SECOND = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kernels that outlive a run, for all runs of this file: libraries are imported once."""
+    with (
+        tempfile.TemporaryDirectory(prefix="warm-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(tempfile, "tempdir", folder)
+        zygote = Zygote.start(idle=60.0)
+        yield
+        zygote.stop()
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A project with one pipeline of two notebooks."""
@@ -43,7 +59,7 @@ def workspace(tmp_path: Path) -> Workspace:
     write_notebook(tmp_path / "notebooks" / "second.ipynb", *SECOND)
     (tmp_path / "workflows").mkdir()
     (tmp_path / "workflows" / "two.py").write_text(PIPELINE)
-    (tmp_path / "mlops-kit.toml").write_text("")
+    (tmp_path / "mlops-kit.toml").write_text("keep_warm = 60.0\n")
     return Workspace.open(tmp_path)
 
 

@@ -186,11 +186,16 @@ def made(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, mlops_kit_command: str) -> Iterator[Desk]:
+def desk(
+    tmp_path_factory: pytest.TempPathFactory,
+    mlops_kit_command: str,
+    prepare_store: Callable[[Path], None],
+) -> Iterator[Desk]:
     mark = f"kill-test-{uuid4().hex}"
     temporary = tempfile.mkdtemp(prefix="kill-")
     env = {**os.environ, "TMPDIR": temporary, "MARK": mark, "MLOPS_KIT_KEEP_WARM": "60"}
     desk = Desk(mlops_kit_command, made(tmp_path_factory.mktemp("kill") / "project"), env, mark)
+    prepare_store(desk.project)
     yield desk
     for pid in desk.alive():
         os.kill(pid, signal.SIGKILL)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,12 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, prepare_store: Callable[[Path], None]
+) -> Finished:
     project = tmp_path_factory.mktemp("releasing") / "project"
     scaffold.create(project)
+    prepare_store(project)
     settings = project / "mlops-kit.toml"
     strict = settings.read_text().partition("[gates]")[0]
     # What a promotion itself does; the canary is in the tests that ask for it.

@@ -7,13 +7,14 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from mlops_kit import Workspace
 from mlops_kit.project import releases
 from mlops_kit.releases.ledger import Entry
 
+README = Path(__file__).parents[2] / "README.md"
 # 20,000 rows have 24 frauds in the holdout, too few for the gates of the template.
 ROWS = "20000"
 LOOSE = {
@@ -86,6 +88,11 @@ class Desk:
     def revisions(self) -> list[str]:
         log = Workspace.open(self.project).repository.log("envs/prod/release.yaml")
         return [each.revision for each in log]
+
+    def copied(self, folder: Path) -> Desk:
+        """Return the same with a copy of the project, for a test that changes it."""
+        shutil.copytree(self.project, folder)
+        return replace(self, project=folder)
 
     def changes(self) -> list[Entry]:
         """The acts on the release, oldest first."""
@@ -157,6 +164,12 @@ def second(desk: Desk, first: Done) -> Done:
     return desk.run(*asked("--json"))
 
 
+@pytest.fixture
+def copy(desk: Desk, second: Done, tmp_path: Path) -> Desk:
+    """The project after both, in a copy that a test may change."""
+    return desk.copied(tmp_path / "project")
+
+
 @pytest.fixture(scope="module")
 def promoted(first: Done) -> str:
     """The version that the first run promoted: 1 or 2, as two are trained side by side."""
@@ -220,25 +233,25 @@ def test_the_same_again_takes_steps_from_the_cache_and_commits_nothing(
     assert len(desk.revisions()) == 2
 
 
-def test_a_worse_candidate_fails_and_is_not_promoted(desk: Desk, second: Done) -> None:
-    before = desk.revisions()
-    done = desk.run(*asked("-p", "candidate_defect", "recall"))
+def test_a_worse_candidate_fails_and_is_not_promoted(copy: Desk) -> None:
+    before = copy.revisions()
+    done = copy.run(*asked("-p", "candidate_defect", "recall"))
     assert done.code == 3
     assert "FAIL  fraud v3 may not be promoted" in done.out
     assert "not met." in done.out
     assert "Nothing was promoted: the verdict is fail." in done.out
     assert "promote  skipped: decision is stop, not promote" in done.err
     assert "watch-rollout  skipped: promote was skipped" in done.err
-    assert desk.revisions() == before
+    assert copy.revisions() == before
 
 
-def test_too_little_data_is_inconclusive_and_not_promoted(desk: Desk, second: Done) -> None:
-    before = desk.revisions()
-    done = desk.run("run", "fraud-training", "-p", "rows", "2000")
+def test_too_little_data_is_inconclusive_and_not_promoted(copy: Desk) -> None:
+    before = copy.revisions()
+    done = copy.run("run", "fraud-training", "-p", "rows", "2000")
     assert done.code == 4
     assert re.search(r"  recall rests on \d frauds; at least 10 are needed to tell\.", done.out)
     assert "Nothing was promoted: the verdict is inconclusive." in done.out
-    assert desk.revisions() == before
+    assert copy.revisions() == before
 
 
 def on_a_terminal(desk: Desk, *words: str, **env: str) -> tuple[int, str]:
@@ -267,9 +280,17 @@ def on_a_terminal(desk: Desk, *words: str, **env: str) -> tuple[int, str]:
     return code, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode())
 
 
-def test_a_terminal_shows_a_live_tree_and_fresh_runs_all(desk: Desk, second: Done) -> None:
-    # Without a canary, which takes longer than what is looked at here.
-    code, drawn = on_a_terminal(desk, *asked("--fresh"), MLOPS_KIT_STRATEGY="direct")
+@pytest.fixture(scope="module")
+def fresh(
+    desk: Desk, second: Done, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Desk, int, str]:
+    """A copy of the project, where all was run anew on a terminal; how it ended, what was drawn."""
+    copy = desk.copied(tmp_path_factory.mktemp("fresh") / "project")
+    return copy, *on_a_terminal(copy, *asked("--fresh"))
+
+
+def test_a_terminal_shows_a_live_tree_and_fresh_runs_all(fresh: tuple[Desk, int, str]) -> None:
+    _, code, drawn = fresh
     assert code == 0
     # The running cell beside its bar, while other steps still wait.
     assert re.search(r"▶ train-candidate +running +[\d.]+ s +█*░* \d+/\d+ [\w-]+", drawn)
@@ -305,37 +326,40 @@ def test_a_step_runs_alone_and_again_in_the_same_folder(desk: Desk, tmp_path: Pa
     assert not (folder / "outputs.json").exists()
 
 
-def test_a_step_alone_gets_what_the_pipeline_gives_it(desk: Desk, second: Done) -> None:
-    execution = Workspace.open(desk.project).executions.open(json.loads(second.out)["execution"])
+def test_a_step_alone_gets_what_the_pipeline_gives_it(copy: Desk, second: Done) -> None:
+    execution = Workspace.open(copy.project).executions.open(json.loads(second.out)["execution"])
     snapshot = execution.value("validate-data", "dataset")
-    done = desk.run("step", "fraud-training", "train-baseline", "-p", "dataset", snapshot, "--json")
+    done = copy.run("step", "fraud-training", "train-baseline", "-p", "dataset", snapshot, "--json")
     assert done.code == 0, done.err
     version = json.loads(done.out)["version"]
-    registered = Workspace.open(desk.project).model_version("fraud", version)
+    registered = Workspace.open(copy.project).model_version("fraud", version)
     assert registered.tags["role"] == "baseline"
 
 
-def test_release_commands_agree_with_each_other(desk: Desk, second: Done) -> None:
-    history = json.loads(desk.run("history", "--json").out)
+def test_release_commands_agree_with_each_other(copy: Desk) -> None:
+    history = json.loads(copy.run("history", "--json").out)
     champion = history[0]["version"]
     assert history[0]["action"] == "promote"
-    assert f"  promote {champion}  " in desk.run("history").out
+    assert f"  promote {champion}  " in copy.run("history").out
 
-    done = desk.run("promote", champion, "--reason", "once more")
+    done = copy.run("promote", champion, "--reason", "once more")
     assert done.code == 0, done.err
     assert done.out.startswith("Nothing to do; committed before: ")
 
-    gone = desk.run("rollback", "--reason", "a try", "--to", "99", "--json")
+    gone = copy.run("rollback", "--reason", "a try", "--to", "99", "--json")
     assert gone.code == 1
     assert json.loads(gone.out)["error"] == "ReleaseError"
 
-    Workspace.open(desk.project).registry.set_alias("fraud", "champion", "1")
-    assert "the registry says v1. Git counts: mlops-kit repair." in desk.run("status").out
-    repaired = json.loads(desk.run("repair", "--json").out)
+    other = "2" if champion == "1" else "1"
+    Workspace.open(copy.project).registry.set_alias("fraud", "champion", other)
+    said = f"the registry says v{other}. Git counts: mlops-kit repair."
+    assert said in copy.run("status").out
+    repaired = json.loads(copy.run("repair", "--json").out)
     assert repaired == {"champion": champion, "registry": champion, "agree": True}
 
 
-def test_a_second_promotion_can_be_taken_back(desk: Desk, second: Done, promoted: str) -> None:
+def test_a_second_promotion_can_be_taken_back(fresh: tuple[Desk, int, str], promoted: str) -> None:
+    desk = fresh[0]
     champion = Workspace.open(desk.project).release("fraud", "prod").champion
     # The fresh run's version came after the first run's.
     assert champion is not None
@@ -348,21 +372,62 @@ def test_a_second_promotion_can_be_taken_back(desk: Desk, second: Done, promoted
 
 @pytest.fixture(scope="module")
 def traffic(
-    tmp_path_factory: pytest.TempPathFactory, mlops_kit_command: str, machine: dict[str, str]
+    tmp_path_factory: pytest.TempPathFactory,
+    mlops_kit_command: str,
+    machine: dict[str, str],
+    prepare_store: Callable[[Path], None],
 ) -> Desk:
     """A project where a candidate has to prove itself on traffic, as in any new one."""
     folder = tmp_path_factory.mktemp("traffic") / "project"
-    return made(Desk(mlops_kit_command, folder, machine), "canary")
+    desk = made(Desk(mlops_kit_command, folder, machine), "canary")
+    prepare_store(desk.project)
+    return desk
 
 
 @pytest.fixture(scope="module")
-def good(traffic: Desk) -> Done:
-    """The whole loop with a good candidate."""
-    return traffic.run("run", "fraud-training", "-p", "rows", ROWS)
+def commands() -> list[list[str]]:
+    """The words of the README's commands, without the program's name, but for `cd`."""
+    lines = [line for line in README.read_text().splitlines() if line.startswith("$ ")]
+    words = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+    assert {each[0] for each in words} == {"mlops-kit", "cd"}
+    return [each[1:] if each[0] == "mlops-kit" else each for each in words]
 
 
 @pytest.fixture(scope="module")
-def bad(traffic: Desk, good: Done) -> Done:
+def good(traffic: Desk, commands: list[list[str]]) -> Done:
+    """The whole loop with a good candidate, by the README's command."""
+    pipeline = traffic.project / "workflows" / "fraud_training.py"
+    text = pipeline.read_text()
+    assert text.count('"rows": 120_000') == 1
+    pipeline.write_text(text.replace('"rows": 120_000', f'"rows": {ROWS}'))
+    return traffic.run(*commands[2])
+
+
+@pytest.fixture(scope="module")
+def after(traffic: Desk, good: Done) -> Desk:
+    """A copy of the project as that run left it."""
+    return traffic.copied(traffic.project.with_name("after"))
+
+
+def test_the_commands_of_the_readme_run_in_their_order(
+    good: Done, after: Desk, commands: list[list[str]]
+) -> None:
+    # What the fixtures have done: `new` needs a folder, whose name is each user's own.
+    assert [commands[0][0], *commands[1:3]] == [
+        "new",
+        ["cd", commands[0][1]],
+        ["run", "fraud-training"],
+    ]
+    # New data may leave a verdict inconclusive (4); nothing here may be a fault.
+    assert good.code in {0, 4}, (good.out, good.err)
+    assert len(commands) >= 6
+    for words in commands[3:]:
+        done = after.run(*words)
+        assert done.code in {0, 4}, (words, done.out, done.err)
+
+
+@pytest.fixture(scope="module")
+def bad(traffic: Desk, after: Desk) -> Done:
     """The same with a candidate that misses frauds, forced past its verdict."""
     words = ("-p", "candidate_defect", "recall", "--force-gate")
     return traffic.run("run", "fraud-training", "-p", "rows", ROWS, *words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,9 +133,14 @@ def made(folder: Path, pods: str = "step") -> Path:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory, mlops_kit_command: str) -> Workspace:
+def local(
+    tmp_path_factory: pytest.TempPathFactory,
+    mlops_kit_command: str,
+    prepare_store: Callable[[Path], None],
+) -> Workspace:
     """What a run on this machine left."""
     project = made(tmp_path_factory.mktemp("local") / "project")
+    prepare_store(project)
     words = [mlops_kit_command, "run", "churn-training", "--json"]
     done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,6 +17,7 @@ from mlops_kit.errors import ClusterError
 from mlops_kit.jupyter.html import pipeline
 from mlops_kit.project import argo as project_argo
 from tests.argo_server import TOKEN, ArgoServer, kubeconfig, serving
+from tests.commands import called
 from tests.conftest import write_notebook
 from tests.controller import Controller
 
@@ -73,7 +74,6 @@ def run(
     argo: tuple[ArgoServer, str],
     small: Path,
     tmp_path: Path,
-    mlops_kit_command: str,
 ) -> Run:
     """Run a command of the kit against that, by the cluster's API or by Argo's server."""
     address = argo[1]
@@ -85,14 +85,7 @@ def run(
         environment = {"KUBECONFIG": str(kubeconfig(tmp_path, address))}
     with (small / "mlops-kit.toml").open("a") as file:
         file.write(f'\n[argo]\ncontexts = ["{context}"]\n')
-    return lambda *words, **more: subprocess.run(
-        [mlops_kit_command, *words],
-        cwd=small,
-        env={**os.environ, **environment, **more},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return lambda *words, **more: called(words, small, {**environment, **more})
 
 
 def test_a_workflow_is_submitted_followed_and_read(
@@ -220,17 +213,10 @@ def test_a_refusal_says_what_was_asked_and_where(run: Run) -> None:
 
 
 def test_a_wrong_token_and_a_cluster_that_is_not_there_are_sentences(
-    argo: tuple[ArgoServer, str], small: Path, mlops_kit_command: str
+    argo: tuple[ArgoServer, str], small: Path
 ) -> None:
     def asked(**environment: str) -> str:
-        done = subprocess.run(
-            [mlops_kit_command, "watch", "small-x"],
-            cwd=small,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = called(("watch", "small-x"), small, environment)
         assert done.returncode == 1
         return done.stderr
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -188,13 +189,19 @@ def is_in(module: str, places: tuple[str, ...]) -> bool:
     )
 
 
-ALL = [use for module, tree in modules() for use in uses(module, tree)]
+@cache
+def every_use() -> list[Use]:
+    return [use for module, tree in modules() for use in uses(module, tree)]
 
 
-@pytest.mark.parametrize("library", sorted({use.library for use in ALL}))
-def test_a_library_is_imported_behind_its_door_only(library: str) -> None:
-    doors = DOORS.get(library, ())
-    assert {u.module for u in ALL if u.library == library and not is_in(u.module, doors)} == set()
+def test_a_library_is_imported_behind_its_door_only() -> None:
+    assert every_use()
+    outside = {
+        (use.library, use.module)
+        for use in every_use()
+        if not is_in(use.module, DOORS.get(use.library, ()))
+    }
+    assert outside == set()
 
 
 def test_every_door_is_used() -> None:
@@ -202,7 +209,7 @@ def test_every_door_is_used() -> None:
         (library, door)
         for library, doors in DOORS.items()
         for door in doors
-        if not any(use.library == library and is_in(use.module, (door,)) for use in ALL)
+        if not any(use.library == library and is_in(use.module, (door,)) for use in every_use())
     ]
     assert unused == []
 
@@ -210,7 +217,7 @@ def test_every_door_is_used() -> None:
 def test_heavy_libraries_are_imported_by_the_function_that_needs_them() -> None:
     early = {
         (use.module, use.library)
-        for use in ALL
+        for use in every_use()
         if use.at_import and use.library not in AT_IMPORT and not is_in(use.module, OWN_PROCESS)
     }
     assert early == set()

@@ -161,14 +161,10 @@ def test_every_error_says_what_it_is_for(each: type[errors.KitError]) -> None:
     assert each.exit_code > 0
 
 
-@pytest.mark.parametrize(
-    ("module", "tree"), [*modules()], ids=lambda v: v if type(v) is str else ""
-)
-def test_what_is_raised_is_a_fault_of_the_kit_or_has_a_reason(
-    module: str, tree: ast.Module
-) -> None:
+def test_what_is_raised_is_a_fault_of_the_kit_or_has_a_reason() -> None:
     unexplained = [
-        (line, name)
+        (module, line, name)
+        for module, tree in modules()
         for line, name in raised(tree)
         if name.rpartition(".")[2] not in {*TREE, *INNER}
         and name not in BUILTINS.get(module, {})
