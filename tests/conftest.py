@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.stories"]
 ROOT = Path(__file__).parents[1]
 # What a machine may set, and a test must not depend on.
 _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")

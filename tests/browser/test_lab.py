@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import write_notebook
 
 # One server, and one run of the tour, for all of them.
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.story]
 
 STEPS = (
     "validate-data",

@@ -17,7 +17,7 @@ from mlops_kit.releases.request import Signoff
 from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port
 from tests.conftest import LOOSE, write_notebook
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.story]
 
 CELL = "from mlops_kit import PromotionPanel\nPromotionPanel(every=3600)"
 
