@@ -19,6 +19,7 @@ import pytest
 from mlops_kit import Workspace
 from mlops_kit.pipelines.executions import Execution
 from mlops_kit.project import scaffold
+from tests.commands import called
 
 PIPELINES = """
 from pathlib import Path
@@ -252,9 +253,9 @@ def test_a_killed_driver_leaves_no_process_and_is_resumed(fresh: Desk, kind: str
     if kind != "kept-warm":
         until(lambda: fresh.alive() <= before, 10)
     execution = fresh.newest("slow")
-    code, out, _ = fresh.run("status")
-    assert code == 0
-    assert f"{execution.name}  killed\n    go on: mlops-kit run slow --resume" in out
+    done = called(("status",), fresh.project, {})
+    assert done.returncode == 0
+    assert f"{execution.name}  killed\n    go on: mlops-kit run slow --resume" in done.stdout
     resumed(fresh)
 
 
@@ -389,8 +390,8 @@ def test_two_runs_at_once_in_a_new_project_both_end_well(desk: Desk, tmp_path: P
     assert versions == {"1", "2"}
     git(bare, "fsck", "--strict")
     # Whoever pushed first may have set the alias last; Git counts, and repair heals it.
-    assert new.run("repair")[0] == 0
-    assert json.loads(new.run("status", "--json")[1])["agree"] is True
+    assert called(("repair",), new.project, {}).returncode == 0
+    assert json.loads(called(("status", "--json"), new.project, {}).stdout)["agree"] is True
 
 
 def test_a_full_disk_is_said_in_a_sentence_and_resumed_later(desk: Desk, tmp_path: Path) -> None:

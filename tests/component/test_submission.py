@@ -74,6 +74,7 @@ def run(
     argo: tuple[ArgoServer, str],
     small: Path,
     tmp_path: Path,
+    mlops_kit_command: str,
 ) -> Run:
     """Run a command of the kit against that, by the cluster's API or by Argo's server."""
     address = argo[1]
@@ -85,7 +86,17 @@ def run(
         environment = {"KUBECONFIG": str(kubeconfig(tmp_path, address))}
     with (small / "mlops-kit.toml").open("a") as file:
         file.write(f'\n[argo]\ncontexts = ["{context}"]\n')
-    return lambda *words, **more: called(words, small, {**environment, **more})
+    if request.param == "server":
+        return lambda *words, **more: called(words, small, {**environment, **more})
+    # The Kubernetes client reads KUBECONFIG once, when it is imported.
+    return lambda *words, **more: subprocess.run(
+        [mlops_kit_command, *words],
+        cwd=small,
+        env={**os.environ, **environment, **more},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_workflow_is_submitted_followed_and_read(
