@@ -56,7 +56,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = project(folder / "first", folder / "artifacts", sides)
     yield site
     daemon.stop(site.folder)
-    left = alive()
+    end = time.monotonic() + 10
+    while (left := alive()) and time.monotonic() < end:
+        time.sleep(0.02)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     os.environ.clear()
