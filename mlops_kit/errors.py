@@ -12,6 +12,7 @@
     │   ├── KernelDiedError        the kernel was killed or crashed
     │   ├── StepTimeoutError       the step ran past its deadline
     │   └── OutputError            a declared output is missing or has the wrong type
+    ├── TableError                 a table's declaration contradicts itself, or doesn't fit
     ├── DataError                  data that break their contract, with rows and reasons
     ├── EvaluationError            an evaluation that isn't what `evaluate` publishes
     ├── RegistryError              the registry can't do it
@@ -172,6 +173,12 @@ class OutputError(StepError):
     """A declared output is missing or has the wrong type."""
 
     code = "step.output"
+
+
+class TableError(KitError):
+    """A table's declaration contradicts itself, or what was given doesn't fit it."""
+
+    code = "table"
 
 
 class DataError(KitError):
