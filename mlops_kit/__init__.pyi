@@ -9,7 +9,6 @@ from mlops_kit.jupyter.pipeline_run import run as run
 from mlops_kit.jupyter.rollout_watch import watch as watch
 from mlops_kit.models import evaluation as evaluation
 from mlops_kit.models import training as training
-from mlops_kit.models.columns import Columns as Columns
 from mlops_kit.pipelines.definition import Condition as Condition
 from mlops_kit.pipelines.definition import Input as Input
 from mlops_kit.pipelines.definition import Pipeline as Pipeline

@@ -62,7 +62,7 @@ def _evaluation_lines(result: dict[str, Any]) -> list[str]:
 def _aligned(evaluation: EvaluationSummary) -> list[str]:
     """Return both models' scores as lines with aligned columns."""
     names = evaluation.names
-    title = f"{evaluation.rows:,} rows, {evaluation.frauds} frauds"
+    title = evaluation.title
     rows = [(title, names.reference, names.candidate)]
     rows += [(row.metric, str(row.reference), str(row.candidate)) for row in evaluation.scores]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

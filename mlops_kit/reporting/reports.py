@@ -59,7 +59,11 @@ class Report:
             *_folded(
                 f"All {len(gates)} gates in numbers", gates_table(gates), reasons if is_pass else ""
             ),
-            *_folded(f"Recall in {len(slices)} slices, the worst first", slices_table(slices)),
+            *(
+                _folded(f"{len(slices)} slices, the worst first", slices_table(slices))
+                if slices
+                else []
+            ),
             *_folded("What this rests on", markdown.table(("", ""), [*self.about.items()], left=2)),
             "Notebooks: " + ", ".join(markdown.link(n, n) for n in notebooks) if notebooks else "",
         ]
@@ -163,8 +167,7 @@ def headline(evaluation: EvaluationSummary) -> str:
 def scores_table(evaluation: EvaluationSummary) -> str:
     """Return both models' scores with their intervals as a Markdown table."""
     names = evaluation.names
-    title = f"{evaluation.rows:,} rows, {evaluation.frauds} frauds"
-    header = (title, names.reference, names.candidate, "difference, 95 % interval")
+    header = (evaluation.title, names.reference, names.candidate, "difference, 95 % interval")
     rows = [
         (
             row.metric,
@@ -192,11 +195,12 @@ def gates_table(gates: Sequence[GateSummary]) -> str:
 
 
 def slices_table(slices: Sequence[SliceSummary]) -> str:
-    """Return the recall of each part of the holdout, the worst first."""
+    """Return the metrics of each part of the holdout, the worst first."""
     rows = [
-        (part.name, part.candidate.n, str(part.reference), str(part.candidate)) for part in slices
+        (part.name, part.metric, part.candidate.n, str(part.reference), str(part.candidate))
+        for part in slices
     ]
-    return markdown.table(("recall", "frauds", "reference", "candidate"), rows)
+    return markdown.table(("slice", "metric", "rows", "reference", "candidate"), rows, left=2)
 
 
 def gates_chart(gates: Sequence[GateSummary]) -> charts.Intervals:

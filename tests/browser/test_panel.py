@@ -37,7 +37,7 @@ def newest(lab: Any) -> str:
 def judged(lab: Any) -> Workspace:
     """v2 serves; v4 and v6 wait, both with a verdict of pass."""
     settings = lab.project / "mlops-kit.toml"
-    text = settings.read_text().partition("[gates]")[0]
+    text = settings.read_text().partition("[models.")[0]
     settings.write_text('strategy = "direct"\napprover = "ana"\n' + text + LOOSE)
     workspace = Workspace.open(lab.project)
     given = {"rows": 16_000, "traffic": "live"}

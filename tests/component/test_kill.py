@@ -83,7 +83,7 @@ publish(
     verdict="pass",
     evaluation={
         "candidate": about, "reference": None, "names": names, "verdict": verdict,
-        "rows": 1000, "frauds": 5, "note": "",
+        "rows": 1000, "task": "binary", "classes": ["0", "1"], "counts": [995, 5], "note": "",
         "scores": [], "slices": [],
     },
 )

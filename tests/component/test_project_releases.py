@@ -50,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     project = tmp_path_factory.mktemp("releasing") / "project"
     scaffold.create(project)
     settings = project / "mlops-kit.toml"
-    strict = settings.read_text().partition("[gates]")[0]
+    strict = settings.read_text().partition("[models.")[0]
     # What a promotion itself does; the canary is in the tests that ask for it.
     # One after the other, as versions are named here.
     settings.write_text('workers = 1\nstrategy = "direct"\n' + strict + LOOSE)

@@ -25,19 +25,22 @@ from mlops_kit.releases.ledger import Entry
 
 # 20,000 rows have 24 frauds in the holdout, too few for the gates of the template.
 ROWS = "20000"
-LOOSE = {
-    "recall": 0.3,
-    "precision": 0.3,
-    "average_precision": 0.3,
-    "calibration_error": 0.05,
-    "latency_ms": 1000,
-    "slice_recall": 0,
-    "recall_difference": -0.5,
-    "precision_difference": -0.9,
-    "average_precision_difference": -0.5,
-    "cost_difference": 10000,
-    "minimum_frauds": 10,
-}
+LOOSE = """[models.fraud]
+minimum = 10
+gates = [
+    { metric = "recall", at_least = 0.3 },
+    { metric = "precision", at_least = 0.3 },
+    { metric = "average_precision", at_least = 0.3 },
+    { metric = "calibration_error", at_most = 0.05 },
+    { metric = "latency_ms", at_most = 1000 },
+    { metric = "recall", slice = "*", at_least = 0 },
+    { metric = "recall", against = "reference", at_least = -0.5 },
+    { metric = "precision", against = "reference", at_least = -0.9 },
+    { metric = "average_precision", against = "reference", at_least = -0.5 },
+    { metric = "cost", against = "reference", at_most = 10000 },
+]
+
+"""
 # What a model of 20,000 rows proves on the simulated customers' traffic; a look each half second.
 PACE = {
     "recall": 0.5,
@@ -118,9 +121,10 @@ def made(desk: Desk, strategy: str) -> Desk:
     done = subprocess.run([desk.command, "new", desk.project], env=desk.env, check=False)
     assert done.returncode == 0
     settings = desk.project / "mlops-kit.toml"
-    gates, header, pace = settings.read_text().partition("[rollout]\n")
-    gates, pace = bounded(gates, LOOSE), bounded(pace, PACE)
-    settings.write_text(f'strategy = "{strategy}"\n{gates}{header}{PATIENT}{pace}')
+    before, header, pace = settings.read_text().partition("[rollout]\n")
+    before = before.partition("[models.")[0]
+    pace = bounded(pace, PACE)
+    settings.write_text(f'strategy = "{strategy}"\n{before}{LOOSE}{header}{PATIENT}{pace}')
     return desk
 
 
@@ -173,7 +177,7 @@ def test_a_good_run_promotes_once_and_says_so(desk: Desk, first: Done, promoted:
     interval = r"[\d.]+ \([\d.]+ to [\d.]+\)"
     assert re.search(rf"\n  recall  +{interval}  +{interval}\n", first.out)
     other = "2" if promoted == "1" else "1"
-    title = rf"\n  5,000 rows, 24 frauds +fraud v{other} +fraud v{promoted}\n"
+    title = rf"\n  5,000 rows, 24 positive +fraud v{other} +fraud v{promoted}\n"
     assert re.search(title, first.out)
     assert "mlops-kit status" in first.out
     assert "mlflow ui --backend-store-uri sqlite:///" in first.out
@@ -236,7 +240,7 @@ def test_too_little_data_is_inconclusive_and_not_promoted(desk: Desk, second: Do
     before = desk.revisions()
     done = desk.run("run", "fraud-training", "-p", "rows", "2000")
     assert done.code == 4
-    assert re.search(r"  recall rests on \d frauds; at least 10 are needed to tell\.", done.out)
+    assert re.search(r"  recall rests on \d positives; at least 10 are needed to tell\.", done.out)
     assert "Nothing was promoted: the verdict is inconclusive." in done.out
     assert desk.revisions() == before
 

@@ -60,7 +60,12 @@ DOORS = {
     "pydantic_settings": ("project/settings.py",),
     "requests": ("argo/argo_server_client.py",),
     "rich": ("cli/progress.py",),
-    "scipy": ("models/intervals.py", "rollouts/sequential_tests.py", "serving/fast_scores.py"),
+    "scipy": (
+        "models/intervals.py",
+        "models/rankings.py",
+        "rollouts/sequential_tests.py",
+        "serving/fast_scores.py",
+    ),
     "pygments": ("reporting/notebooks/html_page.py",),
     "sklearn": (
         "models/registry.py",

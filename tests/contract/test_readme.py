@@ -56,7 +56,7 @@ def hurry(project):
     pipeline = project / "workflows" / "fraud_training.py"
     pipeline.write_text(pipeline.read_text().replace('"rows": 120_000', '"rows": 20_000'))
     settings = project / "mlops-kit.toml"
-    before, _, _ = settings.read_text().partition("[gates]")
+    before, _, _ = settings.read_text().partition("[models.")
     settings.write_text(before + LOOSE + PACE)
 
 

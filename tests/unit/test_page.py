@@ -72,11 +72,11 @@ def published(text: str) -> dict[str, Any]:
         "alarms": [100, 10, 1],
         "cost": [9.0, 3.0, 20.0],
         "calibration": [[0.01, 0.02], [0.5, 0.6]],
-        "frauds": 10,
+        "positives": 10,
         "rows": 1000,
         "threshold": 0.1,
     }
-    row = {"metric": text, "candidate": estimate(), "reference": estimate(0.8)}
+    row = {"name": text, "metric": text, "candidate": estimate(), "reference": estimate(0.8)}
     gate = {"name": text, "status": "fail", "estimate": estimate(), "side": "at_least"}
     version = {"model": text, "version": text, "digest": text}
     return {
@@ -84,10 +84,14 @@ def published(text: str) -> dict[str, Any]:
         "reference": version,
         "names": {"candidate": text, "reference": text},
         "rows": 1000,
-        "frauds": 10,
+        "task": "binary",
+        "classes": [text, text],
+        "counts": [990, 10],
         "note": text,
         "scores": [{**row, "difference": estimate(0.2)}, {**row, "difference": None}],
-        "slices": [{"name": text, "candidate": estimate(), "reference": estimate()}],
+        "slices": [
+            {"name": text, "metric": text, "candidate": estimate(), "reference": estimate()}
+        ],
         "verdict": {
             "status": "fail",
             "sentence": text,

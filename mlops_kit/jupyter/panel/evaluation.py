@@ -27,7 +27,7 @@ def evaluation(found: EvaluationSummary | None) -> Html | None:
         folded(f"All {len(found.verdict.gates)} gates", _gates(found), key="gates"),
         folded("Slices, the worst first", _slices(found), key="slices"),
         folded("Curves, and the threshold", *_curves(found, curves), key="curves")
-        if curves
+        if "thresholds" in curves
         else None,
         data_key="evaluation",
     )
@@ -47,7 +47,7 @@ def _scores(found: EvaluationSummary) -> Html:
         )
         for row in rows
     ]
-    caption = f"{found.rows:,} rows, {found.frauds} frauds; 95 % intervals in brackets"
+    caption = f"{found.title}; 95 % intervals in brackets"
     header = ("metric", names.reference, names.candidate, "difference", "apart?")
     return tag("div", html_table(caption, header, told), class_="wide")
 
@@ -71,14 +71,15 @@ def _slices(found: EvaluationSummary) -> Html:
     rows = [
         (
             part.name,
+            part.metric,
             f"{part.candidate.n:,}",
             str(part.reference),
             str(part.candidate),
         )
         for part in found.slices
     ]
-    header = ("slice", "frauds", found.names.reference, found.names.candidate)
-    return tag("div", html_table("Recall by slice", header, rows), class_="wide")
+    header = ("slice", "metric", "rows", found.names.reference, found.names.candidate)
+    return tag("div", html_table("Slices", header, rows), class_="wide")
 
 
 def _curves(found: EvaluationSummary, curves: Mapping[str, Any]) -> list[Html]:
@@ -162,7 +163,7 @@ def _calibration(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
         "On the diagonal a score comes true as often as it says.",
         (*lines, ideal),
         "score",
-        "share of frauds",
+        "share of positives",
         log_x=True,
         log_y=True,
     )
@@ -186,7 +187,7 @@ def _costs(
         for role, (cost, at) in best.items()
     )
     value = Chart(
-        "Cost per 1,000 transactions",
+        "Cost per 1,000 rows",
         told,
         lines,
         "threshold",
@@ -217,12 +218,13 @@ def _confusion(names: Mapping[str, str], models: Mapping[str, Any], start: int) 
     rows = []
     for role in _ROLES:
         each = models[role]
-        frauds, genuine = each["frauds"], each["rows"] - each["frauds"]
+        positives = each["positives"]
+        negatives = each["rows"] - positives
         columns = (
             each["caught"],
-            [frauds - caught for caught in each["caught"]],
+            [positives - caught for caught in each["caught"]],
             each["alarms"],
-            [genuine - alarms for alarms in each["alarms"]],
+            [negatives - alarms for alarms in each["alarms"]],
             each["cost"],
         )
         cells = [
@@ -232,18 +234,18 @@ def _confusion(names: Mapping[str, str], models: Mapping[str, Any], start: int) 
         rows.append((names[role], *cells))
     header = (
         "at this threshold",
-        "caught",
-        "missed",
-        "false alarms",
-        "let through",
+        "true positives",
+        "false negatives",
+        "false positives",
+        "true negatives",
         "cost per 1,000",
     )
     return tag("div", html_table("Confusion at the threshold", header, rows), class_="wide")
 
 
 def _rates(model: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    frauds = max(model["frauds"], 1)
-    recall = [caught / frauds for caught in model["caught"]]
+    positives = max(model["positives"], 1)
+    recall = [caught / positives for caught in model["caught"]]
     flagged = [a + b for a, b in zip(model["caught"], model["alarms"], strict=True)]
     precision = [
         caught / total if total else 1.0
