@@ -116,7 +116,10 @@ def _lines(ending: Ending) -> list[str]:
 @context
 @click.pass_obj
 def logs(project: Path | None, what: str, follow: bool, context: str) -> None:
-    """Print the logs of a WORKFLOW's pods, each line prefixed with its step."""
+    """Print the logs of a workflow's pods.
+
+    Prefixes each line with its step.
+    """
     from mlops_kit.argo import submission
     from mlops_kit.project import argo
 

@@ -18,7 +18,7 @@ from mlops_kit.cli.output import print_json
 EXIT_CODES = """\b
 Exit codes:
   0    success; for a run: the verdict is pass, or the pipeline has none
-  1    an error; the message says what to do
+  1    an error, explained in its message
   2    an invalid option, parameter or input
   3    the verdict is fail; nothing was promoted
   4    the verdict or the rollout is inconclusive or unknown

@@ -29,7 +29,10 @@ def main(ctx: click.Context, project: Path | None) -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script for SHELL: eval "$(mlops-kit completion bash)"."""
+    """Print the completion script for a shell.
+
+    Add this to the shell's startup file: eval "$(mlops-kit completion bash)".
+    """
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

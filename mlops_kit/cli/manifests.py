@@ -30,7 +30,10 @@ _YAML = (".yaml", ".yml")
 @as_json
 @click.pass_obj
 def render(project: Path | None, check: bool, output: Path | None, as_json: bool) -> None:
-    """Render the pipelines as WorkflowTemplates into the GitOps repository."""
+    """Render the pipelines as WorkflowTemplates.
+
+    Commits them to the GitOps repository, or writes them to a folder with --output.
+    """
     from mlops_kit.project import argo
 
     workspace = opened(project)
@@ -94,7 +97,10 @@ def _committed(
 @as_json
 @click.pass_obj
 def webhook(project: Path | None, as_json: bool) -> None:
-    """Print what to enter at GitHub or GitLab so that a push starts a pipeline."""
+    """Print how to start a pipeline on every push.
+
+    Lists what to enter at GitHub or GitLab.
+    """
     from mlops_kit.argo import events
 
     said = events.instructions(opened(project).settings.argo.namespace)
@@ -107,7 +113,10 @@ def webhook(project: Path | None, as_json: bool) -> None:
 @click.option("--failures", default="null", help="The failed nodes, as Argo's JSON.")
 @as_json
 def report(workflow: str, status: str, failures: str, as_json: bool) -> None:
-    """Report how a WORKFLOW ended with STATUS and how to debug it; for its onExit."""
+    """Report how a workflow ended, for its onExit.
+
+    Names the steps that failed and how to debug them.
+    """
     failed = _failed(failures)
     lines = [f"{workflow}: {status}"]
     for node in failed:

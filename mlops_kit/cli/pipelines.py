@@ -57,7 +57,10 @@ def run(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Run PIPELINE here, promote its candidate on a pass, and watch the rollout."""
+    """Run PIPELINE, promote its candidate and watch the rollout.
+
+    Promotes only if the verdict is pass, or with --force-gate.
+    """
     from mlops_kit.cli import progress
     from mlops_kit.cli.run_summary import closing_lines, outcome
     from mlops_kit.project import local_runs, releases
@@ -182,9 +185,10 @@ def _run_pod(
 def debug(
     project: Path | None, what: str, output: Path | None, context: str, as_json: bool
 ) -> None:
-    """Create a notebook of a failed step that stops just before the failing cell.
+    """Write a notebook that stops just before the failing cell.
 
-    EXECUTION ran here, or is a workflow on the cluster, whose files are fetched first.
+    STEP defaults to the step that failed. EXECUTION ran here, or is a workflow on the cluster,
+    whose files are fetched first.
     """
     from mlops_kit.pipelines import debugging
 

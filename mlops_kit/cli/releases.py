@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @as_json
 @click.pass_obj
 def status(project: Path | None, model: str | None, environment: str | None, as_json: bool) -> None:
-    """Show what serves, whether Git and registry agree, and how executions ended."""
+    """Show what serves and how executions ended.
+
+    Also shows whether Git and the registry agree.
+    """
     from mlops_kit.project import releases
 
     workspace = opened(project)
@@ -106,7 +109,10 @@ def promote(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Promote VERSION, by default the newest judged one, if its verdict is pass."""
+    """Promote VERSION if its verdict is pass.
+
+    VERSION defaults to the newest one that was judged.
+    """
     from mlops_kit.project import candidates, releases
 
     workspace = opened(project)

@@ -32,10 +32,10 @@ def watch(
     context: str,
     as_json: bool,
 ) -> None:
-    """Follow a rollout and decide its steps until it ends, or follow a WORKFLOW.
+    """Follow a rollout and decide its steps until it ends.
 
-    Any number of watchers may run at once, and be killed: each step happens once. A WORKFLOW on
-    the cluster is only shown; the exit code is then a run's.
+    Any number of watchers may run at once, and be killed: each step happens once. With WORKFLOW,
+    show a workflow on the cluster instead, and exit with the code of a run.
     """
     from mlops_kit.cli.run_summary import rollout_lines
     from mlops_kit.project import rollouts
@@ -74,7 +74,10 @@ def plan(
     history: int,
     as_json: bool,
 ) -> None:
-    """Estimate what a rollout can and can't detect at this traffic, and how soon."""
+    """Estimate what a rollout can detect, and how soon.
+
+    Also lists what it can't detect at this traffic.
+    """
     from dataclasses import asdict
 
     from mlops_kit.rollouts import power_analysis

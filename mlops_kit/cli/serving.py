@@ -36,7 +36,10 @@ def serve(
     attended: bool,
     as_json: bool,
 ) -> None:
-    """Serve what Git says over the V2 inference protocol until Ctrl-C or 'serve stop'."""
+    """Serve the released model over the V2 inference protocol.
+
+    Follows Git until Ctrl-C or 'mlops-kit serve stop'.
+    """
     from mlops_kit.project import local_server
 
     workspace = opened(project)
@@ -94,7 +97,10 @@ def traffic(
     environment: str | None,
     as_json: bool,
 ) -> None:
-    """Send simulated customers' requests to the local server, and their labels later."""
+    """Send simulated customers' requests to the local server.
+
+    Their labels follow later.
+    """
     from dataclasses import asdict
 
     from mlops_kit.errors import ServingError
@@ -125,7 +131,7 @@ def traffic(
 @click.option("--no-browser", is_flag=True, help="Print the address only.")
 @click.pass_obj
 def panel(project: Path | None, port: int, no_browser: bool) -> None:
-    """Serve the promotion panel as a web page with Voilà until Ctrl-C.
+    """Serve the promotion panel as a web page until Ctrl-C.
 
     Anyone with the address acts under your name: it contains a token, and works on this machine
     only. With `approver_header` in mlops-kit.toml, a proxy in front of it names the user.

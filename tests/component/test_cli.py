@@ -76,6 +76,7 @@ def test_every_command_has_help(run: Run, command: str) -> None:
     found = main.main.commands[command]
     assert found.help
     assert found.help.splitlines()[0].endswith(".")
+    assert not found.get_short_help_str(61).endswith("..."), "cut off in the list of commands"
     assert f"  {command} " in main.main.get_help(main.main.make_context("mlops-kit", ["x"]))
     for parameter in found.params:
         assert isinstance(parameter, click.Argument) or parameter.help, parameter.name
