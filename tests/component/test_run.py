@@ -325,7 +325,7 @@ def test_release_commands_agree_with_each_other(desk: Desk, second: Done) -> Non
 
     gone = desk.run("rollback", "--reason", "a try", "--to", "99", "--json")
     assert gone.code == 1
-    assert json.loads(gone.out)["code"] == "release"
+    assert json.loads(gone.out)["code"].startswith("release")
 
     Workspace.open(desk.project).registry.set_alias("fraud", "champion", "1")
     told = json.loads(desk.run("status", "--json").out)
@@ -443,7 +443,7 @@ def test_a_bad_candidate_forced_past_the_gates_is_stopped_before_any_request(
     caught = re.search(r"recall=(\d+)/(\d+) ", stop.counts)
     assert caught is not None, stop.counts
     assert int(caught[1]) / int(caught[2]) < PACE["recall"]
-    assert stop.why.startswith(f"fraud {promotion.version} ")
+    assert f"fraud {promotion.version} " in stop.why
     assert f"\nABORTED  {stop.why} fraud {stop.champion} " in bad.out
     assert re.search(r"^  weights: 0 %; .* 0 requests$", bad.out, re.M)
 
