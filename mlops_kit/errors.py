@@ -12,7 +12,7 @@
     │   ├── KernelDiedError        the kernel was killed or crashed
     │   ├── StepTimeoutError       the step ran past its deadline
     │   └── OutputError            a declared output is missing or has the wrong type
-    ├── TableError                 a table's declaration contradicts itself, or data doesn't fit it
+    ├── TableError                 a table contradicts itself, or a value doesn't fit it
     ├── DataError                  the data violates its contract
     ├── EvaluationError            an evaluation doesn't have the form that `evaluate` publishes
     ├── RegistryError              the registry can't do what was asked
@@ -176,7 +176,7 @@ class OutputError(StepError):
 
 
 class TableError(KitError):
-    """A table's declaration contradicts itself, or data doesn't fit it."""
+    """A table's declaration contradicts itself, or a value doesn't fit it."""
 
     code = "table"
 
