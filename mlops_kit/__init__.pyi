@@ -1,4 +1,4 @@
-# The public names: what a notebook or a pipeline imports. `__init__.py` reads this list.
+# The public names that notebooks and pipelines import. `__init__.py` reads this list.
 from mlops_kit.examples.fraud import customers as customers
 from mlops_kit.examples.fraud import data as data
 from mlops_kit.jupyter.compare import compare as compare

@@ -1,4 +1,4 @@
-"""The commands around a cluster: render, lint, webhook, report, and what a pod runs."""
+"""The commands for a cluster's manifests: render, lint, webhook and report."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ _YAML = (".yaml", ".yml")
 
 
 @click.command(cls=Command)
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where Git is stale.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with code 1 if Git is stale.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write into a folder instead of the GitOps repository.",
+    help="Write to a folder instead of the GitOps repository.",
 )
 @as_json
 @click.pass_obj
 def render(project: Path | None, check: bool, output: Path | None, as_json: bool) -> None:
-    """Write the pipelines as Argo's WorkflowTemplates into the GitOps repository."""
+    """Render the pipelines as WorkflowTemplates.
+
+    Commits them to the GitOps repository, or writes them to a folder with --output.
+    """
     from mlops_kit.project import argo
 
     workspace = opened(project)
@@ -55,9 +58,9 @@ def render(project: Path | None, check: bool, output: Path | None, as_json: bool
 @as_json
 @click.pass_obj
 def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
-    """Find in the YAML of PATHS, by default the GitOps repository, what a cluster shows too late.
+    """Find in YAML, offline, what a cluster would report too late.
 
-    Offline. Exits with 1 where it finds something.
+    PATHS default to the GitOps repository. Exits with code 1 if it finds anything.
     """
     from mlops_kit import lint as linting
 
@@ -72,7 +75,7 @@ def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _files(paths: tuple[Path, ...]) -> dict[str, bytes]:
-    """Return the YAML files that the paths name, or hold."""
+    """Return the YAML files at and below the paths."""
     found: dict[str, bytes] = {}
     for path in paths:
         inside = [each for each in path.rglob("*") if each.suffix in _YAML]
@@ -84,7 +87,7 @@ def _files(paths: tuple[Path, ...]) -> dict[str, bytes]:
 def _committed(
     workspace: Workspace, folder: str, ends: tuple[str, ...] = ("",)
 ) -> dict[str, bytes]:
-    """Return the files below a folder of the GitOps repository's newest commit, by path."""
+    """Return the files in a folder of the GitOps repository's newest commit, by path."""
     snapshot = workspace.repository.snapshot()
     paths = [path for path in snapshot.list(folder) if path.endswith(ends)]
     return {path: snapshot.read(path) or b"" for path in paths}
@@ -94,7 +97,10 @@ def _committed(
 @as_json
 @click.pass_obj
 def webhook(project: Path | None, as_json: bool) -> None:
-    """Say what to enter at GitHub or GitLab, so that a push starts a pipeline."""
+    """Print how to start a pipeline on every push.
+
+    Lists what to enter at GitHub or GitLab.
+    """
     from mlops_kit.argo import events
 
     said = events.instructions(opened(project).settings.argo.namespace)
@@ -104,20 +110,23 @@ def webhook(project: Path | None, as_json: bool) -> None:
 @click.command(cls=Command)
 @click.argument("workflow")
 @click.argument("status")
-@click.option("--failures", default="null", help="What Argo says of the failed nodes, as JSON.")
+@click.option("--failures", default="null", help="The failed nodes, as Argo's JSON.")
 @as_json
 def report(workflow: str, status: str, failures: str, as_json: bool) -> None:
-    """Say how a WORKFLOW ended with STATUS, and how to look at what failed; for its onExit."""
+    """Report how a workflow ended, for its onExit.
+
+    Names the steps that failed and how to debug them.
+    """
     failed = _failed(failures)
     lines = [f"{workflow}: {status}"]
     for node in failed:
         lines += [f"  {node['step']}: {node['message']}"]
-        lines += [f"    look: mlops-kit debug {workflow}/{node['step']}"]
+        lines += [f"    debug: mlops-kit debug {workflow}/{node['step']}"]
     answer(as_json, {"workflow": workflow, "status": status, "failed": failed}, lines)
 
 
 def _failed(failures: str) -> list[dict[str, str]]:
-    """Return the steps that failed; Argo gives JSON within a JSON string, or null."""
+    """Return the failed steps; Argo passes JSON inside a JSON string, or null."""
     found: Any = failures
     try:
         for _ in range(2):
@@ -133,7 +142,7 @@ def _failed(failures: str) -> list[dict[str, str]]:
 
 
 def _stored(workspace: Workspace, output: Path | None) -> dict[str, bytes]:
-    """Return the files that are there now, by path."""
+    """Return the files that were rendered before, by path."""
     from mlops_kit.argo.manifests import FOLDER
 
     if output is not None:

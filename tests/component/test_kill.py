@@ -249,7 +249,7 @@ def test_a_killed_driver_leaves_no_process_and_is_resumed(fresh: Desk, kind: str
     execution = fresh.newest("slow")
     code, out, _ = fresh.run("status")
     assert code == 0
-    assert f"{execution.name}  killed\n    go on: mlops-kit run slow --resume" in out
+    assert f"{execution.name}  killed\n    resume: mlops-kit run slow --resume" in out
     resumed(fresh)
 
 
