@@ -90,7 +90,10 @@ class RolloutController:
         except LostRaceError:
             raise
         except ReleaseError as error:  # as where the state before is bad itself: a person decides
-            return _look(seen, replace(decision, act="hold", change=None, next=str(error))), False
+            refused = replace(
+                decision, code="escalated.refused", act="hold", change=None, next=str(error)
+            )
+            return _look(seen, refused), False
         return _look(seen, decision, committed), False
 
     def _commit(self, seen: ObservedState, decision: Decision) -> str:
@@ -193,7 +196,7 @@ def _look(seen: ObservedState, decision: Decision, committed: str = "") -> PollR
 
 
 def _superseded(said: str) -> Decision:
-    return Decision("done", None, "inconclusive", said, "")
+    return Decision("superseded", "done", None, "inconclusive", said, "")
 
 
 def _iso(moment: float) -> str:

@@ -113,6 +113,7 @@ class Watched:
             "weights": list(self.weights),
             "requests": self.exposed,
             "dropped": self.dropped,
+            "decision": self.looks[-1].decision.summary() if self.looks else None,
             "steps": [
                 {
                     "when": entry.when.isoformat(),
