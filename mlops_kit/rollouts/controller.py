@@ -78,8 +78,8 @@ class RolloutController:
         """Decide on what was seen and commit it; tell whether the rollout has ended."""
         running = seen.release.rollout
         if running and running != name:
-            said = f"Another rollout began: {running}. This watch was of {name or 'none'}."
-            return _look(seen, _superseded(said)), True
+            message = f"Another rollout started: {running}. This watch followed {name or 'none'}."
+            return _look(seen, _superseded(message)), True
         decision = rollout.decide(self.observer.policy, seen.situation)
         if name and timeline.outcome(seen.entries, name) in ("aborted", "rolled back"):
             return _look(seen, decision), True
@@ -91,7 +91,12 @@ class RolloutController:
             raise
         except ReleaseError as error:  # as where the state before is bad itself: a person decides
             refused = replace(
-                decision, code="escalated.refused", act="hold", change=None, next=str(error)
+                decision,
+                code="escalated.refused",
+                act="hold",
+                change=None,
+                sentence=f"The next step is refused: {error}",
+                next="A person must decide; traffic stays where it is.",
             )
             return _look(seen, refused), False
         return _look(seen, decision, committed), False
@@ -195,8 +200,8 @@ def _look(seen: ObservedState, decision: Decision, committed: str = "") -> PollR
     )
 
 
-def _superseded(said: str) -> Decision:
-    return Decision("superseded", "done", None, "inconclusive", said, "")
+def _superseded(message: str) -> Decision:
+    return Decision("superseded", "done", None, "inconclusive", message, "")
 
 
 def _iso(moment: float) -> str:

@@ -32,8 +32,8 @@ def decide(policy: Policy, seen: RolloutState) -> Decision:
         where = f"No version of {release.model or 'a model'} serves {release.environment}."
         return Decision("idle.no-champion", "done", None, "inconclusive", where, "Promote one.")
     if seen.clock_jumped or seen.now < max(seen.started, seen.since):
-        why = "Held: the clock is wrong, so nothing that depends on time is decided."
-        return EvaluatedState(policy, seen, (), 0.0).hold(Reason("held.clock", why))
+        why = Reason("held.clock", "Held: the clock can't be trusted.")
+        return EvaluatedState(policy, seen, (), 0.0).hold(why)
     if release.candidate is None:
         return _soak(_after(policy, seen))
     if release.champion.is_same(release.candidate):
@@ -64,25 +64,27 @@ def _end_rollout(look: EvaluatedState) -> Decision:
     if look.seen.held_by:
         return look.hold(Reason("held.by-person", f"Held by {look.seen.held_by}."))
     if not look.seen.is_live:
-        why = f"{look.name} is champion; held until what Git says is what is served."
+        why = f"{look.name} is champion; held until the newest commit is served."
         return look.hold(Reason("held.not-live", why))
     if look.seen.release.weight:
-        why = f"{look.name} is champion: its requests go to the champion's place."
+        why = f"{look.name} is champion: its traffic moves to the champion's slot."
         settled = Reason("settled", why)
-        return look.say("settle", Shift(0), "pass", settled, "The candidate's place is emptied.")
-    retired = Reason("retired", f"{look.name} is champion: the candidate's place is emptied.")
-    return look.say("retire", Retire(), "pass", retired, "Its labels are watched on.")
+        return look.say(
+            "settle", Shift(0), "pass", settled, "Then the candidate's slot is emptied."
+        )
+    retired = Reason("retired", f"{look.name} is champion: the candidate's slot is emptied.")
+    return look.say("retire", Retire(), "pass", retired, "Its labels are still watched.")
 
 
 def _soak(look: EvaluatedState) -> Decision:
     """Return whether a champion without a candidate stays: its matured labels can still tell."""
     policy, seen = look.policy, look.seen
     if seen.completed is None:
-        idle = Reason("idle.no-rollout", f"{look.name} serves, no rollout runs.")
+        idle = Reason("idle.no-rollout", f"{look.name} serves; no rollout is running.")
         return look.say("done", None, "pass", idle, "")
     if look.is_harmful and not seen.faults:
         return _roll_back(look)
-    # What was answered until then needs the time for its labels, too.
+    # Labels of what it answered until then arrive up to `maturity` later.
     left = seen.completed + policy.baking + policy.maturity - seen.now
     known = any(metric.n for metric in look.metrics)
     state = "; ".join(metric.seen for metric in look.metrics)
@@ -90,20 +92,20 @@ def _soak(look: EvaluatedState) -> Decision:
         passed = Reason("soak.passed", f"{look.name} stays champion: {state}.")
         return look.say("done", None, "pass", passed, "")
     if left <= 0:
-        why = f"{look.name} stays champion, but too few labels told of its own answers."
+        why = f"{look.name} stays champion, but too few labels arrived to judge its own answers."
         return look.say("done", None, "inconclusive", Reason("soak.unjudged", why), "")
-    then = f"Its labels are watched for {span(left)} more and can roll it back."
+    then = f"For another {span(left)} its labels can still roll it back."
     return look.hold(_soaking(look, state if known else ""), then)
 
 
 def _soaking(look: EvaluatedState, state: str) -> Reason:
     """Return why the champion is watched on; `state` is what its labels say, empty for nothing."""
     if look.seen.faults:
-        why = f"{look.name} is champion, unwatched: {' '.join(look.seen.faults)}"
+        why = f"{look.name} is champion but can't be judged: {' '.join(look.seen.faults)}"
         return Reason("held.fault", why)
     if not state:
-        why = f"{look.name} is champion, but too few labels of its own answers are here."
-        return Reason("soak.no-labels", f"{why} That alone rolls nothing back.")
+        why = f"{look.name} is champion, but too few labels of its own answers have arrived."
+        return Reason("soak.no-labels", f"{why} Missing labels never roll it back.")
     return Reason("soak.watching", f"{look.name} is champion: {state}.")
 
 
@@ -115,9 +117,7 @@ def _roll_back(look: EvaluatedState) -> Decision:
         return look.say("rollback", None, "fail", why, then)
     can_restore = look.seen.can_restore
     code: DecisionCode = "escalated.no-target" if can_restore else "escalated.no-good-release"
-    gone = "can't serve" if can_restore else "isn't there"
-    sentence = (
-        f"{look.name} should be rolled back ({look.blame}), but a good version before it {gone}."
-    )
-    then = "A person is needed; the traffic stays."
+    gone = "the one before it can't serve" if can_restore else "no good release precedes it"
+    sentence = f"{look.name} should be rolled back, but {gone}: {look.blame}."
+    then = "A person must decide; traffic stays where it is."
     return look.say("hold", None, "fail", Reason(code, sentence), then)

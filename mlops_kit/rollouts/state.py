@@ -117,9 +117,7 @@ class EvaluatedState:
         """The metric that speaks most against the version, and the evidence, in words."""
         worst = max(self.metrics, key=lambda metric: metric.log_against)
         limit = f"limit {1 / self.policy.alpha_rollback:,.0f}x"
-        return (
-            f"{worst.seen}; evidence against it, all metrics together, {times(self.harm)}, {limit}"
-        )
+        return f"{worst.seen}; combined evidence of harm {times(self.harm)}, {limit}"
 
     @property
     def proofs(self) -> str:
@@ -146,7 +144,7 @@ class EvaluatedState:
     @property
     def again(self) -> str:
         """When the next look is, in words."""
-        return f"The next look is in {self.policy.interval:g} s."
+        return f"Next look in {self.policy.interval:g} s."
 
 
 def listed(names: Sequence[str]) -> str:

@@ -447,8 +447,7 @@ def test_a_bad_candidate_forced_past_the_gates_is_stopped_before_any_request(
     caught = re.search(r"recall=(\d+)/(\d+) ", stop.counts)
     assert caught is not None, stop.counts
     assert int(caught[1]) / int(caught[2]) < PACE["recall"]
-    assert stop.why.startswith(f"fraud {promotion.version} is aborted: ")
-    assert stop.why.endswith(" No request was exposed.")
+    assert f"fraud {promotion.version} " in stop.why
     assert f"\nABORTED  {stop.why} fraud {stop.champion} serves prod.\n" in bad.out
     assert "by weight: 0 %; the candidate answered 0 requests" in bad.out
 
