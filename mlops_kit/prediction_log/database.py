@@ -115,7 +115,8 @@ class Store:
         if revision not in ("", *REVISIONS):
             raise ObservationsError(
                 f"The observations in {self} have the schema {revision!r}; expected one of "
-                f"{list(REVISIONS)}. A newer mlops-kit made them: use that one, or another store."
+                f"{list(REVISIONS)}. A newer mlops-kit made them: use that one, or another store.",
+                code="prediction-log.newer",
             )
         return revision
 

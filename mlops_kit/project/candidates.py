@@ -80,14 +80,16 @@ def find(
         if judged.model != model or version not in ("", judged.version):
             raise ReleaseError(
                 f"The evaluation is of {judged}; expected one of {wanted}: look at what "
-                "'evaluate' was given."
+                "'evaluate' was given.",
+                code="release.other-evaluation",
             )
         return JudgedVersion(_unchanged(workspace, found), found, tuple(notebooks), execution)
     if newest := find_newest(workspace, model, {version} if version else None):
         return newest
     raise ReleaseError(
         f"No execution here judged {wanted}; a promotion needs its evidence. Run a pipeline with "
-        "an evaluation, such as fraud-training."
+        "an evaluation, such as fraud-training.",
+        code="release.not-judged",
     )
 
 

@@ -58,10 +58,9 @@ def promote(
     """
     verdict = judged.evaluation.verdict
     if verdict.status != "pass" and not force_gate:
-        raise ReleaseError(
-            f"{verdict.sentence} Only a verdict of pass can be promoted. "
-            + " ".join(verdict.reasons)
-        )
+        why = " ".join(verdict.reasons)
+        message = f"{verdict.sentence} Only a verdict of pass can be promoted. {why}"
+        raise ReleaseError(message, code="release.verdict")
     snapshot = workspace.repository.snapshot()
     if not override:
         approvals.check(consent(workspace, judged, environment, snapshot))

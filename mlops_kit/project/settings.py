@@ -228,7 +228,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{str(path)!r} can't be read: {error}.") from error
+        raise SettingsError(
+            f"{str(path)!r} can't be read: {error}.", code="settings.unreadable"
+        ) from error
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -252,7 +254,8 @@ def _refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
         if name not in known or name == "project":
             raise SettingsError(
                 f"{where} sets {name!r}; expected one of {sorted(known)}."
-                + did_you_mean(name, known)
+                + did_you_mean(name, known),
+                code="settings.unknown",
             )
         inner = known[name]
         if isinstance(value, Mapping) and (get_origin(inner) is dict or _fields(inner)):

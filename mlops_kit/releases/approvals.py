@@ -126,10 +126,13 @@ def check(found: Consent) -> None:
     """Raise ReleaseError where a version was rejected, or too few people have approved it."""
     if found.rejection is None and not found.missing:
         return
-    raise ReleaseError(
+    message = (
         f"{found.target.model} v{found.target.version} may not be promoted. {found.sentence} "
         "'mlops-kit panel' shows it, and takes approvals."
     )
+    if found.rejection is not None:
+        raise ReleaseError(message, code="release.rejected")
+    raise ReleaseError(message, code="release.approvals")
 
 
 def approve(
@@ -164,7 +167,9 @@ def reject(
 ) -> str:
     """Reject a version, with a reason; return the commit. All its approvals end with it."""
     if not ledger.one_line(why):
-        raise ReleaseError("The reason is empty; expected why this version is rejected.")
+        raise ReleaseError(
+            "The reason is empty; expected why this version is rejected.", code="release.no-reason"
+        )
     new = _stated(target, who, why)
     return _decide(
         repository, environment, target, "reject", new, lambda _found: Decisions((), new)

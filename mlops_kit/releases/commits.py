@@ -152,5 +152,6 @@ def _named(found: Release, model: str, environment: str) -> Release:
 def _no_environment(environment: str, paths: Sequence[str]) -> ReleaseError:
     known = [*release_yaml.environments(paths)]
     return ReleaseError(
-        f"The GitOps repository has no envs/{environment}/release.yaml; expected one of {known}."
+        f"The GitOps repository has no envs/{environment}/release.yaml; expected one of {known}.",
+        code="release.no-environment",
     )

@@ -76,7 +76,8 @@ def run(
                 raise RemoteError(
                     f"git {verb} did not end within {timeout:g} s and was ended; expected the "
                     "GitOps repository to answer. What was pushed may have arrived: the same "
-                    "call again finds out."
+                    "call again finds out.",
+                    code="gitops.remote.timeout",
                 ) from error
             raise
     return process.returncode, out, said.decode(errors="replace")

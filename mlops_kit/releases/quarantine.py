@@ -58,14 +58,16 @@ def check_promotion(
         act = bad[digest]
         raise QuarantineError(
             f"Version {version!r} is in quarantine: {said(act)}. Expected another version, or one "
-            f"that was never rolled back. {_LOOK}"
+            f"that was never rolled back. {_LOOK}",
+            code="release.quarantine.version",
         )
     back = [entry for entry in entries if entry.action == "rollback"]
     recent = [entry for entry in back if now - entry.when.timestamp() < limits.freeze_window]
     if len(recent) >= limits.freeze_after:
         raise QuarantineError(
             f"Promotions are frozen: {len(recent)} rollbacks within {limits.freeze_window:g} s, "
-            f"expected less than {limits.freeze_after}; the last: {said(recent[0])}. {_LOOK}"
+            f"expected less than {limits.freeze_after}; the last: {said(recent[0])}. {_LOOK}",
+            code="release.quarantine.frozen",
         )
     if back:
         doubled = limits.cooldown * 2.0 ** min(max(0, len(recent) - 1), 60)
@@ -75,7 +77,8 @@ def check_promotion(
         if left > 0:
             raise QuarantineError(
                 f"Promotions wait for another {left:.0f} s: a cool-down of {pause:g} s follows a "
-                f"rollback, here {said(back[0])}. {_LOOK}"
+                f"rollback, here {said(back[0])}. {_LOOK}",
+                code="release.quarantine.cooldown",
             )
 
 
@@ -89,7 +92,8 @@ def check_rollback(entries: Sequence[Entry], version: str, digest: str) -> None:
             raise QuarantineError(
                 f"Version {version!r} stays, though the verdict is against it: it was rolled back "
                 f"without a person before ({said(entry)}), and promoted again by an override. "
-                "Expected a person to decide: roll back by hand."
+                "Expected a person to decide: roll back by hand.",
+                code="release.quarantine.repeated",
             )
 
 

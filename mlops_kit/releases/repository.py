@@ -197,7 +197,8 @@ class GitOpsRepository:
                 raise GitOpsError(
                     f"The GitOps repository {git_process.shown(self.url)!r} has no branch "
                     f"{self.branch!r}; expected one with at least a commit. "
-                    "Push the seed, workflows/gitops/, there."
+                    "Push the seed, workflows/gitops/, there.",
+                    code="gitops.no-branch",
                 )
             revision = out.split(b"\t")[0].decode()
         if self._git("cat-file", "-e", revision + "^{commit}")[0]:
@@ -221,7 +222,7 @@ class GitOpsRepository:
             text = ledger.message(proposal.subject, proposal.body, proposal.trailers)
         except ValueError as error:
             raise GitOpsError(
-                f"A commit of the kit needs a subject and trailers. {error}"
+                f"A commit of the kit needs a subject and trailers. {error}", code="gitops.message"
             ) from error
         moment = f"@{int(self._clock())} +0000"
         with tempfile.TemporaryDirectory(prefix="mlops-kit-") as scratch:

@@ -94,14 +94,16 @@ def _former(
         if found and found.digest in bad and not ledger.one_line(override):
             raise QuarantineError(
                 f"Not rolled back to {to!r}: it is in quarantine since "
-                f"{quarantine.said(bad[found.digest])}. Name another version, or give an override."
+                f"{quarantine.said(bad[found.digest])}. Name another version, or give an override.",
+                code="release.quarantine.version",
             )
     if found is None:
         former = sorted({entry.version for entry in entries if entry.makes_champion})
         raise ReleaseError(
             f"There is nothing to go back to in {now.environment!r}: the champion is "
             f"{version(champion)!r}, asked for {to or 'the last good version'!r}, and champions "
-            f"so far were {former}."
+            f"so far were {former}.",
+            code="release.no-former-champion",
         )
     content = snapshot.at(found.revision).read(release_yaml.path(now.environment))
     served = release_yaml.read_release(content or b"").champion
@@ -126,7 +128,8 @@ def _check_hold(
             f"Not rolled back: the state before is itself bad. {environment} holds "
             f"{champion.version!r}, because {before.version!r} is in quarantine since "
             f"{quarantine.said(bad[before.digest])}. A person must decide: promote a better "
-            "version, or roll back to one by name with an override."
+            "version, or roll back to one by name with an override.",
+            code="release.former-quarantined",
         )
 
 
