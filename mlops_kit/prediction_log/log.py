@@ -9,7 +9,7 @@ from mlops_kit.prediction_log import counters, insert, labelled_rows, labels, re
 from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.prediction_log.database import Store
 from mlops_kit.prediction_log.label import Label
-from mlops_kit.prediction_log.labelled_rows import Cursor, Matured
+from mlops_kit.prediction_log.labelled_rows import Cursor, LabelledRows
 from mlops_kit.prediction_log.prediction import Prediction, Role
 from mlops_kit.prediction_log.replays import StoredReplay
 from mlops_kit.prediction_log.sql import chunks, driver, find_key
@@ -17,7 +17,7 @@ from mlops_kit.prediction_log.sql import chunks, driver, find_key
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Cursor", "Label", "Matured", "Observations"]
+__all__ = ["Cursor", "Label", "LabelledRows", "Observations"]
 
 
 class Observations:
@@ -104,7 +104,7 @@ class Observations:
         most: int = 5_000,
         role: Role | None = None,
         features: bool = True,
-    ) -> Matured:
+    ) -> LabelledRows:
         """Return the next rows that a digest answered without error, labelled or not.
 
         The oldest come first: of the requests from `since` to `before`, both in seconds and
@@ -125,7 +125,7 @@ class Observations:
         since: float = float("-inf"),
         most: int = 5_000,
         features: bool = True,
-    ) -> Matured:
+    ) -> LabelledRows:
         """Return the labelled rows that were not read yet, or had another label when they were.
 
         As `matured`, but who goes on with each cursor, at any later time, has after `is_last`
@@ -208,15 +208,15 @@ class Observations:
 
     def _read_on(
         self,
-        read: Callable[[Connection, labelled_rows.Query, Cursor], Matured],
+        read: Callable[[Connection, labelled_rows.Query, Cursor], LabelledRows],
         answerer: tuple[str, str, str],
         after: Cursor | None,
         query: tuple[float, float, Role | None, bool, int],
-    ) -> Matured:
+    ) -> LabelledRows:
         """Read what an answerer answered, after the cursor; nothing for one that never did."""
         start = after or Cursor()
         with self._store.reading() as connection:
             who = find_key(connection, schema.answerers, answerer)
             if who is None:
-                return Matured(start, True)
+                return LabelledRows(start, True)
             return read(connection, labelled_rows.Query(who, *query), start)

@@ -61,22 +61,22 @@ class Consent:
     @property
     def missing(self) -> int:
         """How many people beside `who` still have to approve."""
-        others = {said.who for said in self.valid} - {self.who}
+        others = {statement.who for statement in self.valid} - {self.who}
         return max(0, self.needed - 1 - len(others))
 
     @property
     def is_mine(self) -> bool:
         """Whether `who` has approved already."""
-        return any(said.who == self.who for said in self.valid)
+        return any(statement.who == self.who for statement in self.valid)
 
     @property
     def sentence(self) -> str:
         """What was said so far, in words; empty where nothing was and nothing is needed."""
         parts = [f"Rejected by {self.rejection.sentence}."] if self.rejection else []
-        parts += [f"Approved by {said.sentence}." for said in self.valid]
+        parts += [f"Approved by {statement.sentence}." for statement in self.valid]
         parts += [
-            f"{said.who}'s approval no longer counts: the version or its evaluation has changed."
-            for said in self.void
+            f"{statement.who}'s approval no longer counts: the version or its evaluation changed."
+            for statement in self.void
         ]
         if self.needed > 1 and self.missing:
             more = "one more" if self.missing == 1 else f"{self.missing} more"
@@ -181,7 +181,7 @@ def _decide(
     environment: str,
     target: ApprovalTarget,
     action: str,
-    said: Statement,
+    statement: Statement,
     change: Callable[[Decisions], Decisions],
 ) -> str:
     def propose(snapshot: Snapshot) -> Proposal | None:
@@ -192,7 +192,7 @@ def _decide(
         path = statements.path(environment, f"{target.model}-{target.version}")
         what = f"{action.capitalize()} {target.model} {target.version} for {environment}"
         about = {"model": target.model, "version": target.version, "digest": target.digest}
-        trailers = statements.trailers(action, environment, said, **about)
+        trailers = statements.trailers(action, environment, statement, **about)
         return Proposal(what, trailers, {path: release_yaml.written(asdict(after))})
 
     return repository.commit(propose)

@@ -109,11 +109,11 @@ def version(model: ServedModel | None) -> str:
 
 def described(found: Release) -> str:
     """Return who serves, and with which share, as a few words."""
-    said = f"champion {version(found.champion)!r}"
+    text = f"champion {version(found.champion)!r}"
     if found.candidate:
-        said += f" and candidate {found.candidate.version!r} at {found.weight} %"
-        said += f" of rollout {found.rollout!r}"
-    return said
+        text += f" and candidate {found.candidate.version!r} at {found.weight} %"
+        text += f" of rollout {found.rollout!r}"
+    return text
 
 
 def check_verdict(verdict: str, *others: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mlops_kit.errors import QuarantineError
 from mlops_kit.releases.ledger import Entry
 
-_LOOK = "Look at the history; a person who knows better gives an override, which is recorded."
+_LOOK = "See the history; to promote it anyway, give an override, which is recorded."
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def check_promotion(
     if digest in (bad := quarantined(entries)):
         act = bad[digest]
         raise QuarantineError(
-            f"Version {version!r} is in quarantine: {said(act)}. Expected another version, or one "
-            f"that was never rolled back. {_LOOK}",
+            f"Version {version!r} is in quarantine: {described(act)}. Promote another version. "
+            f"{_LOOK}",
             code="release.quarantine.version",
         )
     back = [entry for entry in entries if entry.action == "rollback"]
@@ -66,7 +66,7 @@ def check_promotion(
     if len(recent) >= limits.freeze_after:
         raise QuarantineError(
             f"Promotions are frozen: {len(recent)} rollbacks within {limits.freeze_window:g} s, "
-            f"expected less than {limits.freeze_after}; the last: {said(recent[0])}. {_LOOK}",
+            f"expected less than {limits.freeze_after}; the last: {described(recent[0])}. {_LOOK}",
             code="release.quarantine.frozen",
         )
     if back:
@@ -77,7 +77,7 @@ def check_promotion(
         if left > 0:
             raise QuarantineError(
                 f"Promotions wait for another {left:.0f} s: a cool-down of {pause:g} s follows a "
-                f"rollback, here {said(back[0])}. {_LOOK}",
+                f"rollback, here {described(back[0])}. {_LOOK}",
                 code="release.quarantine.cooldown",
             )
 
@@ -91,12 +91,12 @@ def check_rollback(entries: Sequence[Entry], version: str, digest: str) -> None:
         if (entry.action, entry.rolled_back) == ("rollback", digest) and entry.verdict:
             raise QuarantineError(
                 f"Version {version!r} stays, though the verdict is against it: it was rolled back "
-                f"without a person before ({said(entry)}), and promoted again by an override. "
+                f"without a person before ({described(entry)}), and promoted again by an override. "
                 "Expected a person to decide: roll back by hand.",
                 code="release.quarantine.repeated",
             )
 
 
-def said(entry: Entry) -> str:
+def described(entry: Entry) -> str:
     """Return an act as a few words: what, when and in which commit."""
     return f"{entry.subject!r} at {entry.when:%Y-%m-%d %H:%M:%S} UTC, commit {entry.revision[:10]}"

@@ -160,7 +160,7 @@ class GitOpsRepository:
     def _pushed(self, base: str, revision: str) -> bool:
         """Push; False when the branch moved meanwhile, so that it is worth trying again."""
         refspec = f"{revision}:refs/heads/{self.branch}"
-        code, _, said = self._git("push", "--porcelain", "--", self.url, refspec)
+        code, _, message = self._git("push", "--porcelain", "--", self.url, refspec)
         if code == 0:
             self._git("update-ref", _SEEN, revision)
             return True
@@ -170,10 +170,10 @@ class GitOpsRepository:
             return True
         if head != base:
             return False
-        if re.search(r"cannot lock ref|failed to update ref", said):
+        if re.search(r"cannot lock ref|failed to update ref", message):
             self._unlock()
             return False
-        raise self._remote_error("did not take the commit", said)
+        raise self._remote_error("did not take the commit", message)
 
     def _unlock(self) -> None:
         """Remove the lock of a push that was killed; a living one holds it for milliseconds."""
@@ -190,9 +190,9 @@ class GitOpsRepository:
         if revision is None and self.is_local:
             revision = bare_repository.head_of(Path(self.url), self.branch) or None
         if revision is None:
-            code, out, said = self._git("ls-remote", "--", self.url, ref)
+            code, out, message = self._git("ls-remote", "--", self.url, ref)
             if code:
-                raise self._remote_error("can't be read", said)
+                raise self._remote_error("can't be read", message)
             if not out:
                 raise GitOpsError(
                     f"The GitOps repository {git_process.shown(self.url)!r} has no branch "
@@ -203,10 +203,10 @@ class GitOpsRepository:
             revision = out.split(b"\t")[0].decode()
         if self._git("cat-file", "-e", revision + "^{commit}")[0]:
             options = ("--no-write-fetch-head", "--no-tags", "--no-auto-maintenance")
-            code, _, said = self._git("fetch", *options, "--", self.url, ref)
+            code, _, message = self._git("fetch", *options, "--", self.url, ref)
             if code:
                 # The remote has just answered, so rather the cache is broken.
-                raise git_process.LocalError(str(self._remote_error("can't be fetched", said)))
+                raise git_process.LocalError(str(self._remote_error("can't be fetched", message)))
             # Only a hint for the next fetch, so a lock that somebody else holds is no matter.
             self._git("update-ref", _SEEN, revision)
         return Snapshot(revision, lambda *words: git_process.check(self.cache, *words))
@@ -281,9 +281,9 @@ class GitOpsRepository:
     def _git(self, *words: str) -> tuple[int, bytes, str]:
         return git_process.run((f"--git-dir={self.cache}", *words), timeout=self._timeout)
 
-    def _remote_error(self, what: str, said: str) -> RemoteError:
+    def _remote_error(self, what: str, message: str) -> RemoteError:
         return RemoteError(
             f"The GitOps repository {git_process.shown(self.url)!r} {what}; expected branch "
             f"{self.branch!r} to be readable and writable. Git said: "
-            f"{git_process.shown(said.strip()) or 'nothing'}"
+            f"{git_process.shown(message.strip()) or 'nothing'}"
         )

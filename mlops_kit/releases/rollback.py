@@ -92,9 +92,10 @@ def _former(
             (entry for entry in entries if entry.makes_champion and entry.version == to), None
         )
         if found and found.digest in bad and not ledger.one_line(override):
+            since = quarantine.described(bad[found.digest])
             raise QuarantineError(
-                f"Not rolled back to {to!r}: it is in quarantine since "
-                f"{quarantine.said(bad[found.digest])}. Name another version, or give an override.",
+                f"Not rolled back to {to!r}: it is in quarantine since {since}. Name another "
+                "version, or give an override.",
                 code="release.quarantine.version",
             )
     if found is None:
@@ -127,7 +128,7 @@ def _check_hold(
         raise ReleaseError(
             f"Not rolled back: the state before is itself bad. {environment} holds "
             f"{champion.version!r}, because {before.version!r} is in quarantine since "
-            f"{quarantine.said(bad[before.digest])}. A person must decide: promote a better "
+            f"{quarantine.described(bad[before.digest])}. A person must decide: promote a better "
             "version, or roll back to one by name with an override.",
             code="release.former-quarantined",
         )

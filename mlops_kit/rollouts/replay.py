@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from mlops_kit.prediction_log.log import Cursor, Matured, Observations
+    from mlops_kit.prediction_log.log import Cursor, LabelledRows, Observations
     from mlops_kit.serving.predictor import Predictor
 
 # Rows that are read and scored at once: so many, or as many as a slow model does in the time below.
@@ -81,7 +81,7 @@ class Answers:
         """Return the rows that are counted or could be, with their label."""
         return self._quality.labelled + mature - labelled
 
-    def _count(self, rows: Matured) -> tuple[Quality, Quality]:
+    def _count(self, rows: LabelledRows) -> tuple[Quality, Quality]:
         """Return what these rows say now, and what they said when they were read before."""
         decided = rows.decisions
         return _counts(rows.labels, rows.previous, decided, decided, rows.labels != rows.labels)
@@ -128,7 +128,7 @@ class Replay(Answers):
     def _waiting(self, mature: int, labelled: int) -> int:
         return self._quality.labelled + round(self.share * (mature - labelled))
 
-    def _count(self, rows: Matured) -> tuple[Quality, Quality]:
+    def _count(self, rows: LabelledRows) -> tuple[Quality, Quality]:
         import numpy as np
 
         self._unkept += rows.without_features

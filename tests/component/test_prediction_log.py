@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_kit.prediction_log.blocks import Arm, Block
-from mlops_kit.prediction_log.log import Cursor, Label, Matured, Observations
+from mlops_kit.prediction_log.log import Cursor, Label, LabelledRows, Observations
 from tests.failures import fails
 from tests.observed import CANDIDATE, CHAMPION, PAIR, START, asked, check, prediction, url
 
@@ -48,7 +48,7 @@ def store(place: Path) -> Iterator[Observations]:
     check(place)
 
 
-def read(store: Observations, verb: str, **named: Any) -> tuple[list[Matured], Cursor]:
+def read(store: Observations, verb: str, **named: Any) -> tuple[list[LabelledRows], Cursor]:
     """Read on until there is nothing more."""
     parts, after = [], named.pop("after", None)
     while True:
