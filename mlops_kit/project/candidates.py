@@ -1,4 +1,4 @@
-"""A judged version, with what speaks for it: from a pipeline's values or an execution here."""
+"""Find a judged version with its evidence, in a pipeline's values or a local execution."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def find(
     notebooks: Sequence[str] = (),
     execution: str = "",
 ) -> JudgedVersion:
-    """Return a version with what speaks for it.
+    """Return a version with its evidence.
 
     Raises ReleaseError when nothing judged that version, or the evaluation is of another, and
     EvaluationError for an evaluation of another form.

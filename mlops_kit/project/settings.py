@@ -1,7 +1,7 @@
-"""What a project, its environment and its defaults configure; the only reader of the environment.
+"""A project's settings. The only module that reads the process environment.
 
-`MLOPS_KIT_*` wins over `mlops-kit.toml`, which wins over the defaults below. The ecosystem's own
-names keep their meaning: MLFLOW_TRACKING_URI.
+`MLOPS_KIT_*` overrides `mlops-kit.toml`, which overrides the defaults below. MLFLOW_TRACKING_URI
+and ARGO_* keep their usual meaning.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Who approved or rejected a version, who has to agree before it is promoted, and who has.
+"""Approvals and rejections of a version, and what its promotion still lacks.
 
     decisions/<environment>/<model>-<version>.yaml   approvals and a rejection of one version
 
-Each is one commit; none of them touches release.yaml. An approval is of one digest with one
-evaluation: where either differs it doesn't count any more, and says so.
+Each is one commit; none touches release.yaml. An approval is bound to a digest and an evaluation:
+it no longer counts when either changes.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def check(found: Consent) -> None:
         return
     message = (
         f"{found.target.model} v{found.target.version} may not be promoted. {found.sentence} "
-        "'mlops-kit panel' shows it, and takes approvals."
+        "Approve it in 'mlops-kit panel'."
     )
     if found.rejection is not None:
         raise ReleaseError(message, code="release.rejected")
@@ -138,9 +138,14 @@ def check(found: Consent) -> None:
 def approve(
     repository: GitOpsRepository, environment: str, target: ApprovalTarget, who: str, why: str = ""
 ) -> str:
-    """Add a person's approval of a version, in place of their earlier one; return the commit.
+    """Add or replace a person's approval, lift any rejection, and return the commit.
 
-    A rejection before ends with it.
+    Args:
+        repository: the GitOps repository.
+        environment: where the version shall be released.
+        target: the version and its evaluation.
+        who: the person.
+        why: their reason; may be empty.
     """
     new = _stated(target, who, why)
 
@@ -165,10 +170,20 @@ def withdraw(
 def reject(
     repository: GitOpsRepository, environment: str, target: ApprovalTarget, who: str, why: str
 ) -> str:
-    """Reject a version, with a reason; return the commit. All its approvals end with it."""
+    """Reject a version, drop its approvals, and return the commit.
+
+    Raises ReleaseError without a reason.
+
+    Args:
+        repository: the GitOps repository.
+        environment: where the version would be released.
+        target: the version and its evaluation.
+        who: the person.
+        why: their reason.
+    """
     if not ledger.one_line(why):
         raise ReleaseError(
-            "The reason is empty; expected why this version is rejected.", code="release.no-reason"
+            "The reason is empty; say why this version is rejected.", code="release.no-reason"
         )
     new = _stated(target, who, why)
     return _decide(

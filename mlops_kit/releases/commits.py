@@ -1,4 +1,4 @@
-"""One act on a release is one commit: the changed release.yaml, its evidence and its trailers."""
+"""Commit a change of a release: release.yaml, its evidence and its trailers."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def perform(
     decide: Decide,
     start: Snapshot | None = None,
 ) -> Promotion:
-    """Commit the act that `decide` names; a revision from it means that it is done already.
+    """Commit the act that `decide` returns; a revision means that it is already done.
 
-    When somebody else was first, `decide` is asked again about the new head.
+    After a lost race, `decide` is called again on the new head.
 
     Args:
         repository: the GitOps repository.
         model: the registered name.
         environment: where it is released.
         decide: returns the act for a snapshot and its release, or the commit that did it.
-        start: what the caller has read as the head already.
+        start: the head, if the caller has read it already.
     """
     last: list[Promotion] = []
 

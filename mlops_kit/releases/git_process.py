@@ -74,9 +74,8 @@ def run(
             if isinstance(error, subprocess.TimeoutExpired):
                 verb = next(word for word in words if not word.startswith("-"))
                 raise RemoteError(
-                    f"git {verb} did not end within {timeout:g} s and was ended; expected the "
-                    "GitOps repository to answer. What was pushed may have arrived: the same "
-                    "call again finds out.",
+                    f"git {verb} timed out after {timeout:g} s; expected the GitOps repository to "
+                    "answer. A push may have arrived: the same call again finds out.",
                     code="gitops.remote.timeout",
                 ) from error
             raise

@@ -42,7 +42,15 @@ def held(snapshot: Snapshot, environment: str) -> Hold:
 def hold(
     repository: GitOpsRepository, environment: str, rollout: str, who: str, why: str = ""
 ) -> str:
-    """Hold a rollout until it is resumed: its weight stays, and only harm ends it."""
+    """Hold a rollout at its weight until it is resumed; only harm ends it. Return the commit.
+
+    Args:
+        repository: the GitOps repository.
+        environment: where the rollout runs.
+        rollout: its name.
+        who: the person.
+        why: their reason; may be empty.
+    """
     statement = statements.state(who, why)
     return _keep(repository, environment, rollout, statement, "hold")
 

@@ -1,4 +1,4 @@
-"""Who may not be promoted for now: a version that failed live, or a model that fails too often.
+"""Which promotions are refused: a version that failed live, a model that fails too often.
 
 The rules are those of a rollout's failure table, "flapping" and "rollback of a rollback". All of
 them take the entries of one model in one environment, the newest first.
@@ -53,7 +53,15 @@ def quarantined(entries: Sequence[Entry]) -> dict[str, Entry]:
 def check_promotion(
     entries: Sequence[Entry], version: str, digest: str, limits: PromotionLimits, now: float
 ) -> None:
-    """Raise QuarantineError where only an override lets the version through; `now` in seconds."""
+    """Raise QuarantineError where only an override lets the version through.
+
+    Args:
+        entries: the acts of one model in one environment, newest first.
+        version: the version to promote.
+        digest: its digest.
+        limits: how promotions slow down after rollbacks.
+        now: in seconds since the epoch.
+    """
     if digest in (bad := quarantined(entries)):
         act = bad[digest]
         raise QuarantineError(
@@ -92,7 +100,7 @@ def check_rollback(entries: Sequence[Entry], version: str, digest: str) -> None:
             raise QuarantineError(
                 f"Version {version!r} stays, though the verdict is against it: it was rolled back "
                 f"without a person before ({described(entry)}), and promoted again by an override. "
-                "Expected a person to decide: roll back by hand.",
+                "A person must decide: roll back by hand.",
                 code="release.quarantine.repeated",
             )
 

@@ -1,8 +1,8 @@
-"""Read and write the GitOps repository, through git.
+"""Read and write the GitOps repository through git.
 
-Commits are built by plumbing in a bare cache with an index of their own: no work tree to
-corrupt, nothing shared that has to be locked, and a process that dies anywhere leaves only
-objects that no branch reaches. The branch of the remote is the one truth.
+Commits are built with plumbing commands in a bare cache, each with its own index: no work tree to
+corrupt, no locks, and a process that dies leaves only unreachable objects. The remote's branch is
+the single source of truth.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Proposal:
 class GitOpsRepository:
     """The GitOps repository at `url`, a path or what git takes as a remote, through a cache.
 
-    Several processes and threads may share the cache; a broken one is made anew. `timeout` is
-    in seconds, for each command of git. Every verb raises RemoteError where the remote doesn't
-    answer or refuses, and GitOpsError where the repository is not what was expected.
+    Processes and threads may share the cache; a broken one is recreated. Every method raises
+    RemoteError when the remote doesn't answer or refuses, and GitOpsError when the repository
+    isn't what was expected.
     """
 
     def __init__(
@@ -63,7 +63,18 @@ class GitOpsRepository:
         sleep: Callable[[float], object] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Keep the settings; nothing is read or written yet."""
+        """Keep the settings; nothing is read or written yet.
+
+        Args:
+            url: a path, or what git takes as a remote.
+            cache: the folder of the bare cache.
+            branch: the one that is read and pushed to.
+            author: of the commits, as 'Name <address>'.
+            timeout: for each git command, in seconds.
+            clock: returns the time of a commit, in seconds since the epoch.
+            sleep: waits between two tries.
+            chance: returns a number from 0 to 1, which spreads the tries.
+        """
         if not (who := _AUTHOR.fullmatch(author)):
             raise GitOpsError(f"The author is {author!r}; expected 'Name <address>'.")
         self.url = os.fspath(url)
@@ -144,8 +155,8 @@ class GitOpsRepository:
                 return revision
             self._sleep(self._chance() * min(1.0, 0.05 * 2**attempt))
         raise LostRaceError(
-            f"Somebody else was first {_MAX_TRIES} times on {git_process.shown(self.url)!r}; "
-            "nothing of this was written. Expected a quieter repository: try again."
+            f"Lost {_MAX_TRIES} races to push to {git_process.shown(self.url)!r}; nothing was "
+            "written. Try again when the repository is quieter."
         )
 
     def _decided(

@@ -1,7 +1,7 @@
-"""Watch a rollout: look, decide, commit, and look again, until it has ended.
+"""Run a rollout: observe, decide, commit, repeat, until it ends.
 
-A watcher keeps nothing to itself. Killed anywhere and started again, it goes on as if nothing had
-happened; two at once don't both act, because each commit is a compare-and-swap.
+A controller keeps no state: killed anywhere and restarted, it continues. Two at once don't act
+twice, because each commit is a compare-and-swap.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class RolloutController:
                 away, wait = away + policy.interval, policy.interval
                 if away > policy.canary_deadline:
                     raise
-                self.show([f"Git says nothing to go by, so nothing is decided: {error}"])
+                self.show([f"No decision while Git can't be read: {error}"])
             self.sleep(min(wait, policy.interval))
 
     def _decide(self, seen: ObservedState, name: str) -> tuple[PollRecord, bool]:
@@ -134,7 +134,9 @@ class RolloutController:
         try:
             self.sync_alias(now)
         except RegistryError as error:
-            self.show([f"The registry doesn't follow yet ('mlops-kit repair'): {error}"])
+            self.show(
+                [f"The registry's alias is behind Git ('mlops-kit repair' fixes it): {error}"]
+            )
 
     def _watched(self, name: str, path: Sequence[PollRecord]) -> Watched:
         """Return what was seen, and how the rollout ended by Git."""

@@ -1,4 +1,4 @@
-"""Count what labels say: of a candidate on the champion's logged traffic, and of own answers."""
+"""Count decisions against labels: a candidate's on replayed traffic, a version's on its own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,15 @@ class Answers:
         digest: str,
         since: float = -math.inf,
     ) -> None:
-        """Nothing is read yet."""
+        """Read nothing yet.
+
+        Args:
+            observations: the prediction log.
+            model: the registered name.
+            environment: where it is released.
+            digest: the version that answered.
+            since: the oldest answer that counts, in seconds since the epoch.
+        """
         self._observations, self._where = observations, (model, environment, digest)
         self._since = since
         self._cursor: Cursor | None = None
@@ -88,7 +96,7 @@ class Answers:
 
 
 class Replay(Answers):
-    """What a candidate would have decided on the champion's traffic; nobody is exposed.
+    """What a candidate would have decided on the champion's traffic; no user is exposed.
 
     `share` of the requests, chosen by a hash of their id, is replayed: whoever trains on logged
     traffic leaves these out by `is_held_out`. `faults` are reasons not to believe it.
@@ -105,7 +113,16 @@ class Replay(Answers):
         candidate: Predictor,
         share: float = 1.0,
     ) -> None:
-        """Nothing is read yet."""
+        """Read nothing yet.
+
+        Args:
+            observations: the prediction log.
+            model: the registered name.
+            environment: where it is released.
+            champion: predicts as the champion did.
+            candidate: the version to judge.
+            share: of the requests, chosen by a hash of their id.
+        """
         super().__init__(observations, model, environment, champion.digest)
         self.champion, self.candidate, self.share = champion, candidate, share
         self._differing = self._unkept = 0
@@ -115,13 +132,11 @@ class Replay(Answers):
         """Why the replay can't be believed, a sentence each."""
         found = []
         if self._differing:
-            found.append(
-                f"On {self._differing:,} logged rows the champion decides otherwise than it did."
-            )
+            found.append(f"The champion now decides otherwise on {self._differing:,} logged rows.")
         if self._unkept and not self._quality.labelled:
             found.append(
-                f"The log kept no features of {self._unkept:,} labelled rows, so none can be "
-                "replayed: set serving.log_features to 'values'."
+                f"The log has no features for {self._unkept:,} labelled rows, so it can't replay "
+                "them: set serving.log_features to 'values'."
             )
         return tuple(found)
 
