@@ -1,7 +1,7 @@
-"""What a project, its environment and its defaults configure; the only reader of the environment.
+"""A project's settings. The only module that reads the process environment.
 
-`MLOPS_KIT_*` wins over `mlops-kit.toml`, which wins over the defaults below. The ecosystem's own
-names keep their meaning: MLFLOW_TRACKING_URI.
+`MLOPS_KIT_*` overrides `mlops-kit.toml`, which overrides the defaults below. MLFLOW_TRACKING_URI
+and ARGO_* keep their usual meaning.
 """
 
 from __future__ import annotations
@@ -228,7 +228,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{str(path)!r} can't be read: {error}.") from error
+        raise SettingsError(
+            f"{str(path)!r} can't be read: {error}.", code="settings.unreadable"
+        ) from error
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -252,7 +254,8 @@ def _refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
         if name not in known or name == "project":
             raise SettingsError(
                 f"{where} sets {name!r}; expected one of {sorted(known)}."
-                + did_you_mean(name, known)
+                + did_you_mean(name, known),
+                code="settings.unknown",
             )
         inner = known[name]
         if isinstance(value, Mapping) and (get_origin(inner) is dict or _fields(inner)):

@@ -136,7 +136,7 @@ def test_a_full_disk_stops_no_answer_and_is_counted(
         disk.fill()
         until(lambda: full.status().log["dropped"].get(FULL_STORE), "the loss")
         assert "full" in full.status().log["last_error"]
-        assert "predictions were dropped: The observations" in full.status().sentence
+        assert "predictions were dropped: The prediction log" in full.status().sentence
         revision = elsewhere.commit("1", "2", 50)
         if isinstance(disk, SmallDisk):
             until(lambda: full.status().error, "the fault")

@@ -18,9 +18,7 @@ import pytest
 import mlops_kit.jupyter.panel.panel
 from mlops_kit import PromotionPanel, Workspace, watch
 from mlops_kit.errors import (
-    EvaluationError,
     ProjectError,
-    RegistryError,
     ReleaseError,
     SecretFoundError,
 )
@@ -33,6 +31,7 @@ from mlops_kit.releases import approvals, holds
 from mlops_kit.releases.repository import Proposal
 from mlops_kit.rollouts import decision
 from tests.conftest import LOOSE
+from tests.failures import fails
 
 NOTEBOOKS = {"validate-data", "train-baseline", "train-candidate", "evaluate"}
 
@@ -180,13 +179,14 @@ def test_only_a_verdict_of_pass_is_promoted(
     published = candidate.evaluation.data()
     published["verdict"]["status"] = status
     before = commits(workspace)
-    expected = ReleaseError if status in ("fail", "inconclusive") else EvaluationError
+    is_verdict = status in ("fail", "inconclusive")
+    expected = ("release.verdict",) if is_verdict else ("evaluation", "verdict.status")
 
     def promoted() -> None:
         judged = candidates.find(workspace, "fraud", evaluation=published)
         releases.promote(workspace, judged, environment="dev")
 
-    with pytest.raises(expected, match=r"Only a verdict of pass|verdict\.status"):
+    with fails(*expected):
         promoted()
     assert commits(workspace) == before
     assert releases.status(workspace, "fraud", "dev").champion == ""
@@ -273,9 +273,9 @@ def test_an_evaluation_speaks_for_its_own_version_only(
         )
 
     baseline = workspace.model_version("fraud", role="baseline").version
-    with pytest.raises(ReleaseError, match="The evaluation is of fraud v"):
+    with fails("release.other-evaluation", f"fraud v{baseline}"):
         asked("fraud", baseline)
-    with pytest.raises(ReleaseError, match="expected one of churn"):
+    with fails("release.other-evaluation", "churn"):
         asked("churn", "")
     assert asked("fraud", "").version == candidate.version
     assert asked("fraud", candidate.version.version).version == candidate.version
@@ -283,9 +283,9 @@ def test_an_evaluation_speaks_for_its_own_version_only(
 
 def test_a_version_that_nothing_judged_can_not_be_promoted(workspace: Workspace) -> None:
     baseline = workspace.model_version("fraud", role="baseline").version
-    with pytest.raises(ReleaseError, match=f"judged fraud v{baseline}"):
+    with fails("release.not-judged", f"fraud v{baseline}"):
         candidates.find(workspace, "fraud", baseline)
-    with pytest.raises(ReleaseError, match="No execution here judged churn"):
+    with fails("release.not-judged", "churn"):
         candidates.find(workspace, "churn")
 
 
@@ -350,7 +350,7 @@ def test_a_registry_that_lacks_the_version_says_that_git_stands(
     workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     lost = replace(candidate, version=dataclasses.replace(candidate.version, version="99"))
-    with pytest.raises(RegistryError, match=r"fraud v99 serves dev, and that stands"):
+    with fails("registry", "fraud v99", "dev"):
         releases.promote(workspace, lost, environment="dev")
     assert releases.status(workspace, "fraud", "dev").champion == "99"
 
@@ -360,7 +360,7 @@ def test_a_registry_that_does_not_answer_says_that_git_stands_and_repair_follows
 ) -> None:
     nowhere = {"tracking_uri": "sqlite:////dev/null/mlflow.db"}
     unreachable = Workspace(workspace.settings.model_copy(update=nowhere))
-    with pytest.raises(RegistryError, match="that stands. The registry can't follow"):
+    with fails("registry", other.version, "prod"):
         releases.promote(unreachable, other, environment="prod")
     found = releases.status(workspace, "fraud", "prod")
     assert found.champion == other.version.version
@@ -423,7 +423,7 @@ def test_an_environment_that_is_not_there_is_said_before_anything_is_written(
     workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     before = commits(workspace)
-    with pytest.raises(ReleaseError, match=r"no envs/live/release\.yaml; expected one of"):
+    with fails("release.no-environment", "envs/live/release.yaml"):
         releases.promote(workspace, candidate, environment="live")
     assert commits(workspace) == before
 
@@ -433,10 +433,10 @@ def test_a_promotion_waits_for_a_second_person(
 ) -> None:
     two = as_person(workspace, "ana", approvals=2)
     again = judged_otherwise(two, candidate)
-    with pytest.raises(ReleaseError, match=r"prod asks for 2 people; one more, not ana\."):
+    with fails("release.approvals", "prod", 2, "ana"):
         releases.promote(two, again, environment="prod")
     approvals.approve(two.repository, "prod", again.target, "ana", "recall is up")
-    with pytest.raises(ReleaseError, match=r'Approved by ana at \d\d:\d\d: "recall is up"\. prod'):
+    with fails("release.approvals", "ana", "recall is up"):
         releases.promote(two, again, environment="prod")
     approvals.approve(two.repository, "prod", again.target, "ben")
     assert releases.promote(two, again, environment="prod").changed
@@ -450,10 +450,10 @@ def test_an_approval_counts_no_more_once_the_evaluation_differs(
     again = judged_otherwise(two, candidate)
     approvals.approve(two.repository, "prod", again.target, "ben")
     changed = replace(again, evaluation=again.evaluation.model_copy(update={"note": "other"}))
-    with pytest.raises(ReleaseError, match="ben's approval no longer counts"):
+    with fails("release.approvals", "ben"):
         releases.promote(two, changed, environment="prod")
     approvals.withdraw(two.repository, "prod", again.target, "ben")
-    with pytest.raises(ReleaseError, match="one more, not ana"):
+    with fails("release.approvals", "ana"):
         releases.promote(two, again, environment="prod")
 
 
@@ -461,10 +461,10 @@ def test_a_rejected_version_is_not_promoted_until_somebody_approves_it(
     workspace: Workspace, candidate: JudgedVersion
 ) -> None:
     again = judged_otherwise(workspace, candidate)
-    with pytest.raises(ReleaseError, match="reason is empty"):
+    with fails("release.no-reason"):
         approvals.reject(workspace.repository, "prod", again.target, "ana", " \n ")
     approvals.reject(workspace.repository, "prod", again.target, "ana", "odd\nMlops-Action: x")
-    with pytest.raises(ReleaseError, match='Rejected by ana at .*: "odd Mlops-Action: x"'):
+    with fails("release.rejected", "ana", "odd Mlops-Action: x"):
         releases.promote(workspace, again, environment="prod")
     approvals.approve(workspace.repository, "prod", again.target, "ben")
     assert releases.promote(workspace, again, environment="prod").changed
@@ -474,7 +474,7 @@ def test_a_file_of_decisions_that_nobody_of_the_kit_wrote_is_an_error(workspace:
     for content in (b"[1]", b"approvals: [7]", b"approvals: [{no: 1}]", b"\xff: ["):
         proposal = Proposal("x", {"A": "b"}, {"decisions/prod/fraud-9.yaml": content})
         workspace.repository.commit(lambda _snapshot, made=proposal: made)
-        with pytest.raises(ReleaseError, match=r"decisions/prod/fraud-9\.yaml"):
+        with fails("release", "decisions/prod/fraud-9.yaml"):
             approvals.read(workspace.repository.snapshot(), "prod", "fraud", "9")
 
 

@@ -155,7 +155,9 @@ def test_hostile_text_is_text_in_every_field(evidence: MetricsView | None) -> No
 
 
 def test_hostile_text_is_text_in_a_watch_and_in_a_form() -> None:
-    decision = Decision("hold", None, "inconclusive", HOSTILE, HOSTILE, (METRIC,))
+    decision = Decision(
+        "canary.unproved", "hold", None, "inconclusive", HOSTILE, HOSTILE, (METRIC,)
+    )
     trail = Trail(HOSTILE, POINTS)
     evidence = dataclasses.replace(SHOWN, trails=(trail,))
     watch = Watch(HOSTILE, "running", "", HOSTILE, decision, evidence)
