@@ -170,6 +170,29 @@ def test_changed_code_of_the_project_runs_everything_again(runner, store, double
     assert states(start(runner, store, double, x=21))["double"] == "succeeded"
 
 
+@pytest.mark.parametrize("name", ["limits.json", "query.sql", "helper.ipynb"])
+def test_a_changed_file_that_a_step_names_runs_it_again(runner, store, notebook, tmp_path, name):
+    named = notebook("LIMIT = 1", name=name)
+    notebook(f"'{name}'", PUBLISH + "publish(done='yes')", name="read.ipynb")
+    notebook(PUBLISH + "publish(done='yes')", name="other.ipynb")
+    reads = Step("reads", "read.ipynb", outputs={"done": str})
+    pipeline = Pipeline("p", (reads, Step("other", "other.ipynb", outputs={"done": str})))
+    start(runner, store, pipeline)
+    assert set(states(start(runner, store, pipeline)).values()) == {"cached"}
+    named.write_text(named.read_text().replace("LIMIT = 1", "LIMIT = 2"))
+    assert states(start(runner, store, pipeline)) == {"reads": "succeeded", "other": "cached"}
+
+
+def test_a_file_that_a_named_notebook_names_counts_too(runner, store, notebook, tmp_path):
+    (tmp_path / "limits.json").write_text("1")
+    notebook("'limits.json'", name="helper.ipynb")
+    notebook("'helper.ipynb'", PUBLISH + "publish(done='yes')", name="read.ipynb")
+    pipeline = Pipeline("p", (Step("reads", "read.ipynb", outputs={"done": str}),))
+    start(runner, store, pipeline)
+    (tmp_path / "limits.json").write_text("2")
+    assert states(start(runner, store, pipeline)) == {"reads": "succeeded"}
+
+
 def test_a_file_that_changed_under_the_same_path_runs_the_step_again(
     runner, store, notebook, tmp_path
 ):
