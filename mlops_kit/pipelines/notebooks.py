@@ -63,7 +63,9 @@ def signature(path: Path) -> tuple[parameters.Parameter, ...]:
 
 @lru_cache(maxsize=256)
 def _signature(path: Path, _state: tuple[int, int, int]) -> tuple[parameters.Parameter, ...]:
-    return parameters.signature(notebook_file.cells(path), notebook=path.name)
+    content = notebook_file.content(path)
+    notebook_file.check_language(content, path)
+    return parameters.signature(content["cells"], notebook=path.name)
 
 
 def typed(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,9 +170,9 @@ class _Fault:
         from mlops_kit.pipelines.papermill.run import PapermillExecutionError
 
         cell = next((each for each in cells if notebook_file.status(each) == "failed"), None)
+        if cell is not None and _has_exited(cell):
+            return self.early_exit(cell)
         match failure:
-            case PapermillExecutionError(ename="SystemExit"):
-                return self.early_exit(cell)
             case PapermillExecutionError():
                 reason = f"{failure.ename}: {failure.evalue}".rstrip(": ")
                 return self(errors.CellError, reason, cell, _line_of(failure.traceback))
@@ -191,7 +193,7 @@ class _Fault:
 
 def _check_every_cell_ran(cells: list[dict[str, Any]], fault: _Fault) -> None:
     for cell in cells:
-        if any(output.get("ename") == "SystemExit" for output in _raised(cell)):
+        if _has_exited(cell):
             raise fault.early_exit(cell)
         skipped = (
             notebook_file.has_tag(cell, "skip-execution") or not notebook_file.source(cell).strip()
@@ -243,6 +245,10 @@ def _may_raise(cells: list[dict[str, Any]]) -> bool:
 
 def _raised(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [o for o in cell.get("outputs", ()) if o.get("output_type") == "error"]
+
+
+def _has_exited(cell: Mapping[str, Any]) -> bool:
+    return any(output.get("ename") == "SystemExit" for output in _raised(cell))
 
 
 def _line_of(traceback: list[str]) -> int | None:
