@@ -1,4 +1,4 @@
-"""Execute one notebook with typed parameters, and say honestly how it ended."""
+"""Execute one notebook with typed parameters, and report how it really ended."""
 
 from __future__ import annotations
 
@@ -86,9 +86,8 @@ def execute(
 ) -> dict[str, Value]:
     """Execute a notebook on a kernel manager, and return its declared outputs.
 
-    Green only if every cell ran and every declared output was published with its type. Otherwise
-    the notebook is saved with the failing cell marked, and a StepError of the kind that fits is
-    raised.
+    Succeeds only if every cell ran and every declared output was published with its type.
+    Otherwise saves the notebook with the failing cell marked, and raises a StepError.
     """
     given = typed(job.notebook, job.given)
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -151,6 +150,7 @@ class _Fault:
         reason: str,
         cell: Mapping[str, Any] | None = None,
         line: int | None = None,
+        code: str = "",
     ) -> errors.StepError:
         return kind(
             reason[:2000],
@@ -159,6 +159,7 @@ class _Fault:
             line=line,
             parameters=self.given,
             output=str(self.job.executed),
+            code=code,
         )
 
     def of(
@@ -207,19 +208,20 @@ def _outputs(job: Job, cells: list[dict[str, Any]], fault: _Fault) -> dict[str, 
     kept: dict[str, Value] = {}
     for name, kind in job.outputs.items():
         if name not in found:
-            reason = f"it declares the output {name!r} and published {sorted(found)}."
-            raise fault(errors.OutputError, reason + did_you_mean(name, found))
+            reason = f"it declares the output {name!r} but published {sorted(found)}."
+            reason += did_you_mean(name, found)
+            raise fault(errors.OutputError, reason, code="step.output.missing")
         if not values.of_type(found[name], kind):
             reason = (
                 f"the output {name!r} is {str(found[name])[:80]!r}, of type "
                 f"{type(found[name]).__name__}; declared as {kind.__name__}"
             )
-            raise fault(errors.OutputError, reason)
+            raise fault(errors.OutputError, reason, code="step.output.type")
         try:
             kept[name] = values.keep(name, found[name], job.folder)
         except (OSError, ValueError) as error:
-            reason = f"the output {name!r} can't be kept: {error}"
-            raise fault(errors.OutputError, reason) from error
+            reason = f"can't keep the output {name!r}: {error}"
+            raise fault(errors.OutputError, reason, code="step.output.not-kept") from error
     return kept
 
 

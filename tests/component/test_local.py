@@ -14,6 +14,7 @@ from mlops_kit.pipelines.cache import Cache
 from mlops_kit.pipelines.definition import Condition, Input, Pipeline, Step
 from mlops_kit.pipelines.executions import Executions
 from mlops_kit.pipelines.local import Runner
+from tests.failures import fails
 
 PUBLISH = "from mlops_kit import publish\n"
 
@@ -85,7 +86,7 @@ def test_wrong_inputs_are_refused_before_anything_is_made(runner, store, double,
 
 def test_a_step_that_gives_a_parameter_its_notebook_lacks_is_refused(runner, store, notebook):
     notebook("# parameters\nrows: int = 1  # rows", name="n.ipynb")
-    with pytest.raises(errors.ParameterError, match="Did you mean 'rows'"):
+    with fails("parameter.unknown", "'row'", "'rows'"):
         start(runner, store, Pipeline("p", (Step("s", "n.ipynb", {"row": 1}),)))
 
 
@@ -249,13 +250,13 @@ def test_a_resumed_execution_goes_on_from_the_failed_step(runner, store, noteboo
     execution.release()
     assert states(execution) == {"first": "succeeded", "second": "succeeded"}
     assert (tmp_path / "tries.txt").read_text() == "x"
-    with pytest.raises(errors.ProjectError, match="ended well"):
+    with fails("project.nothing-to-resume", execution.name):
         store.last_unfinished("p")
 
 
 def test_two_drivers_never_run_one_execution(runner, store, double):
     execution = store.create("double", {"x": 1}, ["double"])
-    with pytest.raises(errors.ProjectError, match="another process"):
+    with fails("project.execution-held", execution.name):
         Executions(store.folder).open(execution.name).acquire()
     assert Executions(store.folder).open(execution.name).seen_state == "running"
     execution.release()
@@ -311,13 +312,13 @@ def test_a_broken_state_is_named_and_hides_no_other(runner, store, double, conte
     broken.release()
     (broken.folder / "execution.json").write_text(content)
     assert [execution.name for execution in store.all()] == [good.name]
-    with pytest.raises(errors.ProjectError, match="can't be read"):
+    with fails("project.unreadable", broken.name, "execution.json"):
         store.open(broken.name)
 
 
 @pytest.mark.parametrize("name", ["", "..", "nope", "double-20260101-000000-abcd", "../x"])
 def test_an_unknown_execution_is_refused(store, name):
-    with pytest.raises(errors.ProjectError, match="no execution"):
+    with fails("project.no-execution", repr(name)):
         store.open(name)
 
 
