@@ -12,12 +12,13 @@ import click
 from mlops_kit.cli.exit_codes import Command
 from mlops_kit.cli.options import as_json, opened
 from mlops_kit.cli.output import answer, print_json
+from mlops_kit.errors import ParameterError
 from mlops_kit.files import write_whole
 
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
 
-_YAML = (".yaml", ".yml")
+_MANIFESTS = (".yaml", ".yml", ".json")
 
 
 @click.command(cls=Command)
@@ -64,7 +65,7 @@ def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
     """
     from mlops_kit import lint as linting
 
-    files = _files(paths) if paths else _committed(opened(project), "", _YAML)
+    files = _files(paths) if paths else _committed(opened(project), "", _MANIFESTS)
     findings = linting.lint(files)
     if as_json:
         print_json([finding.to_json() for finding in findings])
@@ -75,10 +76,16 @@ def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _files(paths: tuple[Path, ...]) -> dict[str, bytes]:
-    """Return the YAML files at and below the paths."""
+    """Return the manifests at and below the paths."""
     found: dict[str, bytes] = {}
     for path in paths:
-        inside = [each for each in path.rglob("*") if each.suffix in _YAML]
+        if path.is_file() and path.suffix not in _MANIFESTS:
+            raise ParameterError(
+                f"{str(path)!r} is no manifest: expected a name that ends in "
+                f"{', '.join(_MANIFESTS)}, or a folder.",
+                code="parameter.no-manifest",
+            )
+        inside = [each for each in path.rglob("*") if each.suffix in _MANIFESTS]
         for file in [path] if path.is_file() else sorted(inside):
             found[file.as_posix()] = file.read_bytes()
     return found

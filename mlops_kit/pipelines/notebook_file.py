@@ -12,6 +12,7 @@ from mlops_kit.formatting import did_you_mean, joined
 
 # The tag of the cell in which papermill writes the parameters.
 INJECTED = "injected-parameters"
+_PYTHON = {"", "python", "python3", "ipython"}
 
 
 class NotebookFormatError(ValueError):
@@ -41,6 +42,22 @@ def content(path: Path) -> dict[str, Any]:
 def cells(path: Path) -> list[dict[str, Any]]:
     """Return the cells of a notebook; raises as `content` does."""
     return list(content(path)["cells"])
+
+
+def check_language(notebook: Mapping[str, Any], path: Path) -> None:
+    """Refuse a notebook of another language; one that names none is Python.
+
+    Raises NotebookError.
+    """
+    metadata = notebook.get("metadata", {})
+    for part, field in (("kernelspec", "language"), ("language_info", "name")):
+        found = metadata.get(part) if isinstance(metadata, dict) else None
+        language = found.get(field) if isinstance(found, dict) else None
+        if isinstance(language, str) and language.lower() not in _PYTHON:
+            raise NotebookError(
+                f"{path.name} is written in {language!r}; steps run Python notebooks only.",
+                code="notebook.language",
+            )
 
 
 def source(cell: Mapping[str, Any]) -> str:
