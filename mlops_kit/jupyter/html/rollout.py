@@ -177,7 +177,8 @@ def _strip(trail: Trail, evidence: MetricsView) -> Lines:
 
 def _side(name: str, trail: Trail, start: float, side: int, edge: float) -> Series:
     """Return the powers of ten on one side; what is below 1x lies on the middle line."""
-    xs, ys = [], []
+    xs: list[float] = []
+    ys: list[float] = []
     for point in trail.points:
         # A gap has no moment of its own.
         xs.append(point[0] - start if point else (xs[-1] if xs else 0.0))

@@ -192,10 +192,11 @@ def flags(
     for i in sorted(range(len(places)), key=lambda i: -places[i]):
         at, wide = places[i], widths[i]
         start, end = at + 3, at - 3
+        sides: tuple[tuple[float, Anchor], ...] = ((start, "start"), (end - wide, "end"))
         options = [
             Flag(at, low, low + wide, row, anchor)
             for row in range(most)
-            for low, anchor in ((start, "start"), (end - wide, "end"))
+            for low, anchor in sides
             if left <= low and low + wide <= right
         ]
         taken = [flag for flag in found if flag]

@@ -144,7 +144,8 @@ def _scatter(group: Sequence[Trace], about: _About) -> Lines | Bars:
             return _bars(group, about)
         kept = spread(min(len(x), len(y)), _MAX_POINTS)
         x, y = [x[i] for i in kept], [y[i] for i in kept]
-        line = trace.get("line") if isinstance(trace.get("line"), Mapping) else {}
+        line = trace.get("line")
+        dash = line.get("dash", "solid") if isinstance(line, Mapping) else "solid"
         filled = trace.get("fill") == "tozeroy"
         series.append(
             Series(
@@ -153,7 +154,7 @@ def _scatter(group: Sequence[Trace], about: _About) -> Lines | Bars:
                 y,
                 [min(0.0, value) for value in y] if filled else None,
                 [max(0.0, value) for value in y] if filled else None,
-                dashed=line.get("dash", "solid") != "solid",
+                dashed=dash != "solid",
                 dots="lines" not in str(trace.get("mode") or "lines"),
             )
         )
@@ -212,12 +213,12 @@ def _histograms(group: Sequence[Trace], about: _About) -> Bars:
     finite = [array[np.isfinite(array)] for array in arrays]
     edges = np.histogram_bin_edges(np.concatenate(finite), int(group[0].get("nbinsx") or 30))
     groups = tuple(
-        Group(_name(trace) or f"n = {len(array):,}", np.histogram(array, edges)[0])
+        Group(_name(trace) or f"n = {len(array):,}", np.histogram(array, edges)[0].tolist())
         for trace, array in zip(group, finite, strict=True)
     )
-    names = tuple(f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges))
+    bins = tuple(f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges))
     label = about.labels[0] or about.labels[1]
-    return Bars(about.title, names, groups, label, "count", tuple(map(float, edges)))
+    return Bars(about.title, bins, groups, label, "count", tuple(map(float, edges)))
 
 
 def _boxes(group: Sequence[Trace], about: _About) -> Intervals:

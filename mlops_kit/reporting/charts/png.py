@@ -38,5 +38,7 @@ def png(svg: str, width: float, dpi: int) -> bytes:
 def _fonts() -> tuple[str, ...]:
     """Return the files of the fonts that matplotlib ships, without importing it."""
     found = importlib.util.find_spec("matplotlib")
-    (folder,) = found.submodule_search_locations if found else ()
-    return tuple(str(Path(folder, "mpl-data", "fonts", "ttf", name)) for name in _FONTS)
+    folders = (found and found.submodule_search_locations) or ()
+    return tuple(
+        str(Path(folder, "mpl-data", "fonts", "ttf", name)) for folder in folders for name in _FONTS
+    )

@@ -54,8 +54,8 @@ class Series:
             return tuple(values[i] for i in kept)
 
         lower, upper = self.lower and pick(self.lower), self.upper and pick(self.upper)
-        thin = {"x": pick(self.x), "y": pick(self.y), "lower": lower, "upper": upper}
-        return dataclasses.replace(self, **thin)
+        x, y = pick(self.x), pick(self.y)
+        return dataclasses.replace(self, x=x, y=y, lower=lower, upper=upper)
 
     @property
     def dashes(self) -> str | None:

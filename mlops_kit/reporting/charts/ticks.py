@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MINUTE, _HOUR, _DAY, _WEEK = 60, 3_600, 86_400, 604_800
@@ -75,20 +75,21 @@ def moments(low: float, high: float, most: int = 6) -> list[float]:
 def times(values: list[float]) -> list[str]:
     """Return these moments as ISO 8601 writes them, each as short as it can be told."""
     told = [datetime.fromtimestamp(value, UTC) for value in values]
-    if all((one.month, one.day, one.hour, one.minute) == (1, 1, 0, 0) for one in told):
-        return [f"{one:%Y}" for one in told]
-    if all((one.day, one.hour, one.minute) == (1, 0, 0) for one in told):
-        return [f"{one:%Y-%m}" for one in told]
-    if all((one.hour, one.minute, one.second) == (0, 0, 0) for one in told):
+    at_midnight = [one.time() == time() for one in told]
+    if all(at_midnight):
+        # The first of January, of a month, or any day.
+        ends = {"%Y": (1, 1), "%Y-%m": (1,)}
+        for form, end in ends.items():
+            if all((one.day, one.month)[: len(end)] == end for one in told):
+                return [one.strftime(form) for one in told]
         return [f"{one:%Y-%m-%d}" for one in told]
     clock = "%H:%M:%S" if any(one.second for one in told) else "%H:%M"
     texts, day = [], None
-    for one in told:
-        at_midnight = (one.hour, one.minute, one.second) == (0, 0, 0)
+    for one, starts_day in zip(told, at_midnight, strict=True):
         # The day is told where it changes, and so at the first.
         texts.append(
             f"{one:%m-%d}"
-            if at_midnight and day
+            if starts_day and day
             else one.strftime(clock if one.date() == day else f"%Y-%m-%d {clock}")
         )
         day = one.date()
