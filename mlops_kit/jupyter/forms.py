@@ -12,12 +12,12 @@ from uuid import uuid4
 from mlops_kit.errors import KitError, ParameterError
 from mlops_kit.jupyter import pipeline_run
 from mlops_kit.jupyter.html import form as fields
-from mlops_kit.jupyter.html.markup import Html, joined
 from mlops_kit.pipelines import notebook_file, notebooks, validation, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.progress import Progress
 from mlops_kit.project import local_runs
 from mlops_kit.project.workspace import Workspace
+from mlops_kit.reporting.markup import Html, joined
 
 if TYPE_CHECKING:
     from mlops_kit.jupyter.pipeline_run import LivePipeline

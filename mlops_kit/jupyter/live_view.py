@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from mlops_kit.errors import KitError, ProjectError
-from mlops_kit.jupyter.html.markup import Html, tag
 from mlops_kit.project.settings import has_frontend
+from mlops_kit.reporting.markup import Html, tag
 
 # A page that changes more often than this says no more to a person.
 _REFRESH_SECONDS = 0.5

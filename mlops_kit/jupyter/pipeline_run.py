@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import ClusterError, KitError
 from mlops_kit.jupyter.html import pipeline
-from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.html.pipeline import PipelineView, StepView
 from mlops_kit.jupyter.live_view import Live, Markdown, T
 from mlops_kit.pipelines.executions import RUNNING
 from mlops_kit.pipelines.progress import Progress
 from mlops_kit.project.workspace import Workspace
+from mlops_kit.reporting.markup import Html
 from mlops_kit.reporting.notebooks import html_page
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_kit.examples.fraud import customers
 from mlops_kit.jupyter.html import rollout
-from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.live_view import Live, Markdown
 from mlops_kit.jupyter.metrics_view import metrics_view
@@ -16,6 +15,7 @@ from mlops_kit.project import rollouts
 from mlops_kit.project.settings import has_frontend
 from mlops_kit.project.workspace import Workspace
 from mlops_kit.reporting.charts import plotly_figures
+from mlops_kit.reporting.markup import Html
 from mlops_kit.rollouts.evidence_history import Point, Trail
 from mlops_kit.rollouts.result import PollRecord, Watched
 

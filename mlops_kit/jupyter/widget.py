@@ -12,7 +12,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from mlops_kit.jupyter.html.markup import Html
+from mlops_kit.reporting.markup import Html
 
 # What a person did, and what they entered with it.
 EventHandler = Callable[[str, Mapping[str, str]], None]

@@ -248,7 +248,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
     """Refuse a name that a section doesn't have; a section by name has any."""
-    is_by_name = get_origin(section) is dict
+    is_by_name = _is_by_name(section)
     known = dict.fromkeys(given, get_args(section)[1]) if is_by_name else _fields(section)
     for name, value in given.items():
         if name not in known or name == "project":
@@ -258,8 +258,13 @@ def _refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
                 code="settings.unknown",
             )
         inner = known[name]
-        if isinstance(value, Mapping) and (get_origin(inner) is dict or _fields(inner)):
+        if isinstance(value, Mapping) and (_is_by_name(inner) or _fields(inner)):
             _refuse_unknown(value, inner, f"{where}, [{name}],")
+
+
+def _is_by_name(section: Any) -> bool:
+    origin: Any = get_origin(section)
+    return origin is dict
 
 
 def _fields(section: Any) -> dict[str, Any]:

@@ -155,7 +155,9 @@ class Watched:
             Series(name, seconds, tuple(_exponent(look, name) for look in looks)) for name in names
         ]
         share = tuple(look.weight / 100 for look in looks)
-        proved = Series("proved from here", seconds, tuple(_tens(1 / self.alpha) for _ in looks))
+        proved = Series(
+            "proved from here", seconds, tuple(_tens(1 / self.alpha) for _ in looks), guide=True
+        )
         return Lines(
             "Evidence that each metric keeps its bound",
             (*series, proved, Series("weight, 1 is all", seconds, share, dashed=True)),

@@ -20,7 +20,7 @@ from mlops_kit.cli import exit_codes, main
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(main.main.commands)
-HEAVY = {"mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "matplotlib"}
+HEAVY = {"mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "resvg_py"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

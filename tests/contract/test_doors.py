@@ -30,7 +30,6 @@ DOORS = {
     "jupyter_core": ("kernels/provisioner.py",),
     "kubernetes": ("argo/kubernetes_client.py",),
     "markdown_it": ("reporting/notebooks/html_page.py",),
-    "matplotlib": ("reporting/charts/charts.py",),
     "mlflow": ("models/registry.py",),
     "mlserver": ("serving/mlserver_runtime.py",),
     "nbclient": ("pipelines/notebooks.py", "pipelines/papermill/"),
@@ -59,6 +58,7 @@ DOORS = {
     ),
     "pydantic_settings": ("project/settings.py",),
     "requests": ("argo/argo_server_client.py",),
+    "resvg_py": ("reporting/charts/png.py",),
     "rich": ("cli/progress.py",),
     "scipy": (
         "models/intervals.py",
@@ -141,7 +141,7 @@ ENVIRONMENT = {
     "releases/git_process.py": "hands git what it finds its helpers and keys by",
 }
 COLD = (
-    *("mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "matplotlib"),
+    *("mlflow", "pandas", "sklearn", "numpy", "papermill", "pydantic", "rich", "resvg_py"),
     *("hera", "mlserver", "orjson", "scipy", "sqlalchemy", "starlette", "uvicorn"),
 )
 

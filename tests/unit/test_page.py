@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlops_kit.jupyter.html import form, markup, pipeline, rollout
+from mlops_kit.jupyter.html import form, pipeline, rollout
 from mlops_kit.jupyter.html.pipeline import PipelineView, StepView
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.metrics_view import MetricsView
@@ -19,6 +19,7 @@ from mlops_kit.jupyter.panel import page
 from mlops_kit.jupyter.panel.state import Board, Candidate, Offer, Opened, Unfolded
 from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.releases.ledger import Entry
+from mlops_kit.reporting import markup
 from mlops_kit.rollouts.evidence_history import Trail
 from mlops_kit.rollouts.metrics import Metric
 from mlops_kit.rollouts.state import Decision
@@ -178,7 +179,10 @@ def test_the_evidence_over_time_has_a_fixed_range_and_says_what_is_a_proof() -> 
     dots = [named for name, named in Reader(strip).tags if name == "circle"]
     assert len(dots) == 4
     top = min(float(named["cy"]) for named in dots)
-    assert top == 10, "evidence beyond the range lies on its edge"
+    axes = next(named["d"] for name, named in Reader(strip).tags if name == "path")
+    assert top == float(axes.split()[1].partition("V")[0]), (
+        "evidence beyond the range lies on its edge"
+    )
 
 
 def test_a_commit_is_linked_where_the_repository_has_a_page() -> None:

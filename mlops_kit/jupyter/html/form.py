@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlops_kit.jupyter.html import svg
-from mlops_kit.jupyter.html.markup import Html, control, joined, tag
-from mlops_kit.jupyter.html.markup import table as html_table
 from mlops_kit.pipelines.parameters import Parameter
+from mlops_kit.reporting.markup import Html, control, joined, tag
+from mlops_kit.reporting.markup import table as html_table
 
 
 def form(

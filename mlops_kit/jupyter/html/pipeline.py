@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_kit.jupyter.html import svg
-from mlops_kit.jupyter.html.markup import Html, control, joined, tag
 from mlops_kit.reporting import markdown
+from mlops_kit.reporting.markup import Html, control, joined, tag
 
 # In rem: a step's column and row.
 _COLUMN, _ROW, _WIDE, _HIGH = 12.0, 4.6, 10.6, 3.8

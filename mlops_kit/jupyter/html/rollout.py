@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log, log10
+from math import log, log10, nan
 
 from mlops_kit.jupyter.html import svg
-from mlops_kit.jupyter.html.markup import Html, control, folded, joined, tag
-from mlops_kit.jupyter.html.markup import table as html_table
-from mlops_kit.jupyter.html.svg import Chart, Line, Point, Rule
 from mlops_kit.jupyter.metrics_view import MetricsView
+from mlops_kit.reporting.charts.charts import Lines, Marker, Rule, Series
+from mlops_kit.reporting.markup import Html, control, folded, joined, tag
+from mlops_kit.reporting.markup import table as html_table
 from mlops_kit.rollouts.evidence_history import Trail
 from mlops_kit.rollouts.metrics import Metric, percent, times
 from mlops_kit.rollouts.state import Decision
@@ -145,7 +145,7 @@ def _over_time(evidence: MetricsView) -> Html:
     return joined([tag("p", said, class_="help"), tag("div", *strips, weights, class_="grid")])
 
 
-def _strip(trail: Trail, evidence: MetricsView) -> Chart:
+def _strip(trail: Trail, evidence: MetricsView) -> Lines:
     """Return one metric's evidence, upwards for its bound and downwards against it.
 
     The axis is fixed, because one that follows the data makes noise look like a verdict.
@@ -154,15 +154,16 @@ def _strip(trail: Trail, evidence: MetricsView) -> Chart:
     edge = log10(max(_MAX_EVIDENCE, 10 * needed, 10 * limit))
     last = next((point for point in reversed(trail.points) if point), None)
     told = f"{times(last[1])} for, {times(last[2])} against" if last else "nothing yet"
-    return Chart(
+    return Lines(
         f"{trail.name}: evidence over time",
-        f"{told}; {needed:,.0f}x for it is a proof.",
         tuple(
-            Line(name, _steps(trail, evidence.start, side, edge))
+            _side(name, trail, evidence.start, side, edge)
             for name, side in (("within its bound", 1), ("beyond it", -1))
         ),
         "seconds since the promotion",
         "evidence",
+        _shifts(evidence),
+        says=f"{told}; {needed:,.0f}x for it is a proof.",
         steps=True,
         rules=(
             Rule(log10(needed), f"{needed:,.0f}x = proved"),
@@ -171,35 +172,40 @@ def _strip(trail: Trail, evidence: MetricsView) -> Chart:
         ),
         x_range=(0.0, evidence.weights[-1][0] if evidence.weights else 1.0),
         y_range=(-edge, edge),
-        marks=_shifts(evidence),
     )
 
 
-def _steps(trail: Trail, start: float, side: int, edge: float) -> tuple[Point | None, ...]:
+def _side(name: str, trail: Trail, start: float, side: int, edge: float) -> Series:
     """Return the powers of ten on one side; what is below 1x lies on the middle line."""
-    return tuple(
-        None
-        if point is None
-        else (point[0] - start, side * min(edge, max(0.0, point[1 if side > 0 else 2] / log(10))))
-        for point in trail.points
-    )
+    xs: list[float] = []
+    ys: list[float] = []
+    for point in trail.points:
+        # A gap has no moment of its own.
+        xs.append(point[0] - start if point else (xs[-1] if xs else 0.0))
+        power = point[1 if side > 0 else 2] / log(10) if point else nan
+        ys.append(side * min(edge, max(0.0, power)) if point else nan)
+    return Series(name, xs, ys)
 
 
-def _shifts(evidence: MetricsView) -> tuple[tuple[float, str], ...]:
+def _shifts(evidence: MetricsView) -> tuple[Marker, ...]:
     """Return where the weight changed, and to what."""
     path = evidence.weights
     return tuple(
-        (at, f"{weight:g} %") for (_, before), (at, weight) in pairwise(path) if weight != before
+        Marker(at, f"{weight:g} %")
+        for (_, before), (at, weight) in pairwise(path)
+        if weight != before
     )
 
 
-def _weights(evidence: MetricsView) -> Chart:
+def _weights(evidence: MetricsView) -> Lines:
     weights = evidence.weights
-    return Chart(
+    seconds, shares = zip(*weights, strict=True) if weights else ((), ())
+    return Lines(
         "The candidate's share over time",
-        f"{weights[-1][1]:g} % now." if weights else "No traffic yet.",
-        (Line("weight", weights),),
+        (Series("weight", seconds, shares),),
         "seconds since the promotion",
         "percent",
+        says=f"{weights[-1][1]:g} % now." if weights else "No traffic yet.",
         steps=True,
+        y_range=(0.0, max(shares, default=0.0) or 1.0),
     )

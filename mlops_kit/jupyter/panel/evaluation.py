@@ -7,10 +7,11 @@ from typing import Any
 
 from mlops_kit.formatting import number
 from mlops_kit.jupyter.html import svg
-from mlops_kit.jupyter.html.markup import Html, control, folded, tag
-from mlops_kit.jupyter.html.markup import table as html_table
-from mlops_kit.jupyter.html.svg import Chart, Line, Scale
 from mlops_kit.models.evaluation_summary import EstimateSummary, EvaluationSummary
+from mlops_kit.reporting.charts.charts import Lines, Marker, Series
+from mlops_kit.reporting.charts.scale import Scale
+from mlops_kit.reporting.markup import Html, control, folded, tag
+from mlops_kit.reporting.markup import table as html_table
 
 SLIDER = "threshold"
 _ROLES = ("reference", "candidate")
@@ -124,16 +125,16 @@ def _slider(thresholds: Sequence[float], start: int) -> Html:
 
 def _precision_recall(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
     lines = tuple(
-        Line(names[role], tuple(zip(*_rates(models[role]), strict=True)), role == "reference")
-        for role in _ROLES
+        Series(names[role], *_rates(models[role]), dashed=role == "reference") for role in _ROLES
     )
-    value = Chart(
+    value = Lines(
         "Precision and recall",
-        "Each threshold is one point; higher and further right is better.",
         lines,
         "recall",
         "precision",
-        unit=True,
+        says="Each threshold is one point; higher and further right is better.",
+        x_range=(0.0, 1.0),
+        y_range=(0.0, 1.0),
     )
 
     def marks(x: Scale, y: Scale) -> list[Html]:
@@ -154,18 +155,23 @@ def _calibration(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
         (min(pair) for each in pairs.values() for pair in each if min(pair) > 0), default=1e-4
     )
     lines = [
-        Line(names[role], tuple((a, b) for a, b in pairs[role]), role == "reference")
+        Series(
+            names[role],
+            [score for score, _ in pairs[role]],
+            [share for _, share in pairs[role]],
+            dashed=role == "reference",
+        )
         for role in _ROLES
     ]
-    ideal = Line("as often as said", ((lowest, lowest), (1.0, 1.0)), dashed=True)
-    value = Chart(
+    ideal = Series("as often as said", (lowest, 1.0), (lowest, 1.0), guide=True)
+    value = Lines(
         "Calibration",
-        "On the diagonal a score comes true as often as it says.",
         (*lines, ideal),
         "score",
         "share of positives",
         log_x=True,
         log_y=True,
+        says="On the diagonal a score comes true as often as it says.",
     )
     return svg.chart(value)
 
@@ -174,11 +180,7 @@ def _costs(
     names: Mapping[str, str], models: Mapping[str, Any], thresholds: Sequence[float]
 ) -> Html:
     lines = tuple(
-        Line(
-            names[role],
-            tuple(zip(thresholds, models[role]["cost"], strict=True)),
-            role == "reference",
-        )
+        Series(names[role], thresholds, models[role]["cost"], dashed=role == "reference")
         for role in _ROLES
     )
     best = {role: min(zip(models[role]["cost"], thresholds, strict=True)) for role in _ROLES}
@@ -186,19 +188,19 @@ def _costs(
         f"{names[role]} costs least, {number(cost)}, at {number(at)}"
         for role, (cost, at) in best.items()
     )
-    value = Chart(
+    chosen = models["candidate"]["threshold"]
+    value = Lines(
         "Cost per 1,000 rows",
-        told,
         lines,
         "threshold",
         "cost",
+        (Marker(chosen, "chosen"),),
         log_x=True,
         log_y=True,
+        says=told,
     )
 
     def marks(x: Scale, y: Scale) -> list[Html]:
-        chosen = models["candidate"]["threshold"]
-        fixed = tag("line", x1=x(chosen), x2=x(chosen), y1=y.end, y2=y.start, stroke="var(--pass)")
         moving = tag(
             "line",
             y1=y.end,
@@ -209,7 +211,7 @@ def _costs(
             stroke_width=2,
             **_following([x(value) for value in thresholds], "x1 x2"),
         )
-        return [fixed, moving]
+        return [moving]
 
     return svg.chart(value, marks)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC
 
 from mlops_kit.jupyter.html import rollout, svg
-from mlops_kit.jupyter.html.markup import Html, control, folded, joined, link, tag
-from mlops_kit.jupyter.html.markup import table as html_table
 from mlops_kit.jupyter.panel import evaluation
 from mlops_kit.jupyter.panel.state import Board, Offer, Opened, Unfolded
 from mlops_kit.releases.ledger import Entry
+from mlops_kit.reporting.markup import Html, control, folded, joined, link, tag
+from mlops_kit.reporting.markup import table as html_table
 
 MORE_ROWS = 50
 

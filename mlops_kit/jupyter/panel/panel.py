@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from mlops_kit.errors import KitError, ReleaseError
-from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.panel import page, reader
 from mlops_kit.jupyter.panel.acts import Acts
 from mlops_kit.jupyter.panel.state import Board, Opened, Unfolded
 from mlops_kit.project import releases, rollouts
 from mlops_kit.project.workspace import Workspace
 from mlops_kit.releases import release_yaml
+from mlops_kit.reporting.markup import Html
 from mlops_kit.reporting.notebooks import html_page
 
 if TYPE_CHECKING:

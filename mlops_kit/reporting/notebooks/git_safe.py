@@ -62,9 +62,9 @@ def git_safe(
 
 def _drawn(figure: Mapping[str, Any]) -> bytes:
     # Here, because numpy alone is a tenth of a second, and few notebooks lack a picture.
-    from mlops_kit.reporting.charts import charts
+    from mlops_kit.reporting.charts import plotly_pictures
 
-    return charts.picture(figure)
+    return plotly_pictures.picture(figure)
 
 
 def _read(notebook: Path | Mapping[str, Any]) -> dict[str, Any]:
