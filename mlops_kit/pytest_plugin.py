@@ -56,8 +56,9 @@ class NotebookRunner:
         `timeout` is in seconds. Raises ParameterError before it starts, and StepError, with the
         cell and the line, where it fails.
         """
+        from mlops_kit import notebook_file
         from mlops_kit.kernels import provisioner
-        from mlops_kit.pipelines import notebook_file, notebooks, values
+        from mlops_kit.pipelines import notebooks, values
 
         source = self._source(notebook)
         number = len(list(self.folder.glob("notebook-*")))

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import GenericAlias, NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlops_kit import notebook_file
 from mlops_kit.errors import NotebookError, ParameterError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.definition import as_text
 
 if TYPE_CHECKING:

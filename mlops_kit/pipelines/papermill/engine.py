@@ -9,7 +9,7 @@ from typing import Any
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 
-from mlops_kit.pipelines.notebook_file import INJECTED
+from mlops_kit.notebook_file import INJECTED
 from mlops_kit.pipelines.values import TOLD_MIME
 
 # Between two saves during a run, in seconds: a save of a small notebook costs as much as a cell.
