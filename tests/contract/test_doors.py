@@ -36,7 +36,7 @@ DOORS = {
     "nbclient": ("pipelines/notebooks.py",),
     "nbformat": ("reporting/notebooks/git_safe.py",),
     "numpy": ("examples/", "models/", "prediction_log/", "reporting/", "rollouts/", "serving/"),
-    "orjson": ("examples/load_generator.py", "serving/protocol.py", "serving/server.py"),
+    "orjson": ("examples/load_client.py", "serving/protocol.py", "serving/server.py"),
     "pandas": ("examples/fraud/", "serving/model_loader.py"),
     "pandera": ("examples/fraud/contract.py",),
     "papermill": ("pipelines/papermill/",),
