@@ -1,4 +1,4 @@
-"""Champion and candidate side by side, from what the notebook `evaluate` published."""
+"""Show champion and candidate side by side, from the evaluation that the notebook published."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROLES = ("reference", "candidate")
 
 
 def evaluation(found: EvaluationSummary | None) -> Html | None:
-    """Return scores, gates, curves and slices; nothing where there is no evaluation."""
+    """Return scores, gates, curves and slices; None without an evaluation."""
     if found is None:
         return None
     curves = found.curves
@@ -25,17 +25,15 @@ def evaluation(found: EvaluationSummary | None) -> Html | None:
         "section",
         _scores(found),
         folded(f"All {len(found.verdict.gates)} gates", _gates(found), key="gates"),
-        folded("Slices, the worst first", _slices(found), key="slices"),
-        folded("Curves, and the threshold", *_curves(found, curves), key="curves")
-        if curves
-        else None,
+        folded("Slices, worst first", _slices(found), key="slices"),
+        folded("Curves and threshold", *_curves(found, curves), key="curves") if curves else None,
         data_key="evaluation",
     )
 
 
 def _scores(found: EvaluationSummary) -> Html:
     names = found.names
-    # What differs most by its own interval stands first.
+    # Scores whose interval excludes zero come first.
     rows = sorted(found.scores, key=lambda row: not _is_apart(row.difference))
     told = [
         (
@@ -48,7 +46,7 @@ def _scores(found: EvaluationSummary) -> Html:
         for row in rows
     ]
     caption = f"{found.rows:,} rows, {found.frauds} frauds; 95 % intervals in brackets"
-    header = ("metric", names.reference, names.candidate, "difference", "apart?")
+    header = ("metric", names.reference, names.candidate, "difference", "differs?")
     return tag("div", html_table(caption, header, told), class_="wide")
 
 
@@ -63,7 +61,7 @@ def _gates(found: EvaluationSummary) -> Html:
         for gate in sorted(found.verdict.gates, key=lambda gate: gate.status == "pass")
     ]
     reasons = tag("ul", *(tag("li", said) for said in found.verdict.reasons))
-    table = html_table("Gates", ("gate", "verdict", "value", "the gate asks for"), rows)
+    table = html_table("Gates", ("gate", "verdict", "value", "bound"), rows)
     return tag("div", reasons, tag("div", table, class_="wide"))
 
 
@@ -117,7 +115,7 @@ def _slider(thresholds: Sequence[float], start: int) -> Html:
             class_="slider",
             data_key=SLIDER,
         ),
-        tag("span", " It changes nothing in the release.", class_="help"),
+        tag("span", " This changes nothing in the release.", class_="help"),
     )
 
 
@@ -128,7 +126,7 @@ def _precision_recall(names: Mapping[str, str], models: Mapping[str, Any]) -> Ht
     )
     value = Chart(
         "Precision and recall",
-        "Each threshold is one point; higher and further right is better.",
+        "Each point is a threshold; up and to the right is better.",
         lines,
         "recall",
         "precision",
@@ -156,10 +154,10 @@ def _calibration(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
         Line(names[role], tuple((a, b) for a, b in pairs[role]), role == "reference")
         for role in _ROLES
     ]
-    ideal = Line("as often as said", ((lowest, lowest), (1.0, 1.0)), dashed=True)
+    ideal = Line("perfectly calibrated", ((lowest, lowest), (1.0, 1.0)), dashed=True)
     value = Chart(
         "Calibration",
-        "On the diagonal a score comes true as often as it says.",
+        "On the diagonal, scores equal the observed share of frauds.",
         (*lines, ideal),
         "score",
         "share of frauds",
@@ -182,7 +180,7 @@ def _costs(
     )
     best = {role: min(zip(models[role]["cost"], thresholds, strict=True)) for role in _ROLES}
     told = "; ".join(
-        f"{names[role]} costs least, {number(cost)}, at {number(at)}"
+        f"{names[role]} costs least at {number(at)}: {number(cost)}"
         for role, (cost, at) in best.items()
     )
     value = Chart(
@@ -235,7 +233,7 @@ def _confusion(names: Mapping[str, str], models: Mapping[str, Any], start: int) 
         "caught",
         "missed",
         "false alarms",
-        "let through",
+        "passed",
         "cost per 1,000",
     )
     return tag("div", html_table("Confusion at the threshold", header, rows), class_="wide")
@@ -262,7 +260,7 @@ def _mark(xs: Sequence[float], ys: Sequence[float], fill: str) -> Html:
         stroke="currentColor",
         **_following(xs, "cx"),
     )
-    # Two attributes move by two lists: the group carries the height.
+    # A follower has one list of values, so the circle moves in x and its group in y.
     moves = [f"translate(0 {y - ys[0]:.2f})" for y in ys]
     return tag("g", inner, **_following(moves, "transform"))
 
@@ -282,7 +280,7 @@ def _nearest(thresholds: Sequence[float], wanted: float) -> int:
 def _apart(difference: EstimateSummary | None) -> str:
     if not difference:
         return "–"
-    return "differs" if _is_apart(difference) else "not told apart"
+    return "yes" if _is_apart(difference) else "can't tell"
 
 
 def _is_apart(difference: EstimateSummary | None) -> bool:

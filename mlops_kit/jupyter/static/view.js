@@ -1,5 +1,5 @@
 // Shows markup, keeps what a person has opened or typed, and names what they do.
-const BUSY = "The kernel is busy with a cell: this is done when that has ended. " +
+const BUSY = "The kernel is busy running a cell; your action waits for it to end. " +
   "To end it now, interrupt the kernel (the square in the toolbar).";
 const STOPPED = "The kernel has stopped. Run the cell again.";
 const KEPT = new Set(["open", "aria-busy", "srcdoc"]);
