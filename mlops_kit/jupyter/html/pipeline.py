@@ -63,7 +63,14 @@ def page(view: PipelineView) -> Html:
             tag(
                 "div",
                 tag("strong", view.title),
-                tag("span", svg.word(view.state), " ", view.sentence, role="status"),
+                tag(
+                    "span",
+                    svg.word(view.state),
+                    " ",
+                    view.sentence,
+                    role="status",
+                    data_state=view.state,
+                ),
                 cancel if view.can_cancel and not view.is_over else None,
                 class_="bar",
             ),

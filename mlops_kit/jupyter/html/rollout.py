@@ -17,7 +17,7 @@ from mlops_kit.rollouts.state import Decision
 
 _HEADER = (
     *("metric", "bound", "now (interval valid at any time)", "chart"),
-    *("evidence / needed", "verdict"),
+    *("evidence / needs", "verdict"),
 )
 # More evidence than this is drawn at the edge: it changes nothing.
 _MAX_EVIDENCE = 200.0
@@ -61,6 +61,7 @@ def page(watch: Watch) -> Html:
                 tag("p", tag("strong", "Next: "), following) if following else None,
                 role="status",
                 data_key="sentence",
+                data_state=watch.state,
             ),
             # At the end the record shows it, without a kernel.
             rollout(watch.evidence, is_unfolded=True) if watch.evidence and not is_over else None,

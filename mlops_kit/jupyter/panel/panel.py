@@ -207,7 +207,7 @@ class PromotionPanel:
         """Return the last board, marked as out of date and without actions."""
         said = f"Git can't be read: {error}"
         if self.board is not None and self.board.history:
-            old = f"You see the state of {self.board.checked} and can't change anything."
+            old = f"You see the state of {self.board.checked}. Traffic isn't affected."
             return replace(
                 self.board, standing="inconclusive", sentence=said, next=old, offers=(), change=()
             )
