@@ -53,8 +53,9 @@ class NotebookRunner:
         `timeout` is in seconds. Raises ParameterError before the notebook starts, and StepError,
         with cell and line, if it fails.
         """
+        from mlops_kit import notebook_file
         from mlops_kit.kernels import provisioner
-        from mlops_kit.pipelines import notebook_file, notebooks, values
+        from mlops_kit.pipelines import notebooks, values
 
         source = self._source(notebook)
         number = len(list(self.folder.glob("notebook-*")))

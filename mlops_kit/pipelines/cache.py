@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mlops_kit import notebook_file
 from mlops_kit.errors import NotebookError
-from mlops_kit.pipelines import notebook_file, step_outputs, values
+from mlops_kit.pipelines import step_outputs, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.values import Value
 

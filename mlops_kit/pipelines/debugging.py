@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import files
+from mlops_kit import files, notebook_file
 from mlops_kit.errors import ProjectError
-from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.executions import Execution
 
 STOP = "stop-here"
 PLACE = "start-here"
-_PAPERMILL = "papermill-error-cell-tag"
 
 
 def failing_notebook(execution: Execution, step: str, target: Path, *, folder: Path) -> str:
@@ -27,7 +25,11 @@ def failing_notebook(execution: Execution, step: str, target: Path, *, folder: P
     """
     executed = _executed(execution, step)
     content = notebook_file.content(executed)
-    cells = [cell for cell in content["cells"] if not notebook_file.has_tag(cell, _PAPERMILL)]
+    cells = [
+        cell
+        for cell in content["cells"]
+        if not notebook_file.has_tag(cell, notebook_file.ERROR_MARKER)
+    ]
     failing = next((c for c in cells if notebook_file.status(c) == "failed"), None)
     if failing is not None:
         reason = (execution.state.steps[step].error or {}).get("reason", "it failed")

@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import errors, files
+from mlops_kit import errors, files, notebook_file
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.pipelines import notebook_file, parameters, values
+from mlops_kit.pipelines import parameters, values
 from mlops_kit.pipelines.values import Value
 
 CellObserver = Callable[[int, int, str], None]
@@ -229,7 +229,7 @@ def _remove_error_markers(executed: Path) -> None:
     """Take out the banner that papermill writes for a cell that was allowed to raise."""
     content = notebook_file.content(executed)
     content["cells"] = [
-        c for c in content["cells"] if not notebook_file.has_tag(c, "papermill-error-cell-tag")
+        c for c in content["cells"] if not notebook_file.has_tag(c, notebook_file.ERROR_MARKER)
     ]
     files.write_whole(executed, (json.dumps(content, indent=1) + "\n").encode())
 

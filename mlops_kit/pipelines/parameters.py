@@ -15,9 +15,10 @@ from pathlib import Path
 from types import GenericAlias, NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlops_kit import notebook_file
 from mlops_kit.errors import NotebookError, ParameterError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.pipelines import notebook_file, yaml_text
+from mlops_kit.pipelines import yaml_text
 from mlops_kit.pipelines.definition import as_text
 
 if TYPE_CHECKING:

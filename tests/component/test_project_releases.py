@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlops_kit.jupyter.html.markup import escaped
 
 import mlops_kit.jupyter.panel.panel
 from mlops_kit import PromotionPanel, Workspace, watch
 from mlops_kit.errors import (
-    ProjectError,
     ReleaseError,
     SecretFoundError,
 )
+from mlops_kit.jupyter.panel.reader import ONLY_LOOKS
+from mlops_kit.jupyter.panel.state import Notice
 from mlops_kit.models.evaluation_summary import EvaluationSummary, Names, VersionIdentity
 from mlops_kit.pipelines.executions import Execution
 from mlops_kit.project import candidates, local_runs, releases, rollouts, scaffold
@@ -496,23 +498,24 @@ def test_a_held_rollout_stays_where_it_is_until_it_is_resumed(
 
 def test_the_panel_shows_what_git_says_and_its_acts_are_commits(workspace: Workspace) -> None:
     panel = PromotionPanel(environment="dev", workspace=as_person(workspace, "ana"))
-    assert "passes all" in panel.sentence
+    assert "fraud v2" in panel.sentence
     assert panel.board is not None
-    assert panel.board.chosen == "2"
-    assert panel.board.next == "It takes all traffic at once; there is no release to go back to."
+    assert (panel.board.standing, panel.board.chosen) == ("pass", "2")
+    first = "It takes all traffic at once; there is no earlier release to roll back to."
+    assert panel.board.next == first
     panel.act("promote", {"version": "2", "reason": "up"})
-    assert panel.board.is_done, panel.board.notice
+    assert panel.board.notice.is_done, panel.board.notice
     assert panel.board.headline.startswith("champion v2 since ")
     newest = releases.history(workspace, "fraud", "dev").entries[0]
     assert (newest.action, newest.who, newest.why) == ("promote", "ana", "up")
     panel.act("rollback", {"reason": ""})
-    assert "expected why it is rolled back" in panel.board.notice
+    assert refused(panel, "rollback", "release", "reason")
     panel.act("rollback", {"reason": "customers"})
-    assert panel.board.notice.startswith("Not done: ")
+    assert refused(panel, "rollback", "release", "dev")
     panel.act("no such act", {})
-    assert "There is no act 'no such act'" in panel.board.notice
+    assert refused(panel, "no such act", "release", "'no such act'", "'rollback'")
     panel.act("environment", {"value": "prod"})
-    assert (panel.board.environment, panel.board.notice) == ("prod", "")
+    assert (panel.board.environment, panel.board.notice) == ("prod", Notice())
     panel.close()
 
 
@@ -524,8 +527,7 @@ def test_the_panel_does_nothing_on_what_it_does_not_show(workspace: Workspace) -
     before = workspace.repository.head()
     panel.act("promote", {"version": "2", "reason": "up"})
     assert panel.board is not None
-    assert "ben did 'promote v2' at " in panel.board.notice
-    assert "Nothing of yours was written" in panel.board.notice
+    assert refused(panel, "promote", "gitops.lost-race", "ben", "'promote v2'", "dev")
     assert workspace.repository.head() == before
     panel.close()
 
@@ -539,12 +541,21 @@ def test_the_panel_says_when_git_is_away_and_offers_nothing(
     away.rename(away.with_name("elsewhere"))
     panel.act("refresh")
     assert panel.board is not None
-    assert "Git can't be read" in panel.sentence
-    assert panel.board.offers == ()
-    assert "nothing can be changed from here" in panel.board.next
+    assert (panel.board.standing, panel.board.offers) == ("inconclusive", ())
+    assert panel.board.checked in panel.board.next, "it says how old what it shows is"
     away.with_name("elsewhere").rename(away)
     panel.act("refresh")
-    assert "Git can't be read" not in panel.sentence
+    assert panel.board.standing != "inconclusive"
+    assert panel.board.offers
+
+
+def refused(panel: PromotionPanel, act: str, code: str, *facts: str) -> bool:
+    """Whether an action failed with this code, and the notice names these facts."""
+    assert panel.board is not None
+    notice = panel.board.notice
+    assert (notice.act, notice.is_done, notice.fault) == (act, False, code), notice
+    assert [fact for fact in facts if fact not in notice.text] == [], notice.text
+    return True
 
 
 def champion(workspace: Workspace) -> str:
@@ -597,7 +608,7 @@ def test_the_evidence_of_an_act_opens_in_the_panel(workspace: Workspace) -> None
     assert panel.board is not None
     entry = next(each for each in panel.board.history if each.evidence)
     panel.act("evidence", {"revision": entry.revision})
-    assert panel.board.notice == ""
+    assert panel.board.notice == Notice()
     assert panel.unfolded.opened is not None
     assert panel.unfolded.opened.file == "report.md"
     assert f"v{entry.version} to prod: PASS" in panel.document
@@ -605,7 +616,7 @@ def test_the_evidence_of_an_act_opens_in_the_panel(workspace: Workspace) -> None
     panel.act("evidence", {"revision": entry.revision, "file": "evaluate.ipynb"})
     assert "Is the candidate good enough to serve?" in panel.document
     panel.act("evidence", {"revision": "0" * 40})
-    assert "has evidence at '0000000000'" in panel.board.notice
+    assert refused(panel, "evidence", "release", "0000000000", "prod")
     panel.act("evidence", {"revision": ""})
     assert (panel.unfolded.opened, panel.document) == (None, "")
     panel.close()
@@ -617,10 +628,13 @@ def test_an_alias_that_was_moved_is_repaired_from_the_panel(workspace: Workspace
     panel = PromotionPanel(workspace=as_person(workspace, "ana"))
     panel.refresh()
     assert panel.board is not None
-    assert f"the registry says v{other}. Git counts" in " ".join(panel.board.remarks)
+    assert f"v{other}" in " ".join(panel.board.remarks)
     assert panel.board.offers[-1].act == "repair"
+    says = panel.board.offers[-1].says
+    assert says == f"Sets its alias from v{other} to v{serving}, the champion in Git."
     panel.act("repair", {})
-    assert panel.board.notice == f"fraud v{serving} serves prod."
+    assert (panel.board.notice.act, panel.board.notice.is_done) == ("repair", True)
+    assert f"v{serving}" in panel.board.notice.text
     assert "repair" not in {offer.act for offer in panel.board.offers}
     panel.close()
 
@@ -632,18 +646,18 @@ def test_a_page_behind_a_proxy_acts_for_whom_it_names_and_else_only_shows(
     assert behind.settings.approved_by == "the server", "a command line is behind no proxy"
     monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
     panel = PromotionPanel(environment="dev", workspace=behind)
-    assert "passes all" in panel.sentence
+    assert panel.sentence
     assert panel.board is not None
-    assert panel.board.offers == ()
-    assert "doesn't say who you are" in " ".join(panel.board.remarks)
+    assert (panel.board.standing, panel.board.offers) == ("pass", ())
+    assert ONLY_LOOKS in panel.board.remarks
     before = workspace.repository.head()
     asked = {"version": champion(workspace), "reason": "up"}
     panel.act("promote", asked)
-    assert "doesn't say who you are" in panel.board.notice
+    assert refused(panel, "promote", "release", ONLY_LOOKS)
     assert workspace.repository.head() == before
     monkeypatch.setenv("HTTP_X_FORWARDED_USER", "ana")
     panel.act("promote", asked)
-    assert panel.board.is_done, panel.board.notice
+    assert panel.board.notice.is_done, panel.board.notice
     assert releases.history(workspace, "fraud", "dev").entries[0].who == "ana"
     panel.close()
 
@@ -652,8 +666,8 @@ def test_a_watch_shows_itself_and_ends_as_a_record(workspace: Workspace) -> None
     watched = watch("fraud", "prod", workspace=workspace)
     done = watched.wait(60)
     assert (done.outcome, done.champion) == ("serving", champion(workspace))
-    assert f"fraud {done.champion} serves prod." in watched.page()
-    assert "Stop watching" not in watched.page()
+    assert done.sentence in watched.page()
+    assert 'data-act="cancel"' not in watched.page()
     assert [type(part).__name__ for part in watched.record()] == ["Watched"]
 
 
@@ -667,12 +681,13 @@ def test_a_watch_that_is_stopped_leaves_the_rollout_as_it_is(
     watched = watch("fraud", "prod", workspace=canary)
     while watched.view.look is None:
         time.sleep(0.05)
-    assert "Stop watching" in watched.page()
-    assert "No labels have arrived" in watched.page()
+    assert 'data-act="cancel"' in watched.page()
+    assert escaped(watched.view.look.decision.sentence) in watched.page()
     watched.act("cancel", {})
-    with pytest.raises(ProjectError, match="was cancelled"):
+    with fails("project", watched.title):
         watched.wait(30)
-    assert "The rollout stays as Git says" in watched.page()
+    assert watched.view.state == "stopped"
+    assert "The rollout stays as it is in Git" in watched.page()
     assert workspace.repository.head() == before
 
 
@@ -695,7 +710,9 @@ def test_an_act_does_not_wait_for_a_look_that_hangs(
     hanging.wait(10)
     panel.act("promote", {"version": champion(workspace), "reason": "up"})
     assert panel.board is not None
-    assert "hasn't been answered yet" in panel.board.notice
+    assert panel.board.notice.act == "promote"
+    assert not panel.board.notice.is_done
+    assert "Git hangs" in panel.board.notice.text
     over.set()
     look.join(30)
     assert workspace.repository.head() == before

@@ -43,7 +43,7 @@ DOORS = {
         "serving/",
         "tables/",
     ),
-    "orjson": ("examples/load_generator.py", "serving/protocol.py", "serving/server.py"),
+    "orjson": ("examples/load_client.py", "serving/protocol.py", "serving/server.py"),
     "pandas": ("examples/fraud/", "serving/model_loader.py", "tables/"),
     "pandera": ("examples/fraud/contract.py",),
     "papermill": ("pipelines/papermill/",),

@@ -1,4 +1,4 @@
-"""A running rollout as HTML: each metric against its bound, and how the evidence came about."""
+"""Render a rollout as HTML: each metric against its bound, and the evidence over time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mlops_kit.rollouts.metrics import Metric, percent, times
 from mlops_kit.rollouts.state import Decision
 
 _HEADER = (
-    *("metric", "bound", "now, valid at any look", "in a picture"),
+    *("metric", "bound", "now (interval valid at any time)", "chart"),
     *("evidence / needs", "verdict"),
 )
-# Evidence over this is drawn at the edge: how much more says nothing more.
+# More evidence than this is drawn at the edge: it changes nothing.
 _MAX_EVIDENCE = 200.0
 
 
 @dataclass(frozen=True)
 class Watch:
-    """A rollout that is watched: how the watch goes, and what its newest look came to.
+    """A watched rollout: the state of the watch, and its newest decision.
 
-    `state` and `sentence` are the watch's own; the sentence is empty while the decision speaks.
+    `state` and `sentence` are the watch's own; an empty sentence shows the decision's.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Watch:
 
 
 def page(watch: Watch) -> Html:
-    """Return the decision in words, then what it rests on."""
+    """Return the decision and its evidence."""
     is_over = watch.state != "running"
     stop = control("button", "Stop watching", data_act="cancel", type="button")
     decision = watch.decision
@@ -61,8 +61,9 @@ def page(watch: Watch) -> Html:
                 tag("p", tag("strong", "Next: "), following) if following else None,
                 role="status",
                 data_key="sentence",
+                data_state=watch.state,
             ),
-            # At its end the record says the same, without a kernel.
+            # At the end the record shows it, without a kernel.
             rollout(watch.evidence, is_unfolded=True) if watch.evidence and not is_over else None,
         ]
     )
@@ -73,16 +74,16 @@ def _standing(decision: Decision) -> str:
 
 
 def rollout(evidence: MetricsView, *, is_unfolded: bool = False) -> Html:
-    """Return the metrics, and by `is_unfolded` at once or on demand, what they were over time."""
+    """Return the metrics and their evidence over time, folded unless `is_unfolded`."""
     rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
     if rows:
         rows.append(_harm(evidence))
     shown = _over_time(evidence)
     return tag(
         "section",
-        tag("div", html_table("What the rollout has shown", _HEADER, rows), class_="wide")
+        tag("div", html_table("Metrics of the rollout", _HEADER, rows), class_="wide")
         if rows
-        else tag("p", "Nothing has been seen of it yet."),
+        else tag("p", "No observations yet."),
         tag("p", f"The candidate has answered {evidence.requests:,} requests."),
         tag("div", shown, data_key="trails")
         if is_unfolded
@@ -118,7 +119,7 @@ def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
 
 
 def _harm(evidence: MetricsView) -> tuple[object, ...]:
-    """Return the row that rolls back: the mean over all metrics, which no single row shows."""
+    """Return the row that decides a rollback: harm over all metrics together."""
     limit = 1 / evidence.alpha_rollback
     is_shown = evidence.harm >= log(limit)
     return (
@@ -126,29 +127,28 @@ def _harm(evidence: MetricsView) -> tuple[object, ...]:
         tag("span", f"under {limit:,.0f}x", class_="whole"),
         "–",
         "–",
-        f"{times(evidence.harm)} / {limit:,.0f}x to go back",
-        svg.word("fail", "shown") if is_shown else "not shown",
+        f"{times(evidence.harm)} / {limit:,.0f}x to roll back",
+        svg.word("fail", "harm shown") if is_shown else "no sign of harm",
     )
 
 
 def _over_time(evidence: MetricsView) -> Html:
     strips = [svg.chart(_strip(trail, evidence)) for trail in evidence.trails]
-    said = "The evidence over time begins with the first live traffic."
+    said = "The evidence over time starts with the first live traffic."
     if strips:
         needed = f"{1 / evidence.alpha:,.0f}"
         said = (
-            f"Evidence of {needed}x that a metric keeps its bound would ever appear, were the "
-            f"metric beyond it, in at most 1 of {needed} rollouts, however often one looks. It can "
-            "fall when new data disagree."
+            f"If a metric is beyond its bound, evidence of {needed}x for it appears in at most 1 "
+            f"of {needed} rollouts, however often you look. Evidence falls when new data disagree."
         )
     weights = svg.chart(_weights(evidence))
     return joined([tag("p", said, class_="help"), tag("div", *strips, weights, class_="grid")])
 
 
 def _strip(trail: Trail, evidence: MetricsView) -> Lines:
-    """Return one metric's evidence, upwards for its bound and downwards against it.
+    """Return a chart of one metric's evidence: up for its bound, down against it.
 
-    The axis is fixed, because one that follows the data makes noise look like a verdict.
+    The axis is fixed: one that follows the data makes noise look like a verdict.
     """
     needed, limit = 1 / evidence.alpha, 1 / evidence.alpha_rollback
     edge = log10(max(_MAX_EVIDENCE, 10 * needed, 10 * limit))
@@ -176,7 +176,7 @@ def _strip(trail: Trail, evidence: MetricsView) -> Lines:
 
 
 def _side(name: str, trail: Trail, start: float, side: int, edge: float) -> Series:
-    """Return the powers of ten on one side; what is below 1x lies on the middle line."""
+    """Return one side's evidence in powers of ten; below 1x it lies on the middle line."""
     xs: list[float] = []
     ys: list[float] = []
     for point in trail.points:
@@ -188,7 +188,7 @@ def _side(name: str, trail: Trail, start: float, side: int, edge: float) -> Seri
 
 
 def _shifts(evidence: MetricsView) -> tuple[Marker, ...]:
-    """Return where the weight changed, and to what."""
+    """Return when the weight changed, and to what."""
     path = evidence.weights
     return tuple(
         Marker(at, f"{weight:g} %")

@@ -1,4 +1,4 @@
-"""Champion and candidate side by side, from what the notebook `evaluate` published."""
+"""Show champion and candidate side by side, from the evaluation that the notebook published."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROLES = ("reference", "candidate")
 
 
 def evaluation(found: EvaluationSummary | None) -> Html | None:
-    """Return scores, gates, curves and slices; nothing where there is no evaluation."""
+    """Return scores, gates, curves and slices; None without an evaluation."""
     if found is None:
         return None
     curves = found.curves
@@ -26,8 +26,8 @@ def evaluation(found: EvaluationSummary | None) -> Html | None:
         "section",
         _scores(found),
         folded(f"All {len(found.verdict.gates)} gates", _gates(found), key="gates"),
-        folded("Slices, the worst first", _slices(found), key="slices"),
-        folded("Curves, and the threshold", *_curves(found, curves), key="curves")
+        folded("Slices, worst first", _slices(found), key="slices"),
+        folded("Curves and threshold", *_curves(found, curves), key="curves")
         if "thresholds" in curves
         else None,
         data_key="evaluation",
@@ -36,7 +36,7 @@ def evaluation(found: EvaluationSummary | None) -> Html | None:
 
 def _scores(found: EvaluationSummary) -> Html:
     names = found.names
-    # What differs most by its own interval stands first.
+    # Scores whose interval excludes zero come first.
     rows = sorted(found.scores, key=lambda row: not _is_apart(row.difference))
     told = [
         (
@@ -49,7 +49,7 @@ def _scores(found: EvaluationSummary) -> Html:
         for row in rows
     ]
     caption = f"{found.title}; 95 % intervals in brackets"
-    header = ("metric", names.reference, names.candidate, "difference", "apart?")
+    header = ("metric", names.reference, names.candidate, "difference", "differs?")
     return tag("div", html_table(caption, header, told), class_="wide")
 
 
@@ -64,7 +64,7 @@ def _gates(found: EvaluationSummary) -> Html:
         for gate in sorted(found.verdict.gates, key=lambda gate: gate.status == "pass")
     ]
     reasons = tag("ul", *(tag("li", said) for said in found.verdict.reasons))
-    table = html_table("Gates", ("gate", "verdict", "value", "the gate asks for"), rows)
+    table = html_table("Gates", ("gate", "verdict", "value", "bound"), rows)
     return tag("div", reasons, tag("div", table, class_="wide"))
 
 
@@ -119,7 +119,7 @@ def _slider(thresholds: Sequence[float], start: int) -> Html:
             class_="slider",
             data_key=SLIDER,
         ),
-        tag("span", " It changes nothing in the release.", class_="help"),
+        tag("span", " This changes nothing in the release.", class_="help"),
     )
 
 
@@ -132,7 +132,7 @@ def _precision_recall(names: Mapping[str, str], models: Mapping[str, Any]) -> Ht
         lines,
         "recall",
         "precision",
-        says="Each threshold is one point; higher and further right is better.",
+        says="Each point is a threshold; up and to the right is better.",
         x_range=(0.0, 1.0),
         y_range=(0.0, 1.0),
     )
@@ -163,7 +163,7 @@ def _calibration(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
         )
         for role in _ROLES
     ]
-    ideal = Series("as often as said", (lowest, 1.0), (lowest, 1.0), guide=True)
+    ideal = Series("perfectly calibrated", (lowest, 1.0), (lowest, 1.0), guide=True)
     value = Lines(
         "Calibration",
         (*lines, ideal),
@@ -171,7 +171,7 @@ def _calibration(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
         "share of positives",
         log_x=True,
         log_y=True,
-        says="On the diagonal a score comes true as often as it says.",
+        says="On the diagonal, scores equal the observed share of positives.",
     )
     return svg.chart(value)
 
@@ -185,7 +185,7 @@ def _costs(
     )
     best = {role: min(zip(models[role]["cost"], thresholds, strict=True)) for role in _ROLES}
     told = "; ".join(
-        f"{names[role]} costs least, {number(cost)}, at {number(at)}"
+        f"{names[role]} costs least at {number(at)}: {number(cost)}"
         for role, (cost, at) in best.items()
     )
     chosen = models["candidate"]["threshold"]
@@ -266,7 +266,7 @@ def _mark(xs: Sequence[float], ys: Sequence[float], fill: str) -> Html:
         stroke="currentColor",
         **_following(xs, "cx"),
     )
-    # Two attributes move by two lists: the group carries the height.
+    # A follower has one list of values, so the circle moves in x and its group in y.
     moves = [f"translate(0 {y - ys[0]:.2f})" for y in ys]
     return tag("g", inner, **_following(moves, "transform"))
 
@@ -286,7 +286,7 @@ def _nearest(thresholds: Sequence[float], wanted: float) -> int:
 def _apart(difference: EstimateSummary | None) -> str:
     if not difference:
         return "–"
-    return "differs" if _is_apart(difference) else "not told apart"
+    return "yes" if _is_apart(difference) else "can't tell"
 
 
 def _is_apart(difference: EstimateSummary | None) -> bool:

@@ -11,7 +11,7 @@ from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 
-from mlops_kit.pipelines.notebook_file import INJECTED
+from mlops_kit.notebook_file import INJECTED
 from mlops_kit.pipelines.values import TOLD_MIME
 
 # Between two saves during a run, in seconds: a save of a small notebook costs as much as a cell.

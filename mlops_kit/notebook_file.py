@@ -1,4 +1,4 @@
-"""A notebook as a file: its content, its cells and what they say of themselves."""
+"""The one reader of notebook files: their content, cells, tags and status."""
 
 from __future__ import annotations
 
@@ -10,31 +10,41 @@ from typing import Any
 from mlops_kit.errors import NotebookError
 from mlops_kit.formatting import did_you_mean, joined
 
-# The tag of the cell in which papermill writes the parameters.
+# Papermill's tags: the cell it writes the parameters into, and the two it adds around a failure.
 INJECTED = "injected-parameters"
 _PYTHON = {"", "python", "python3", "ipython"}
+ERROR_MARKER = "papermill-error-cell-tag"
 
 
 class NotebookFormatError(ValueError):
-    """The file is JSON, but no notebook of format 4."""
+    """The file is JSON, but not a notebook of format 4."""
 
 
 def content(path: Path) -> dict[str, Any]:
-    """Return a notebook, whose cells have the shape that the kit relies on.
-
-    Raises NotebookError for a file that is missing or no notebook of format 4 in UTF-8.
-    """
+    """Read a notebook; raises NotebookError for a missing file, and as `parsed` does."""
     try:
-        # Strictly, as Jupyter and papermill do: neither reads a byte order mark or UTF-16.
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if found["nbformat"] != 4 or not all(_is_cell(cell) for cell in found["cells"]):
-            raise NotebookFormatError
+        raw = path.read_bytes()
     except FileNotFoundError as error:
         near = did_you_mean(path.name, [each.name for each in path.parent.glob("*.ipynb")])
         raise NotebookError(f"There is no notebook {str(path)!r}.{near}") from error
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+    except OSError as error:
+        raise NotebookError(f"The notebook {str(path)!r} can't be read: {error}.") from error
+    return parsed(raw, str(path))
+
+
+def parsed(raw: bytes, name: str) -> dict[str, Any]:
+    """Return the notebook in these bytes, its cells in the shape that the kit relies on.
+
+    Raises NotebookError, naming `name`, for anything but format 4 in UTF-8.
+    """
+    try:
+        # Strictly, as Jupyter and papermill do: neither reads a byte order mark or UTF-16.
+        found: dict[str, Any] = json.loads(raw.decode("utf-8"))
+        if found["nbformat"] != 4 or not all(_is_cell(cell) for cell in found["cells"]):
+            raise NotebookFormatError
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotebookError(
-            f"{str(path)!r} is no Jupyter notebook of format 4 (JSON with cells): {error!r}."
+            f"{name!r} is not a Jupyter notebook of format 4 (JSON with cells): {error!r}."
         ) from error
     return found
 
@@ -76,12 +86,12 @@ def has_tag(cell: Mapping[str, Any], tag: str) -> bool:
 
 
 def status(cell: Mapping[str, Any]) -> str:
-    """Return how papermill says that a cell ended; empty where it doesn't."""
+    """Return the status that papermill gave a cell; empty without one."""
     return str(cell.get("metadata", {}).get("papermill", {}).get("status", ""))
 
 
 def _is_cell(cell: Any) -> bool:
-    """Whether it has the shape that the kit relies on; KeyError or TypeError mean no, too."""
+    """Tell whether a cell has that shape; KeyError and TypeError mean no, too."""
     if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict):
         return False
     text, metadata = cell["source"], cell.get("metadata", {})
