@@ -1,13 +1,13 @@
-# `make run` sets up a fresh machine and runs the main job; `make test` runs every check.
-# It needs git, make and Python 3.11 or newer; uv is used where it is there.
+# `make run` sets up a fresh machine and runs the example; `make test` runs every check.
+# Needs git, make and Python 3.11 or newer. Uses uv if it is installed.
 
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# What is installed: exact versions with hashes. `make LOCK= test` takes the newest in their ranges.
+# The exact versions to install, with hashes. `make LOCK= test` installs the newest in their ranges.
 LOCK   ?= lock/dev.txt
-# A change of these installs anew.
+# A change to these files reinstalls the environment.
 PINS   := pyproject.toml $(LOCK)
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url
@@ -20,39 +20,39 @@ INSTALL := $(if $(LOCK),--require-hashes --requirement $(LOCK),-e .[dev])
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(STAMP)  ## set up, then train, judge, promote and roll out on generated data
+run: $(STAMP)  ## set up, then train, judge, promote and roll out a model on generated data
 	$(BIN)/mlops-kit run fraud-training
 
 test: $(STAMP)  ## run every check: format, lint, types, layers, notebooks, tests
 	$(BIN)/python -m tests.check
 
-check: $(STAMP)  ## answer within a minute: format, lint, types, layers, unit and contract tests
+check: $(STAMP)  ## run the quick checks: format, lint, types, layers, unit and contract tests
 	$(BIN)/python -m tests.check --quick
 
-pictures: $(STAMP)  ## take the pictures of notebooks and pages, light and dark
+pictures: $(STAMP)  ## save pictures of notebooks and pages, light and dark
 	$(BIN)/python -m pytest -q tests/browser --pictures
 
 lab: $(STAMP)  ## open JupyterLab on the tour
 	$(BIN)/jupyter lab notebooks/tour.ipynb
 
-bench: $(STAMP)  ## measure the pipeline against its peers, and print the table
+bench: $(STAMP)  ## benchmark the pipeline against other runners
 	$(BIN)/python -m tests.benchmarks.pipelines
 
-# Each file keeps the versions that it has where the ranges allow them; UPGRADE=--upgrade doesn't.
-lock: $(STAMP)  ## write the lock anew after a change of pyproject.toml
+# Keeps the locked versions where the ranges allow; UPGRADE=--upgrade takes the newest.
+lock: $(STAMP)  ## update the lock after a change to pyproject.toml
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
 	$(BIN)/$(UV_COMPILE) $(UPGRADE) --extra dev pyproject.toml --output-file lock/dev.txt
 	cp lock/dev.txt lock/base.txt
 	$(BIN)/$(UV_COMPILE) pyproject.toml --output-file lock/base.txt
 	printf 'hatchling\n' | $(BIN)/$(UV_COMPILE) --constraint lock/dev.txt - --output-file lock/build.txt
 
-clean:  ## remove the environment and everything that was made here
+clean:  ## remove the environment and all build and run output
 	rm -rf $(VENV) .mlops-kit dist build
 
-# Bytecode is compiled once here: without it every kernel compiles the libraries anew.
+# Compile bytecode once, or every kernel compiles the libraries again.
 $(STAMP): $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 run"; exit 1; }
+		{ echo "$(PYTHON) is older than 3.11. Choose another: make PYTHON=python3.12 run"; exit 1; }
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV) && \
 		uv pip install --quiet --compile-bytecode --python $(BIN)/python $(INSTALL) && \

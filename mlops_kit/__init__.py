@@ -1,4 +1,4 @@
-"""Notebooks that train, judge and promote a model, on one laptop and on Argo."""
+"""Train, judge, promote and roll out models from notebooks, on one laptop or on Argo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 @cache
 def _public_names() -> dict[str, tuple[str, str]]:
-    """Return the module and attribute behind each name that the stub beside this file lists."""
+    """Return the module and attribute of each name in the stub next to this file."""
     import ast
 
     stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
@@ -25,7 +25,7 @@ def _public_names() -> dict[str, tuple[str, str]]:
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is used, so that a cell pays only for what it needs."""
+    """Load a public name on first use, so that a cell imports only what it needs."""
     found = None if name.startswith("_") else _public_names().get(name)
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-# The public names: what a notebook or a pipeline imports. `__init__.py` reads this list.
+# The public names that notebooks and pipelines import. `__init__.py` reads this list.
 from mlops_kit.examples.fraud import customers as customers
 from mlops_kit.examples.fraud import data as data
 from mlops_kit.jupyter.compare import compare as compare
@@ -9,7 +9,6 @@ from mlops_kit.jupyter.pipeline_run import run as run
 from mlops_kit.jupyter.rollout_watch import watch as watch
 from mlops_kit.models import evaluation as evaluation
 from mlops_kit.models import training as training
-from mlops_kit.models.columns import Columns as Columns
 from mlops_kit.pipelines.definition import Condition as Condition
 from mlops_kit.pipelines.definition import Input as Input
 from mlops_kit.pipelines.definition import Pipeline as Pipeline
@@ -24,5 +23,8 @@ from mlops_kit.reporting import reports as reports
 from mlops_kit.reporting.charts import charts as charts
 from mlops_kit.reporting.charts import curves as curves
 from mlops_kit.reporting.charts import plotly_figures as figures
+from mlops_kit.tables.schema import declare_table as declare_table
+from mlops_kit.tables.table import Table as Table
+from mlops_kit.tables.table import bins as bins
 
 __version__: str

@@ -1,4 +1,4 @@
-"""`python -m mlops_kit` is the command line."""
+"""Run the command line with `python -m mlops_kit`."""
 
 from __future__ import annotations
 

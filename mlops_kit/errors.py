@@ -1,40 +1,40 @@
-"""Every fault that the kit raises, in one tree.
+"""The tree of errors that the kit raises.
 
     KitError
     ├── SettingsError              a setting is unknown or has the wrong type
-    ├── ProjectError               no such project, pipeline, notebook or execution here
+    ├── ProjectError               the project, pipeline, notebook or execution doesn't exist here
     ├── DefinitionError            a pipeline definition contradicts itself
-    ├── ParameterError             a parameter is unknown, missing or of the wrong type
+    ├── ParameterError             a parameter is unknown, missing or has the wrong type
     ├── NotebookError              a notebook can't be read, or breaks the grammar
-    ├── StepError                  a step was started and didn't end well
-    │   ├── CellError              a cell raised
-    │   ├── EarlyExitError         a cell ended the kernel, for example by sys.exit
+    ├── StepError                  a step started and failed
+    │   ├── CellError              a cell raised an exception
+    │   ├── EarlyExitError         a cell ended the kernel, for example with sys.exit
     │   ├── KernelDiedError        the kernel was killed or crashed
     │   ├── StepTimeoutError       the step ran past its deadline
     │   └── OutputError            a declared output is missing or has the wrong type
-    ├── DataError                  data that break their contract, with rows and reasons
-    ├── EvaluationError            an evaluation that isn't what `evaluate` publishes
-    ├── RegistryError              the registry can't do it
-    │   ├── ModelNotFoundError     no such model, version or alias
-    │   └── UntrustedModelError    a digest or a type that the kit doesn't accept
-    ├── ServingError               a release that can't be served, or a platform that can't run
-    │   └── RequestError           a request that the V2 protocol doesn't allow, with its status
-    ├── ObservationsError          the store of predictions and labels can't do it
-    │   ├── StoreBusyError         somebody else writes; the same again may work
-    │   └── StoreFullError         there is no room left
-    ├── ReleaseError               a change that a release doesn't allow, or a broken release.yaml
-    │   └── QuarantineError        a version that was rolled back, or too many rollbacks
-    ├── ClusterError               a cluster doesn't answer, or refuses
-    └── GitOpsError                the GitOps repository can't do it
-        ├── RemoteError            it doesn't answer, or refuses
+    ├── TableError                 a table contradicts itself, or a value doesn't fit it
+    ├── DataError                  the data violates its contract
+    ├── EvaluationError            an evaluation doesn't have the form that `evaluate` publishes
+    ├── RegistryError              the registry can't do what was asked
+    │   ├── ModelNotFoundError     the model, version or alias doesn't exist
+    │   └── UntrustedModelError    the kit doesn't trust a model's digest, or a type in it
+    ├── ServingError               a release can't be served, or a server can't run
+    │   └── RequestError           a request violates the V2 protocol
+    ├── ObservationsError          the store of predictions and labels failed
+    │   ├── StoreBusyError         another writer holds the store; retry
+    │   └── StoreFullError         no space is left for predictions and labels
+    ├── ReleaseError               a release forbids this change, or its release.yaml is broken
+    │   └── QuarantineError        the version was rolled back before, or the model too often
+    ├── ClusterError               a cluster doesn't answer, or refuses the request
+    └── GitOpsError                the GitOps repository can't do what was asked
+        ├── RemoteError            the remote doesn't answer, or refuses the request
         ├── LostRaceError          somebody else changed the release first
-        └── SecretFoundError       a secret stands in what was to be committed
+        └── SecretFoundError       the content to commit contains a secret
 
-A "no" is a value (a verdict that fails), never one of these.
+A "no", such as a verdict that fails, is a value and never an error.
 
-Each has a `code` that stays when its sentence or its class is named better. `docs/error-codes.md`
-lists them; a fault that callers tell from others of its class has a longer one, as in
-"parameter.no-yaml".
+Each error has a `code` that never changes, even when its message or class does. A longer code, such
+as "parameter.no-yaml", tells one error of a class from the others. `docs/error-codes.md` lists all.
 """
 
 from __future__ import annotations
@@ -43,16 +43,17 @@ from collections.abc import Mapping, Sequence
 
 
 class KitError(Exception):
-    """Something that the kit can't do; says what, what was expected and where to look.
+    """The kit can't do what was asked.
 
-    `code` is stable: scripts and tests ask for it, and not for the words of the message.
+    The message says what is wrong, what was expected and where to look. Scripts and tests match on
+    the stable `code`, never on the message.
     """
 
     code = "kit"
     exit_code = 1
 
     def __init__(self, message: str, *, code: str = "") -> None:
-        """`code` tells one fault of the class from its others."""
+        """Set the message, and a code that tells this error from others of its class."""
         super().__init__(message)
         self.code = code or self.code
 
@@ -64,7 +65,7 @@ class SettingsError(KitError):
 
 
 class ProjectError(KitError):
-    """No such project, pipeline, notebook or execution here."""
+    """The project, pipeline, notebook or execution doesn't exist here."""
 
     code = "project"
 
@@ -76,7 +77,7 @@ class DefinitionError(KitError):
 
 
 class ParameterError(KitError):
-    """A parameter is unknown, missing or of the wrong type."""
+    """A parameter is unknown, missing or has the wrong type."""
 
     code = "parameter"
     exit_code = 2
@@ -89,7 +90,7 @@ class NotebookError(KitError):
 
 
 class StepError(KitError):
-    """A step was started and didn't end well; carries where it stopped."""
+    """A step started and failed; the fields say where."""
 
     code = "step"
 
@@ -107,13 +108,13 @@ class StepError(KitError):
         """Keep the facts as fields.
 
         Args:
-            reason: why, as a sentence.
-            notebook: its path, as the pipeline names it.
-            cell: the id of the cell where it stopped.
-            line: the line in that cell, from 1.
-            parameters: what the notebook was given.
+            reason: why the step failed, as a sentence.
+            notebook: the notebook's path, as the pipeline names it.
+            cell: the id of the cell where the step stopped.
+            line: the line in that cell, counted from 1.
+            parameters: the notebook's parameters.
             output: the path of the saved notebook.
-            code: as of KitError.
+            code: see KitError.
         """
         super().__init__(reason, code=code)
         self.reason = reason
@@ -125,7 +126,7 @@ class StepError(KitError):
         self.reproduce = ""
 
     def __str__(self) -> str:
-        """Name notebook, cell, line, reason, parameters and the command that reproduces it."""
+        """Return notebook, cell, line, reason, parameters and the command that reproduces it."""
         place = self.notebook
         if self.cell:
             place += f", cell {self.cell!r}"
@@ -143,13 +144,13 @@ class StepError(KitError):
 
 
 class CellError(StepError):
-    """A cell raised."""
+    """A cell raised an exception."""
 
     code = "step.cell"
 
 
 class EarlyExitError(StepError):
-    """A cell ended the kernel, for example by sys.exit."""
+    """A cell ended the kernel, for example with sys.exit."""
 
     code = "step.early-exit"
 
@@ -174,110 +175,116 @@ class OutputError(StepError):
     code = "step.output"
 
 
+class TableError(KitError):
+    """A table's declaration contradicts itself, or a value doesn't fit it."""
+
+    code = "table"
+
+
 class DataError(KitError):
-    """Data that break their contract, with the reasons and the first rows that show each."""
+    """The data violates its contract; the message lists the reasons, with their first rows."""
 
     code = "data"
 
     def __init__(self, message: str, *, reasons: Sequence[str] = (), code: str = "") -> None:
-        """`reasons` are sentences, one a broken rule."""
+        """Append the reasons to the message: one sentence per broken rule."""
         super().__init__("\n".join([message, *(f"  - {reason}" for reason in reasons)]), code=code)
         self.reasons = tuple(reasons)
 
 
 class EvaluationError(KitError):
-    """An evaluation that isn't what the notebook `evaluate` publishes."""
+    """An evaluation doesn't have the form that the notebook `evaluate` publishes."""
 
     code = "evaluation"
 
 
 class RegistryError(KitError):
-    """The registry can't do it."""
+    """The registry can't do what was asked."""
 
     code = "registry"
 
 
 class ModelNotFoundError(RegistryError):
-    """No such model, version or alias."""
+    """The model, version or alias doesn't exist."""
 
     code = "registry.not-found"
 
 
 class UntrustedModelError(RegistryError):
-    """A digest or a type that the kit doesn't accept."""
+    """The kit doesn't trust a model's digest, or a type in it."""
 
     code = "registry.untrusted"
 
 
 class ServingError(KitError):
-    """A release that can't be served, or a platform that can't run."""
+    """A release can't be served, or a server can't run."""
 
     code = "serving"
 
 
 class RequestError(ServingError):
-    """A request that the V2 protocol doesn't allow; `status` is HTTP's."""
+    """A request violates the V2 protocol; `status` is the HTTP status to answer with."""
 
     code = "serving.request"
 
     def __init__(self, message: str, *, status: int = 400, code: str = "") -> None:
-        """Keep the status beside the sentence."""
+        """Keep the HTTP status."""
         super().__init__(message, code=code)
         self.status = status
 
 
 class ObservationsError(KitError):
-    """The store of predictions and labels can't do it."""
+    """The store of predictions and labels failed."""
 
     code = "prediction-log"
 
 
 class StoreBusyError(ObservationsError):
-    """Somebody else writes; the same again may work."""
+    """Another writer holds the store; retry."""
 
     code = "prediction-log.busy"
 
 
 class StoreFullError(ObservationsError):
-    """There is no room left."""
+    """No space is left for predictions and labels."""
 
     code = "prediction-log.full"
 
 
 class ReleaseError(KitError):
-    """A change that a release doesn't allow, or a broken release.yaml."""
+    """A release forbids this change, or its release.yaml is broken."""
 
     code = "release"
 
 
 class QuarantineError(ReleaseError):
-    """A version that was rolled back before, or a model that was rolled back too often."""
+    """The version was rolled back before, or the model too often."""
 
     code = "release.quarantine"
 
 
 class ClusterError(KitError):
-    """A cluster doesn't answer, or refuses; `lasting` is false where the same again may work."""
+    """A cluster doesn't answer, or refuses the request; retry only if not `lasting`."""
 
     code = "cluster"
 
     def __init__(
         self, message: str, *, lasting: bool = True, status: int = 0, code: str = ""
     ) -> None:
-        """`status` is that of its answer over HTTP, 0 without one."""
+        """Keep the HTTP status of the answer, 0 without one; 429 and 5xx are never lasting."""
         super().__init__(message, code=code)
         self.lasting = lasting and status != 429 and status < 500
         self.status = status
 
 
 class GitOpsError(KitError):
-    """The GitOps repository can't do it."""
+    """The GitOps repository can't do what was asked."""
 
     code = "gitops"
 
 
 class RemoteError(GitOpsError):
-    """The remote doesn't answer, or refuses."""
+    """The remote doesn't answer, or refuses the request."""
 
     code = "gitops.remote"
 
@@ -289,6 +296,6 @@ class LostRaceError(GitOpsError):
 
 
 class SecretFoundError(GitOpsError):
-    """A secret stands in what was to be committed."""
+    """The content to commit contains a secret."""
 
     code = "gitops.secret"

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Yield a path beside `path`, whose file takes that name when the block ends well.
+    """Yield a temporary path next to `path`, and rename it to `path` when the block succeeds.
 
-    A reader, a second writer or a kill sees the old file or the new one, never half of one; a
-    block that raises, as on a full disk, leaves the old one. The folder is made. A `durable` file
-    is on the disk before it gets its name, so it survives a power cut.
+    A reader, a second writer or a kill sees the old file or the new one, never half of one. A
+    block that raises, for example on a full disk, leaves the old file. Creates the folder. A
+    `durable` file is synced to disk before the rename, so it survives a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -32,7 +32,7 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file by this content, as `whole` does; it keeps its permissions."""
+    """Replace a file's content atomically, and keep its permissions."""
     with whole(path) as partial:
         partial.write_bytes(content)
         with suppress(FileNotFoundError):

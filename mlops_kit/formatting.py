@@ -1,4 +1,4 @@
-"""Words and numbers as every sentence and table of the kit shows them."""
+"""Format numbers and words for every message and table of the kit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _INPUT_CHARACTERS = 60
 
 
 def number(value: float | None) -> str:
-    """Return a number in three significant digits; a dash where there is no finite one."""
+    """Return a number with three significant digits, or a dash if it isn't finite."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
@@ -21,23 +21,23 @@ def number(value: float | None) -> str:
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:
-    """Return an estimate with its interval: value (low to high)."""
+    """Return an estimate with its interval, as value (low to high)."""
     return f"{number(value)} ({number(low)} to {number(high)})"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error message that offers the nearest known name, or nothing."""
+    """Return the end of an error message that suggests the nearest known name, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def violations(details: Iterable[Mapping[str, Any]]) -> str:
-    """Return what pydantic found, a field after the other: where, what, and what it got."""
+    """Return pydantic's errors as one line: for each, the field, the rule and the value."""
     found = []
     for detail in details:
         where = ".".join(map(str, detail["loc"]))
         given = detail["input"]
-        # reprlib cuts deep and long values, whose own text could take long or break.
+        # reprlib cuts deep and long values, whose repr could be slow or raise.
         text = given if isinstance(given, str) else reprlib.repr(given)
         said = f"{detail['msg']}, got {text[:_INPUT_CHARACTERS]!r}"
         found.append(f"{where}: {said}" if where else said)
@@ -45,5 +45,5 @@ def violations(details: Iterable[Mapping[str, Any]]) -> str:
 
 
 def joined(text: object) -> str:
-    """Return a notebook's text, which may be a list of lines."""
+    """Return a notebook's text, which may be stored as a list of lines."""
     return "".join(map(str, text)) if isinstance(text, list) else str(text)

@@ -1,4 +1,4 @@
-"""A file that one process holds; the system lets it go however that process ends."""
+"""Lock a file for one process; the system releases the lock however the process ends."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-# Seconds: whoever asks whether a file is held has a share in it for a moment.
+# Longer than `is_held` keeps its shared lock.
 _WAIT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
 
-# Held for each migration, MLflow's too: alembic keeps the one that runs in its modules, where a
-# second thread's breaks both, whichever stores they are for.
+# Hold this during every migration, MLflow's too: alembic keeps the running migration in module
+# globals, so a second thread breaks both, even for different stores.
 migration = threading.Lock()
 
 
 @contextmanager
 def hold(path: Path, timeout: float = _WAIT_SECONDS) -> Iterator[None]:
-    """Hold the file, which is made, for a block.
+    """Hold the lock on a file for a block, and create the file if needed.
 
-    Raises BlockingIOError where another holds it for longer than `timeout` seconds; infinity waits.
+    Raises BlockingIOError if another process holds it for longer than `timeout` seconds; pass
+    infinity to wait without end.
     """
     with path.open("ab") as file:
         deadline = time.monotonic() + timeout
@@ -35,7 +36,7 @@ def hold(path: Path, timeout: float = _WAIT_SECONDS) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether a process holds the file; any number may ask at once."""
+    """Return whether a process holds the file; any number of callers may ask at once."""
     try:
         with path.open("rb") as file:
             return not _taken(file, fcntl.LOCK_SH)
@@ -44,7 +45,7 @@ def is_held(path: Path) -> bool:
 
 
 def _taken(file: IO[bytes], how: int) -> bool:
-    """Take the lock, which ends when the file is closed, if it is free."""
+    """Try to take the lock, which lasts until the file is closed."""
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,12 +1,12 @@
-"""A pytest plugin for your own notebooks: run one with parameters, and read what it published.
+"""A pytest plugin for your notebooks: run one with parameters, and read what it published.
 
     def test_a_training_publishes_a_version(run_notebook):
         trained = run_notebook("train", dataset="small.parquet")
         assert trained["version"]
         run_notebook.accepts("evaluate", candidate=trained["version"])
 
-Notebooks run on warm kernels of one process. The project is the one around pytest's root folder,
-or that of `--mlops-project`; a run's files lie in the test's `tmp_path`.
+Notebooks run on warm kernels, forked from one process. The project is the one around pytest's root
+folder, or the one that `--mlops-project` names. A run writes its files to the test's `tmp_path`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,14 @@ if TYPE_CHECKING:
 class Executed:
     """A notebook that ran to its end; `executed["name"]` is a value that it published.
 
-    A published file is the path where it lies.
+    The value of a published file is its path.
     """
 
     notebook: Path
     published: dict[str, Any]
 
     def __getitem__(self, name: str) -> Any:
-        """Return a published value.
-
-        Raises KeyError that names what was published.
-        """
+        """Return a published value; raises KeyError with the published names."""
         if name not in self.published:
             raise KeyError(f"{self.notebook.name} published {sorted(self.published)}, not {name!r}")
         return self.published[name]
@@ -44,7 +41,7 @@ class Executed:
 
 @dataclass(frozen=True)
 class NotebookRunner:
-    """Runs notebooks of a project; `folder` is where what they make comes to lie."""
+    """Runs a project's notebooks, and writes their files to `folder`."""
 
     project: Path
     folder: Path
@@ -53,11 +50,12 @@ class NotebookRunner:
     def __call__(self, notebook: str, /, timeout: float = 600.0, **parameters: Any) -> Executed:
         """Run a notebook with parameters, and return it once all its cells ran.
 
-        `timeout` is in seconds. Raises ParameterError before it starts, and StepError, with the
-        cell and the line, where it fails.
+        `timeout` is in seconds. Raises ParameterError before the notebook starts, and StepError,
+        with cell and line, if it fails.
         """
+        from mlops_kit import notebook_file
         from mlops_kit.kernels import provisioner
-        from mlops_kit.pipelines import notebook_file, notebooks, values
+        from mlops_kit.pipelines import notebooks, values
 
         source = self._source(notebook)
         number = len(list(self.folder.glob("notebook-*")))
@@ -69,9 +67,9 @@ class NotebookRunner:
         return Executed(job.executed, {name: value.argument for name, value in kept.items()})
 
     def accepts(self, notebook: str, /, **parameters: Any) -> dict[str, Any]:
-        """Check that a notebook takes these values, without running it; return them typed.
+        """Check that a notebook accepts these values without running it, and return them typed.
 
-        So a test can hold one step's outputs against the next one's parameters. Raises
+        Use it to check one step's outputs against the next step's parameters. Raises
         ParameterError.
         """
         from mlops_kit.pipelines import notebooks
@@ -85,15 +83,15 @@ class NotebookRunner:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the project be named."""
+    """Add the option that names the project."""
     parser.addoption(
-        "--mlops-project", metavar="FOLDER", help="the project of mlops-kit's fixtures"
+        "--mlops-project", metavar="FOLDER", help="the project that mlops-kit's fixtures use"
     )
 
 
 @pytest.fixture(scope="session")
 def mlops_kit_zygote() -> Iterator[Zygote]:
-    """Start the process that the kernels of all tests are forked from."""
+    """Start the process that all tests' kernels are forked from."""
     from mlops_kit.kernels.zygote_client import Zygote
 
     with Zygote.start() as started:
@@ -104,7 +102,7 @@ def mlops_kit_zygote() -> Iterator[Zygote]:
 def run_notebook(
     request: pytest.FixtureRequest, tmp_path: Path, mlops_kit_zygote: Zygote
 ) -> NotebookRunner:
-    """Run notebooks of the project; see `NotebookRunner`."""
+    """Return a runner of the project's notebooks; see `NotebookRunner`."""
     from mlops_kit.project.settings import find_project
 
     named = request.config.getoption("--mlops-project")

@@ -19,21 +19,23 @@ _LONGEST = (
     *("test_lab", "test_run", "test_panel", "test_kill", "test_daemon"),
     *("test_project_releases", "test_second_model", "test_submission"),
 )
-# What a few frauds can prove, so that a small run ends with a promotion.
+# What a few positives can prove, so that a small run ends with a promotion.
 LOOSE = """
-[gates]
-recall = 0.2
-precision = 0.2
-average_precision = 0.3
-calibration_error = 0.1
-latency_ms = 1000.0
-slice_recall = 0.0
-recall_difference = -0.9
-precision_difference = -0.9
-average_precision_difference = -0.9
-cost_difference = 10000.0
-minimum_frauds = 5
+[models.fraud]
+minimum = 5
 resamples = 100
+gates = [
+    { metric = "recall", at_least = 0.2 },
+    { metric = "precision", at_least = 0.2 },
+    { metric = "average_precision", at_least = 0.3 },
+    { metric = "calibration_error", at_most = 0.1 },
+    { metric = "latency_ms", at_most = 1000.0 },
+    { metric = "recall", slice = "*", at_least = 0.0 },
+    { metric = "recall", against = "reference", at_least = -0.9 },
+    { metric = "precision", against = "reference", at_least = -0.9 },
+    { metric = "average_precision", against = "reference", at_least = -0.9 },
+    { metric = "cost", against = "reference", at_most = 10000.0 },
+]
 """
 
 

@@ -1,4 +1,4 @@
-"""Watch the rollout of what a person has promoted, in the panel or by `mlops-kit promote`."""
+"""Roll out what a person promoted in the panel or with `mlops-kit promote`."""
 
 from mlops_kit import Input, Pipeline, Step
 
@@ -19,5 +19,5 @@ PIPELINE = Pipeline(
     "fraud-rollout",
     steps=(watch_rollout,),
     inputs={"environment": "prod", "traffic": "simulated", "data": "generated", "seed": 8},
-    description="Roll out what a person has promoted, step by step, as the evidence allows.",
+    description="Roll out what a person promoted, step by step, as the evidence allows.",
 )

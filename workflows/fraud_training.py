@@ -38,7 +38,7 @@ evaluate = Step(
         "force_gate": Input("force_gate"),
     },
     outputs={"verdict": str, "decision": str, "evaluation": dict},
-    cache=False,  # who is champion stands in Git, not in the parameters
+    cache=False,  # it reads the champion from Git, which no parameter names
 )
 promote = Step(
     "promote",
@@ -87,5 +87,5 @@ PIPELINE = Pipeline(
         "override": "",
         "traffic": "simulated",
     },
-    description="Train, judge, promote and roll out the model that finds fraudulent transactions.",
+    description="Train, judge, promote and roll out a model that detects fraudulent transactions.",
 )

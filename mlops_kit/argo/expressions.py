@@ -35,12 +35,14 @@ def _test(condition: Condition, pods: tuple[Pod, ...]) -> str:
     if is_file(output):
         raise DefinitionError(
             f"A condition reads {output!r}, which travels as a file; expected a str, int, float "
-            "or bool."
+            "or bool.",
+            code="definition.gate-on-file",
         )
     if packed(condition.equals) != condition.equals or condition.equals == ABSENT:
         raise DefinitionError(
             f"A condition compares {output!r} with {condition.equals!r}; expected letters, digits "
-            "and ._:/@+=- only, as Argo reads expressions in everything else."
+            "and ._:/@+=- only, since Argo evaluates anything else.",
+            code="definition.gate-text",
         )
     pod = pod_of(pods, output.step)
     return f"{reference(pod.name, pod.exported(output))} == '{condition.equals}'"

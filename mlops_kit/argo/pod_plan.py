@@ -78,7 +78,8 @@ def plan(pipeline: Pipeline) -> tuple[Pod, ...]:
         if not ready:
             raise DefinitionError(
                 f"The pods {sorted(waiting)} of {pipeline.name!r} wait for each other: a step of "
-                "each reads from the other. Give the steps in between the same pod."
+                "each reads from the other. Give the steps in between the same pod.",
+                code="definition.pod-cycle",
             )
         placed += ready
         for pod in ready:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_kit import files
+from mlops_kit import files, notebook_file
 from mlops_kit.errors import ProjectError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
 
 if TYPE_CHECKING:

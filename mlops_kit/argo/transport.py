@@ -41,7 +41,8 @@ def packed(value: Any) -> str:
     if len(text) > MAX_TEXT_LENGTH:
         raise ParameterError(
             f"A value of {len(text):,} characters ({text[:40]!r}…) can't travel as a parameter; "
-            f"expected at most {MAX_TEXT_LENGTH:,}. Publish it as a list, a dict or a file."
+            f"expected at most {MAX_TEXT_LENGTH:,}. Publish it as a list, a dict or a file.",
+            code="parameter.too-long",
         )
     if _SAFE.fullmatch(text) and not text.startswith(_MARK):
         return text
@@ -61,7 +62,8 @@ def unpacked(text: str) -> str:
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
         raise ParameterError(
-            f"{text[:60]!r} starts with {_MARK!r}, and what follows is no base64url: {error}."
+            f"{text[:60]!r} starts with {_MARK!r}, and what follows isn't base64url: {error}.",
+            code="parameter.encoding",
         ) from error
 
 
@@ -86,7 +88,8 @@ def read(output: Output, folder: Path, target: Path) -> Value:
     if len(found) != 1:
         raise ParameterError(
             f"{str(folder)!r} has {[path.name for path in found]}; expected the one file that "
-            f"step {output.step.name!r} published as {output.name!r}."
+            f"step {output.step.name!r} published as {output.name!r}.",
+            code="parameter.files",
         )
     if output.type is Path:
         return values.keep_file(found[0], target / found[0].name)
@@ -135,6 +138,7 @@ def parsed(output: Output, text: str) -> Value:
         data = kinds[output.type](plain)
     except (ValueError, KeyError) as error:
         raise ParameterError(
-            f"The output {output!r} came as {plain[:60]!r}; expected {output.type.__name__}."
+            f"The output {output!r} came as {plain[:60]!r}; expected {output.type.__name__}.",
+            code="parameter.type",
         ) from error
     return values.keep(output.name, data, Path())

@@ -1,1 +1,1 @@
-"""The command line: a command becomes calls, a value becomes lines or JSON."""
+"""The command line: turn a command into calls, and a value into lines or JSON."""

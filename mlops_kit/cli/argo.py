@@ -1,4 +1,4 @@
-"""The commands around workflows on a cluster: submit, logs, and their parts of watch and debug."""
+"""The commands for workflows on a cluster: submit, logs, and parts of watch and debug."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 context = click.option(
     "--context",
     default="",
-    help="Of the kubeconfig; by default ARGO_SERVER, or else the current one.",
+    help="The kubeconfig context. Defaults to ARGO_SERVER, or else the current context.",
 )
-# What a rollout's outcome means for whoever waits for an exit code.
+# The verdict behind each rollout outcome; it decides the exit code.
 _BY_OUTCOME = {"completed": "pass", "serving": "pass", "aborted": "fail", "rolled back": "fail"}
 
 
 @click.command(cls=Command)
 @click.argument("pipeline")
 @options.options
-@click.option("--revision", default="", help="A full commit SHA; by default what is checked out.")
-@click.option("--force-gate", is_flag=True, help="Promote whatever the verdict; recorded in Git.")
-@click.option("--fresh", is_flag=True, help="Take no outputs from the cluster's cache.")
-@click.option("--watch", "watched", is_flag=True, help="Follow it to its end.")
+@click.option("--revision", default="", help="The full commit SHA to run. Defaults to HEAD.")
+@click.option("--force-gate", is_flag=True, help="Promote whatever the verdict; Git records it.")
+@click.option("--fresh", is_flag=True, help="Ignore the cluster's cached outputs.")
+@click.option("--watch", "watched", is_flag=True, help="Follow the workflow to its end.")
 @context
 @as_json
 @click.pass_obj
@@ -50,9 +50,9 @@ def submit(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Start PIPELINE on the cluster, where its template was rendered and synced.
+    """Start PIPELINE on the cluster.
 
-    Only in a context that the settings name.
+    The cluster must have its rendered template, and the settings must allow the context.
     """
     from mlops_kit.argo import submission
     from mlops_kit.project import argo
@@ -78,7 +78,7 @@ def submit(
 
 
 def follow(where: Cluster, name: str, as_json: bool) -> NoReturn:
-    """Show a workflow until it has ended, and end as `run` does."""
+    """Show a workflow until it ends, then exit with the code of a run."""
     from mlops_kit.argo import submission
     from mlops_kit.cli import progress
 
@@ -95,7 +95,7 @@ def follow(where: Cluster, name: str, as_json: bool) -> NoReturn:
 
 
 def _lines(ending: Ending) -> list[str]:
-    """Return how it ended: its verdict and values, and where to look at what failed."""
+    """Return how a workflow ended, its values, and how to debug what failed."""
     lines = [
         "",
         f"{ending.name}: {ending.phase}" + (f", {ending.message}" if ending.message else ""),
@@ -104,19 +104,22 @@ def _lines(ending: Ending) -> list[str]:
     for node in ending.failed:
         lines += [
             f"  {node.name}: {node.message}",
-            f"    look: mlops-kit debug {ending.name}/{node.name}",
-            f"    read: mlops-kit logs {ending.name}/{node.name}",
+            f"    debug: mlops-kit debug {ending.name}/{node.name}",
+            f"    logs: mlops-kit logs {ending.name}/{node.name}",
         ]
     return lines
 
 
 @click.command(cls=Command)
 @click.argument("what", metavar="WORKFLOW[/STEP]")
-@click.option("--follow", "-f", is_flag=True, help="Until it has ended.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing until the workflow ends.")
 @context
 @click.pass_obj
 def logs(project: Path | None, what: str, follow: bool, context: str) -> None:
-    """Print what the pods of a WORKFLOW wrote, each line behind its task's name."""
+    """Print the logs of a workflow's pods.
+
+    Prefixes each line with its step.
+    """
     from mlops_kit.argo import submission
     from mlops_kit.project import argo
 
@@ -127,7 +130,7 @@ def logs(project: Path | None, what: str, follow: bool, context: str) -> None:
 
 
 def failed_step(workspace: Workspace, name: str, step: str, context: str) -> tuple[Execution, str]:
-    """Return a failed step of a workflow, brought here, as if it had run here."""
+    """Fetch a failed step of a workflow, and return it as if it had run here."""
     from mlops_kit.project import argo
     from mlops_kit.releases.checkout import code_revision
 
@@ -135,14 +138,14 @@ def failed_step(workspace: Workspace, name: str, step: str, context: str) -> tup
         where = argo.cluster(workspace, context)
     except ClusterError as error:
         raise ProjectError(
-            f"There is no execution {name!r} here ('mlops-kit status' lists them), and no cluster "
-            f"that could have run it. {error}",
+            f"No execution {name!r} here; 'mlops-kit status' lists them. "
+            f"No cluster to look on either: {error}",
             code="project.no-execution",
         ) from error
     execution, found = argo.retrieve(workspace, where, name, step)
     ran, here = str(execution.state.inputs.get("revision", "")), code_revision(workspace.project)
     if ran and ran != here:
-        click.echo(f"It ran at {ran[:12]}; here is {here[:18] or 'no commit'}.", err=True)
+        click.echo(f"It ran at {ran[:12]}; you have {here[:18] or 'no commit'}.", err=True)
     return execution, found
 
 

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and the sentence that says why."""
+"""How a command ends: its exit code and its error message."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from mlops_kit.cli.output import print_json
 
 EXIT_CODES = """\b
 Exit codes:
-  0    done; of a run: the verdict is pass, or there was none to give
-  1    a fault, said in a sentence
-  2    a wrong option, parameter or input
-  3    the verdict is fail: nothing was promoted
-  4    the verdict or the rollout is inconclusive, or no word that the kit knows
-  5    the rollout went back: the champion of before serves
+  0    success; for a run: the verdict is pass, or the pipeline has none
+  1    an error, explained in its message
+  2    an invalid option, parameter or input
+  3    the verdict is fail; nothing was promoted
+  4    the verdict or the rollout is inconclusive or unknown
+  5    the rollout was aborted or rolled back; the previous champion serves
   124  a step ran past its time-out
-  129  stopped because the terminal was closed
+  129  stopped because the terminal closed
   130  stopped by Ctrl-C
-  137  a kernel was killed, often for want of memory
+  137  a kernel was killed, often because memory ran out
   143  stopped by SIGTERM
 """
 _BY_VERDICT = {"None": 0, "pass": 0, "fail": 3, "inconclusive": 4}
 _BY_ROLLOUT = {"pass": 0, "fail": 5, "inconclusive": 4}
-# What a message may quote from data or Git, and what must not steer a terminal.
+# Messages quote data and Git; control characters from there must not steer a terminal.
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asks this process to end; treated as Ctrl-C is."""
+    """A signal asked this process to end, as Ctrl-C does."""
 
     def __init__(self, number: int) -> None:
         """Keep the signal's number."""
@@ -45,24 +45,24 @@ class Stopped(KeyboardInterrupt):
 
 
 class Command(click.Command):
-    """A command that says a fault in a sentence, and ends with its exit code."""
+    """A command that turns an error into a message and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
+        """Run the command."""
         with _told(wants_json=bool(ctx.params.get("as_json"))), _stoppable():
             return super().invoke(ctx)
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group of these commands."""
 
     command_class = Command
 
 
 def code_of(verdict: object, rollout: object = None) -> int:
-    """Return the exit code of a run with this verdict, and its rollout's if it had one.
+    """Return the exit code of a run with this verdict, and of its rollout if it had one.
 
-    None is none to give.
+    None means that the pipeline has no verdict, or the run no rollout.
     """
     if rollout is not None:
         return _BY_ROLLOUT.get(str(rollout), _BY_ROLLOUT["inconclusive"])
@@ -71,8 +71,8 @@ def code_of(verdict: object, rollout: object = None) -> int:
 
 @contextmanager
 def _told(*, wants_json: bool) -> Iterator[None]:
-    """Turn faults into sentences; what isn't foreseen is a bug, and keeps its traceback."""
-    # A name in a terminal's narrow encoding is better than a traceback about it.
+    """Turn known errors into messages; anything else is a bug, and keeps its traceback."""
+    # Replace what a terminal can't encode: better than a traceback.
     for stream in (sys.stdout, sys.stderr):
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     try:
@@ -81,26 +81,26 @@ def _told(*, wants_json: bool) -> Iterator[None]:
         _fail(type(error).__name__, error.code, str(error), error.exit_code, wants_json)
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
-        said = "'mlops-kit status' says how far it came."
+        said = "'mlops-kit status' shows how far it got."
         _fail("Stopped", "stopped", said, 128 + number, wants_json)
     except MemoryError:
-        said = "There is no memory left; what had ended is kept."
+        said = "No memory is left. Finished steps are kept."
         _fail("MemoryError", "system.memory", said, 1, wants_json)
     except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever read has had enough, as `head` does
+        if error.errno == errno.EPIPE:  # the reader stopped reading, as `head` does
             raise
-        said = f"The system refuses: {error}. What had ended is kept; 'mlops-kit status' says more."
+        said = f"The system refused: {error}. Finished steps are kept: see 'mlops-kit status'."
         _fail(type(error).__name__, "system", said, 1, wants_json)
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP stop a command as Ctrl-C does, so that its kernels end with it."""
+    """Let SIGTERM and SIGHUP stop a command like Ctrl-C, so that its kernels stop too."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise Stopped(number)
 
-    # Who ignores a signal, as nohup does, means it.
+    # Leave alone a signal that is ignored on purpose, as nohup does.
     chosen = [
         number
         for number in (signal.SIGTERM, signal.SIGHUP)
@@ -116,7 +116,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _fail(name: str, code: str, said: str, exit_code: int, wants_json: bool) -> NoReturn:
-    """Say a fault, and end; `code` is stable, as scripts ask for it."""
+    """Print an error and exit; scripts rely on the stable `code`."""
     if wants_json:
         print_json({"error": name, "code": code, "message": said, "exit_code": exit_code})
     else:

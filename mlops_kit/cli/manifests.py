@@ -1,4 +1,4 @@
-"""The commands around a cluster: render, lint, webhook, report, and what a pod runs."""
+"""The commands for a cluster's manifests: render, lint, webhook and report."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ import click
 from mlops_kit.cli.exit_codes import Command
 from mlops_kit.cli.options import as_json, opened
 from mlops_kit.cli.output import answer, print_json
+from mlops_kit.errors import ParameterError
 from mlops_kit.files import write_whole
 
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
 
-_YAML = (".yaml", ".yml")
+_MANIFESTS = (".yaml", ".yml", ".json")
 
 
 @click.command(cls=Command)
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where Git is stale.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with code 1 if Git is stale.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write into a folder instead of the GitOps repository.",
+    help="Write to a folder instead of the GitOps repository.",
 )
 @as_json
 @click.pass_obj
 def render(project: Path | None, check: bool, output: Path | None, as_json: bool) -> None:
-    """Write the pipelines as Argo's WorkflowTemplates into the GitOps repository."""
+    """Render the pipelines as WorkflowTemplates.
+
+    Commits them to the GitOps repository, or writes them to a folder with --output.
+    """
     from mlops_kit.project import argo
 
     workspace = opened(project)
@@ -55,13 +59,13 @@ def render(project: Path | None, check: bool, output: Path | None, as_json: bool
 @as_json
 @click.pass_obj
 def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
-    """Find in the YAML of PATHS, by default the GitOps repository, what a cluster shows too late.
+    """Find in YAML, offline, what a cluster would report too late.
 
-    Offline. Exits with 1 where it finds something.
+    PATHS default to the GitOps repository. Exits with code 1 if it finds anything.
     """
     from mlops_kit import lint as linting
 
-    files = _files(paths) if paths else _committed(opened(project), "", _YAML)
+    files = _files(paths) if paths else _committed(opened(project), "", _MANIFESTS)
     findings = linting.lint(files)
     if as_json:
         print_json([finding.to_json() for finding in findings])
@@ -72,10 +76,16 @@ def lint(project: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _files(paths: tuple[Path, ...]) -> dict[str, bytes]:
-    """Return the YAML files that the paths name, or hold."""
+    """Return the manifests at and below the paths."""
     found: dict[str, bytes] = {}
     for path in paths:
-        inside = [each for each in path.rglob("*") if each.suffix in _YAML]
+        if path.is_file() and path.suffix not in _MANIFESTS:
+            raise ParameterError(
+                f"{str(path)!r} is no manifest: expected a name that ends in "
+                f"{', '.join(_MANIFESTS)}, or a folder.",
+                code="parameter.no-manifest",
+            )
+        inside = [each for each in path.rglob("*") if each.suffix in _MANIFESTS]
         for file in [path] if path.is_file() else sorted(inside):
             found[file.as_posix()] = file.read_bytes()
     return found
@@ -84,7 +94,7 @@ def _files(paths: tuple[Path, ...]) -> dict[str, bytes]:
 def _committed(
     workspace: Workspace, folder: str, ends: tuple[str, ...] = ("",)
 ) -> dict[str, bytes]:
-    """Return the files below a folder of the GitOps repository's newest commit, by path."""
+    """Return the files in a folder of the GitOps repository's newest commit, by path."""
     snapshot = workspace.repository.snapshot()
     paths = [path for path in snapshot.list(folder) if path.endswith(ends)]
     return {path: snapshot.read(path) or b"" for path in paths}
@@ -94,7 +104,10 @@ def _committed(
 @as_json
 @click.pass_obj
 def webhook(project: Path | None, as_json: bool) -> None:
-    """Say what to enter at GitHub or GitLab, so that a push starts a pipeline."""
+    """Print how to start a pipeline on every push.
+
+    Lists what to enter at GitHub or GitLab.
+    """
     from mlops_kit.argo import events
 
     said = events.instructions(opened(project).settings.argo.namespace)
@@ -104,20 +117,23 @@ def webhook(project: Path | None, as_json: bool) -> None:
 @click.command(cls=Command)
 @click.argument("workflow")
 @click.argument("status")
-@click.option("--failures", default="null", help="What Argo says of the failed nodes, as JSON.")
+@click.option("--failures", default="null", help="The failed nodes, as Argo's JSON.")
 @as_json
 def report(workflow: str, status: str, failures: str, as_json: bool) -> None:
-    """Say how a WORKFLOW ended with STATUS, and how to look at what failed; for its onExit."""
+    """Report how a workflow ended, for its onExit.
+
+    Names the steps that failed and how to debug them.
+    """
     failed = _failed(failures)
     lines = [f"{workflow}: {status}"]
     for node in failed:
         lines += [f"  {node['step']}: {node['message']}"]
-        lines += [f"    look: mlops-kit debug {workflow}/{node['step']}"]
+        lines += [f"    debug: mlops-kit debug {workflow}/{node['step']}"]
     answer(as_json, {"workflow": workflow, "status": status, "failed": failed}, lines)
 
 
 def _failed(failures: str) -> list[dict[str, str]]:
-    """Return the steps that failed; Argo gives JSON within a JSON string, or null."""
+    """Return the failed steps; Argo passes JSON inside a JSON string, or null."""
     found: Any = failures
     try:
         for _ in range(2):
@@ -133,7 +149,7 @@ def _failed(failures: str) -> list[dict[str, str]]:
 
 
 def _stored(workspace: Workspace, output: Path | None) -> dict[str, bytes]:
-    """Return the files that are there now, by path."""
+    """Return the files that were rendered before, by path."""
     from mlops_kit.argo.manifests import FOLDER
 
     if output is not None:

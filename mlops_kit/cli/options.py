@@ -1,7 +1,4 @@
-"""What a command line gives: the options that many commands share, and parameters for notebooks.
-
-Parameters are spelled as papermill does.
-"""
+"""Options that commands share, and parameters for notebooks in papermill's spelling."""
 
 from __future__ import annotations
 
@@ -17,11 +14,11 @@ if TYPE_CHECKING:
     from mlops_kit.pipelines.definition import Pipeline, Step
     from mlops_kit.project.workspace import Workspace
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer with JSON on stdout.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 environment = click.option(
-    "--environment", "-e", default=None, help="By default that of the settings."
+    "--environment", "-e", default=None, help="Defaults to the settings' environment."
 )
-model = click.option("--model", "-m", default=None, help="By default that of the settings.")
+model = click.option("--model", "-m", default=None, help="Defaults to the settings' model.")
 _OPTIONS = (
     click.option(
         "-p",
@@ -29,7 +26,7 @@ _OPTIONS = (
         nargs=2,
         multiple=True,
         metavar="NAME VALUE",
-        help="A parameter, as in '-p rows 1000'; its type is the notebook's own.",
+        help="Set a parameter, as in '-p rows 1000'. The notebook declares its type.",
     ),
     click.option(
         "-r",
@@ -37,7 +34,7 @@ _OPTIONS = (
         nargs=2,
         multiple=True,
         metavar="NAME VALUE",
-        help="The same, as papermill spells it; wins over -p.",
+        help="Same as -p, as in papermill; overrides -p.",
     ),
     click.option(
         "-f",
@@ -45,28 +42,28 @@ _OPTIONS = (
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Parameters from a YAML file; -y, -p and -r win over it.",
+        help="Read parameters from a YAML file; -y, -p and -r override it.",
     ),
-    click.option("-y", "texts", multiple=True, metavar="YAML", help="Parameters as YAML text."),
+    click.option("-y", "texts", multiple=True, metavar="YAML", help="Set parameters as YAML text."),
 )
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add papermill's ways to give parameters to a command."""
+    """Add papermill's parameter options to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def opened(project: Path | None) -> Workspace:
-    """Return the workspace of a project, by default of the one around this folder."""
+    """Open the workspace of a project; by default, of the one around this folder."""
     from mlops_kit.project.workspace import Workspace
 
     return Workspace.open(project)
 
 
 def where(workspace: Workspace, model: str | None, environment: str | None) -> tuple[str, str]:
-    """Return the model and the environment that are meant: the given ones, or the settings'."""
+    """Return the given model and environment, or the settings'."""
     return model or workspace.settings.model, environment or workspace.settings.environment
 
 
@@ -76,31 +73,31 @@ def given(
     files: Sequence[Path],
     texts: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the parameters in papermill's order: files, YAML, -p, -r; all scalars as text.
+    """Merge parameters in papermill's order: files, YAML, -p, -r.
 
-    YAML's own guesses would turn 1.10 into 1.1; here the notebook's annotations decide. Raises
-    ParameterError.
+    Scalars stay text, because YAML would turn 1.10 into 1.1; the notebook's annotations decide
+    their types. Raises ParameterError.
     """
     found: dict[str, Any] = {}
     for path in files:
         try:
             found |= _mapping(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
-            said = f"{str(path)!r} can't be read: {error}."
+            said = f"Can't read {str(path)!r}: {error}."
             raise ParameterError(said, code="parameter.unreadable") from error
     for text in texts:
         found |= _mapping(text, "-y")
     for name, value in (*pairs, *raw_pairs):
         if "=" in name:
             start, _, rest = name.partition("=")
-            said = f"{name!r} is no name; write '-p {start} {rest}', with a space."
+            said = f"{name!r} isn't a parameter name. Use a space: '-p {start} {rest}'."
             raise ParameterError(said, code="parameter.no-name")
         found[name] = value
     return found
 
 
 def defaults(pipeline: Pipeline, step: Step) -> dict[str, Any]:
-    """Return what the definition gives a step that runs alone: constants and inputs' defaults."""
+    """Return a step's parameters when it runs alone: constants and the inputs' defaults."""
     from mlops_kit.pipelines.definition import EXECUTION, Input
 
     found: dict[str, Any] = {}
@@ -117,9 +114,9 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
 
     try:
         loaded = yaml.load(text, Loader=yaml.BaseLoader)
-    # Beside its own errors PyYAML lets through those of deep nesting and of names that are lists.
+    # PyYAML also raises other errors, for deep nesting and for keys that are lists.
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        said = f"{where} is no YAML: {str(error)[:500]}."
+        said = f"{where} isn't valid YAML: {str(error)[:500]}."
         raise ParameterError(said, code="parameter.no-yaml") from error
     if not isinstance(loaded, Mapping):
         said = f"{where} is {str(loaded)[:60]!r}; expected 'name: value' lines."

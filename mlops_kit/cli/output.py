@@ -1,4 +1,4 @@
-"""What a command says: plain data as JSON for a machine, or lines for a person."""
+"""Print a command's result: as JSON for a machine, or as lines for a person."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def print_json(data: Any) -> None:
 
 
 def answer(as_json: bool, data: Any, lines: Iterable[str]) -> None:
-    """Print the data as JSON where that was asked for, else the lines, which are made only then."""
+    """Print the data as JSON if asked to, else the lines, which are computed only then."""
     if as_json:
         print_json(data)
         return

@@ -1,4 +1,4 @@
-"""The commands that run pipelines and steps here: new, run, step, debug."""
+"""The commands that run pipelines and steps locally: new, run, step, debug."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlops_kit.pipelines.definition import Pipeline
     from mlops_kit.project.workspace import Workspace
 
-# The highest exit code of a step's fault in a pod: Argo takes 137 for a lost pod.
+# The highest exit code of a failed step in a pod: Argo reads 137 as a lost pod.
 _MAX_POD_EXIT_CODE = 124
 
 
@@ -27,12 +27,12 @@ _MAX_POD_EXIT_CODE = 124
 @click.argument("folder", type=click.Path(path_type=Path))
 @as_json
 def new(folder: Path, as_json: bool) -> None:
-    """Make a project with notebooks and a pipeline in FOLDER."""
+    """Create a project with notebooks and a pipeline in FOLDER."""
     from mlops_kit.project import scaffold
 
     made = scaffold.create(folder)
     lines = (
-        f"Made {folder} with {len(made)} files. Next:",
+        f"Created {folder} with {len(made)} files. Next:",
         f"  cd {folder}",
         "  mlops-kit run fraud-training",
     )
@@ -42,11 +42,9 @@ def new(folder: Path, as_json: bool) -> None:
 @click.command(cls=Command)
 @click.argument("pipeline")
 @options.options
-@click.option("--fresh", is_flag=True, help="Run every step, also where the cache has it.")
-@click.option(
-    "--resume", is_flag=True, help="Go on with the newest execution that didn't end well."
-)
-@click.option("--force-gate", is_flag=True, help="Promote whatever the verdict; recorded in Git.")
+@click.option("--fresh", is_flag=True, help="Run every step, even if it is cached.")
+@click.option("--resume", is_flag=True, help="Continue the newest execution that didn't finish.")
+@click.option("--force-gate", is_flag=True, help="Promote whatever the verdict; Git records it.")
 @as_json
 @click.pass_obj
 def run(
@@ -59,7 +57,10 @@ def run(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Run PIPELINE here, promote what its verdict lets pass, and watch its rollout."""
+    """Run PIPELINE, promote its candidate and watch the rollout.
+
+    Promotes only if the verdict is pass, or with --force-gate.
+    """
     from mlops_kit.cli import progress
     from mlops_kit.cli.run_summary import closing_lines, outcome
     from mlops_kit.project import local_runs, releases
@@ -68,7 +69,7 @@ def run(
     inputs = options.given(**values) | ({"force_gate": True} if force_gate else {})
     resumed = workspace.executions.last_unfinished(pipeline) if resume else None
     if resumed is not None and inputs:
-        said = "--resume goes on with the inputs of before; leave out -p."
+        said = "--resume reuses the inputs of the execution it continues; leave out -p."
         raise ParameterError(said, code="parameter.resumed")
     chosen = workspace.pipeline(pipeline)
     with progress.shown(chosen.name, chosen.ordered) as observer:
@@ -86,15 +87,17 @@ def run(
 @click.argument("name", metavar="STEP")
 @options.options
 @click.option(
-    "--folder", type=click.Path(path_type=Path), help="For notebook and outputs; else a new one."
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="Where to write the notebook and its outputs. Defaults to a new folder.",
 )
-@click.option("--pod", type=click.Path(path_type=Path), help="As a pod: its folder.")
-@click.option("--execution", default="", help="As a pod: the workflow's name.")
+@click.option("--pod", type=click.Path(path_type=Path), help="Run as a pod does, in this folder.")
+@click.option("--execution", default="", help="With --pod: the workflow's name.")
 @click.option(
     "--progress",
     type=click.Path(path_type=Path),
     envvar="ARGO_PROGRESS_FILE",
-    help="As a pod: the file in which Argo looks how far it is.",
+    help="With --pod: the file that Argo reads progress from.",
 )
 @click.option(
     "-o",
@@ -102,7 +105,7 @@ def run(
     nargs=2,
     multiple=True,
     metavar="STEP.OUTPUT VALUE",
-    help="As a pod: what another pod published.",
+    help="With --pod: an output of another pod.",
 )
 @as_json
 @click.pass_obj
@@ -121,9 +124,9 @@ def step(
 ) -> None:
     """Run one STEP of PIPELINE and print its outputs.
 
-    -p gives its notebook's parameters; what the pipeline gives them are the defaults. With --pod
-    it runs as in a pod, of a step or of several: -p gives the pipeline's inputs, outputs of other
-    pods come by -o and as files, and its own are written where Argo takes them from.
+    -p sets the notebook's parameters; the pipeline's values are the defaults. With --pod, run one
+    or several steps as a pod does: -p sets the pipeline's inputs, other pods' outputs come from -o
+    and from files, and the step's own outputs go where Argo reads them.
     """
     workspace = opened(project)
     whole = workspace.pipeline(pipeline)
@@ -154,7 +157,7 @@ def _run_pod(
     folder: Path,
     progress: Path | None,
 ) -> None:
-    """Run what a pod runs, its progress in the file that Argo reads, if it wants it."""
+    """Run a pod's steps, and write progress to the file that Argo reads, if any."""
     from mlops_kit.argo import pod_plan
     from mlops_kit.argo.pod_run import ArgoProgressFile, both
     from mlops_kit.cli.progress import shown
@@ -166,23 +169,26 @@ def _run_pod(
             observer = both(lines, ArgoProgressFile(progress)) if progress else lines
             local_runs.run_pod(workspace, pipeline, pod, given, folder, observer)
     except StepError as error:
-        # Argo would run a lost pod again.
+        # Argo would restart a lost pod.
         error.exit_code = min(error.exit_code, _MAX_POD_EXIT_CODE)
         raise
 
 
 @click.command(cls=Command)
 @click.argument("what", metavar="EXECUTION[/STEP]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Where to write the notebook."
+)
 @argo.context
 @as_json
 @click.pass_obj
 def debug(
     project: Path | None, what: str, output: Path | None, context: str, as_json: bool
 ) -> None:
-    """Make a notebook of a failed step that stops right before the failing cell.
+    """Write a notebook that stops just before the failing cell.
 
-    EXECUTION is one that ran here, or a workflow on the cluster, whose files are brought here.
+    STEP defaults to the step that failed. EXECUTION ran here, or is a workflow on the cluster,
+    whose files are fetched first.
     """
     from mlops_kit.pipelines import debugging
 

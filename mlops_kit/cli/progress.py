@@ -1,4 +1,4 @@
-"""A running pipeline: a live tree on a terminal, plain lines elsewhere."""
+"""Show a running pipeline: as a live tree on a terminal, as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.progress import Observer, Progress
 
-# Word and mark for each state: colour never carries the meaning alone.
+# Each state has a mark of its own, because colour alone must not carry the meaning.
 _MARKS = {
     "waiting": ("·", "dim"),
     "running": ("▶", "blue"),
@@ -30,7 +30,7 @@ _BAR_WIDTH = 12
 def shown(
     title: str, steps: Sequence[Step] = (), *, stream: TextIO | None = None
 ) -> Iterator[Observer]:
-    """Yield an observer that shows steps, those that are known and those that it is told of."""
+    """Yield an observer that shows the given steps, and any others it hears of."""
     out = stream or sys.stderr
     if out.isatty():
         with _tree(Tree(title, [step.name for step in steps]), out) as tree:
@@ -40,7 +40,7 @@ def shown(
 
 
 class Lines:
-    """One line a change, for logs and pipes; cells are not told, they would flood a log."""
+    """One line per change, for logs and pipes; leaves out cells, which would flood a log."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         """Start counting seconds."""
@@ -50,7 +50,7 @@ class Lines:
         self.begun: dict[str, float] = {}
 
     def __call__(self, progress: Progress) -> None:
-        """Write one line."""
+        """Write a line for this change."""
         if progress.cell:
             return
         now = self.clock()
@@ -68,7 +68,7 @@ class Lines:
 
 
 class Tree:
-    """The steps with what each one does now; drawn anew by rich many times a second."""
+    """The steps and what each one is doing; rich redraws it many times a second."""
 
     def __init__(
         self, title: str, steps: Sequence[str], clock: Callable[[], float] = time.monotonic
@@ -83,7 +83,7 @@ class Tree:
         self.lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
-        """Take in a change."""
+        """Record a change."""
         with self.lock:
             if progress.told:
                 self.told[progress.step] = progress.told
@@ -137,7 +137,7 @@ def _doing(progress: Progress) -> str:
 
 
 def _line(text: str) -> str:
-    """Return the first line, without what would steer a terminal."""
+    """Return the first line, without control characters."""
     first = (text.strip().splitlines() or [""])[0]
     return "".join(each if each.isprintable() else "\ufffd" for each in first)
 

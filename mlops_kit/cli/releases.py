@@ -1,4 +1,4 @@
-"""The commands around releases: status, history, promote, rollback, repair, dora."""
+"""The commands for releases: status, history, promote, rollback, repair, dora."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @as_json
 @click.pass_obj
 def status(project: Path | None, model: str | None, environment: str | None, as_json: bool) -> None:
-    """Say what serves, whether Git and registry agree, and how executions ended."""
+    """Show what serves and how executions ended.
+
+    Also shows whether Git and the registry agree.
+    """
     from mlops_kit.project import releases
 
     workspace = opened(project)
@@ -53,16 +56,16 @@ def status(project: Path | None, model: str | None, environment: str | None, as_
 
 
 def _execution_lines(every: Sequence[Execution]) -> Iterator[str]:
-    """Yield how the newest executions ended, and how to go on with them."""
+    """Yield how the newest executions ended, and how to debug or resume them."""
     # Only a pipeline's newest execution can be resumed.
     newest = {each.state.pipeline: each.name for each in every}
     for each in reversed(every[-5:]):
         state = each.seen_state
         yield f"  {each.name}  {state}"
         if each.failed_step:
-            yield f"    look: mlops-kit debug {each.name}/{each.failed_step}"
+            yield f"    debug: mlops-kit debug {each.name}/{each.failed_step}"
         if each.name in newest.values() and state in {"failed", "interrupted", "killed"}:
-            yield f"    go on: mlops-kit run {each.state.pipeline} --resume"
+            yield f"    resume: mlops-kit run {each.state.pipeline} --resume"
 
 
 @click.command(cls=Command)
@@ -73,7 +76,7 @@ def _execution_lines(every: Sequence[Execution]) -> Iterator[str]:
 def history(
     project: Path | None, model: str | None, environment: str | None, as_json: bool
 ) -> None:
-    """Say who released what, when and why, from the commits alone."""
+    """Show who released what, when and why, from the commits alone."""
     from mlops_kit.project import releases
 
     workspace = opened(project)
@@ -93,8 +96,8 @@ def _history_line(entry: Entry) -> str:
 @model
 @environment
 @click.option("--reason", default="", help="Why, for the record.")
-@click.option("--force-gate", is_flag=True, help="Whatever the verdict; the commit says so.")
-@click.option("--override", default="", help="Who lets a quarantined version through, and why.")
+@click.option("--force-gate", is_flag=True, help="Promote whatever the verdict; Git records it.")
+@click.option("--override", default="", help="Who allows a quarantined version, and why.")
 @as_json
 @click.pass_obj
 def promote(
@@ -106,7 +109,10 @@ def promote(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Promote VERSION, by default the newest that was judged, if its verdict is pass."""
+    """Promote VERSION if its verdict is pass.
+
+    VERSION defaults to the newest one that was judged.
+    """
     from mlops_kit.project import candidates, releases
 
     workspace = opened(project)
@@ -118,9 +124,9 @@ def promote(
 @click.command(cls=Command)
 @model
 @environment
-@click.option("--to", default=None, help="A former champion; by default the last good one.")
+@click.option("--to", default=None, help="The champion to restore. Defaults to the last good one.")
 @click.option("--reason", required=True, help="Why, for the record.")
-@click.option("--override", default="", help="Who goes back to a quarantined version, and why.")
+@click.option("--override", default="", help="Who allows a quarantined version, and why.")
 @as_json
 @click.pass_obj
 def rollback(
@@ -131,7 +137,7 @@ def rollback(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Restore the last good champion by a commit."""
+    """Restore the last good champion with a commit."""
     from mlops_kit.project import releases
 
     workspace = opened(project)
@@ -145,7 +151,7 @@ def rollback(
 @as_json
 @click.pass_obj
 def repair(project: Path | None, model: str | None, environment: str | None, as_json: bool) -> None:
-    """Let the registry's alias follow Git again."""
+    """Set the registry's alias to the champion in Git."""
     from mlops_kit.project import releases
 
     workspace = opened(project)
@@ -157,7 +163,9 @@ def repair(project: Path | None, model: str | None, environment: str | None, as_
 @click.command(cls=Command)
 @model
 @environment
-@click.option("--days", type=float, default=None, help="Only the last so many.")
+@click.option(
+    "--days", type=float, default=None, help="Count only the last DAYS days.", metavar="DAYS"
+)
 @as_json
 @click.pass_obj
 def dora(
@@ -167,7 +175,7 @@ def dora(
     days: float | None,
     as_json: bool,
 ) -> None:
-    """Print the four keys of software delivery, from the commits alone."""
+    """Print the four DORA keys, from the commits alone."""
     from dataclasses import asdict
 
     from mlops_kit.project import releases
@@ -185,13 +193,14 @@ def dora(
 def _say(promoted: Promotion, as_json: bool) -> None:
     now = promoted.release
     version = now.champion.version if now.champion else ""
-    did = "Committed" if promoted.changed else "Nothing to do; committed before"
+    did = "Committed" if promoted.changed else "Nothing to do: already committed as"
     then = ""
     if now.candidate:
-        then = f" v{now.candidate.version} waits at {now.weight} %: 'mlops-kit watch' goes on."
+        waits = f"v{now.candidate.version} waits at {now.weight} %"
+        then = f" {waits}; continue with 'mlops-kit watch'."
     serves = f"{now.model} v{version} serves {now.environment}."
     data = {"revision": promoted.revision, "changed": promoted.changed, "champion": version}
-    answer(as_json, data, [f"{did}: {promoted.revision[:12]}. {serves}{then}"])
+    answer(as_json, data, [f"{did} {promoted.revision[:12]}. {serves}{then}"])
 
 
 COMMANDS = (status, history, promote, rollback, repair, dora)

@@ -1,4 +1,4 @@
-"""The commands around a rollout: watch and plan."""
+"""The commands for a rollout: watch and plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlops_kit.errors import ParameterError
 @click.argument("workflow", default="")
 @model
 @environment
-@click.option("--once", is_flag=True, help="Look, and act, once.")
+@click.option("--once", is_flag=True, help="Look and act once, then exit.")
 @context
 @as_json
 @click.pass_obj
@@ -32,10 +32,10 @@ def watch(
     context: str,
     as_json: bool,
 ) -> None:
-    """Follow a rollout, and decide its steps, until it has ended; or follow a WORKFLOW.
+    """Follow a rollout and decide its steps until it ends.
 
-    Any number may watch at once, and be killed: each step is made once. A WORKFLOW on the
-    cluster is only looked at; the exit code is then that of a run.
+    Any number of watchers may run at once, and be killed: each step happens once. With WORKFLOW,
+    show a workflow on the cluster instead, and exit with the code of a run.
     """
     from mlops_kit.cli.run_summary import rollout_lines
     from mlops_kit.project import rollouts
@@ -55,10 +55,15 @@ def watch(
 
 
 @click.command(cls=Command)
-@click.option("--rate", required=True, type=float, help="Requests a second.")
+@click.option("--rate", required=True, type=float, help="Requests per second.")
 @click.option("--fraud-rate", default=0.005, show_default=True, help="Share of frauds.")
-@click.option("--label-delay", default=None, type=float, help="Seconds; else the settings'.")
-@click.option("--history", default=0, show_default=True, help="Labelled requests in the log now.")
+@click.option(
+    "--label-delay",
+    default=None,
+    type=float,
+    help="Seconds until labels arrive. Defaults to the settings'.",
+)
+@click.option("--history", default=0, show_default=True, help="Labelled requests already logged.")
 @as_json
 @click.pass_obj
 def plan(
@@ -69,7 +74,10 @@ def plan(
     history: int,
     as_json: bool,
 ) -> None:
-    """Say before a rollout what it can tell, how soon, and what it can't tell."""
+    """Estimate what a rollout can detect, and how soon.
+
+    Also lists what it can't detect at this traffic.
+    """
     from dataclasses import asdict
 
     from mlops_kit.rollouts import power_analysis
@@ -77,7 +85,7 @@ def plan(
     policy = opened(project).settings.rollout
     delay = policy.maturity if label_delay is None else label_delay
     if not delay >= 0:
-        said = f"label_delay={delay:g}; expected 0 or more seconds."
+        said = f"label_delay is {delay:g}; expected 0 or more seconds."
         raise ParameterError(said, code="parameter.plan")
     try:
         found = power_analysis.plan(

@@ -1,4 +1,4 @@
-"""How a run ended, in the lines that a person reads and the data that a machine does."""
+"""How a run ended: as lines for a person, and as data for a machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
-    """Return the outcome of an execution as plain data: verdict, evaluation, revision, steps."""
+    """Return how an execution ended as plain data: verdict, evaluation, revision, steps."""
     names = ("verdict", "evaluation", "revision", "changed", "rollout")
     found: dict[str, Any] = dict.fromkeys(names)
     for step in execution.state.steps:
@@ -27,17 +27,17 @@ def outcome(workspace: Workspace, execution: Execution) -> dict[str, Any]:
 
 
 def closing_lines(workspace: Workspace, result: dict[str, Any]) -> Iterator[str]:
-    """Yield the last lines of a run: verdict and reasons, scores, commit, where to look next."""
+    """Yield the last lines of a run: verdict and reasons, scores, commit, next steps."""
     yield from ("", *_evaluation_lines(result))
     yield from ("", _committed(workspace, result))
     if isinstance(result["rollout"], dict):
         yield from ("", *rollout_lines(result["rollout"]))
     yield from (
         "",
-        "Look next:",
-        "  mlops-kit status        what serves now, and how executions ended",
-        "  mlops-kit history       who released what, when and why",
-        "  mlops-kit serve         what was released answers requests",
+        "Next steps:",
+        "  mlops-kit status        show what serves and how executions ended",
+        "  mlops-kit history       show who released what, when and why",
+        "  mlops-kit serve         serve the released model",
         f"  mlflow ui --backend-store-uri {workspace.settings.registry_uri}",
         "  jupyter lab notebooks   start with the tour",
         f"  {workspace.executions.folder / result['execution']}",
@@ -45,7 +45,7 @@ def closing_lines(workspace: Workspace, result: dict[str, Any]) -> Iterator[str]
 
 
 def _evaluation_lines(result: dict[str, Any]) -> list[str]:
-    """Return the verdict with its reasons and scores, of an evaluation as the kit makes it."""
+    """Return the verdict, its reasons and the scores, if the run published an evaluation."""
     try:
         evaluation = evaluation_summary.read(result["evaluation"] or {}, result["execution"])
     except (EvaluationError, TypeError, ValueError):
@@ -60,9 +60,9 @@ def _evaluation_lines(result: dict[str, Any]) -> list[str]:
 
 
 def _aligned(evaluation: EvaluationSummary) -> list[str]:
-    """Return both models' scores as lines with aligned columns."""
+    """Return both models' scores as aligned columns."""
     names = evaluation.names
-    title = f"{evaluation.rows:,} rows, {evaluation.frauds} frauds"
+    title = evaluation.title
     rows = [(title, names.reference, names.candidate)]
     rows += [(row.metric, str(row.reference), str(row.candidate)) for row in evaluation.scores]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -76,28 +76,26 @@ def _aligned(evaluation: EvaluationSummary) -> list[str]:
 def _committed(workspace: Workspace, result: dict[str, Any]) -> str:
     revision, verdict = result["revision"], result["verdict"]
     if not revision and verdict == "pass":
-        return "Nothing was promoted yet: a person does, by 'mlops-kit panel' or 'promote'."
+        return "Nothing was promoted yet: promote it with 'mlops-kit panel' or 'mlops-kit promote'."
     if not revision:
         return f"Nothing was promoted: the verdict is {verdict}." if verdict else "Done."
     where = workspace.settings.gitops_url
     if result["changed"] is False:
-        return f"Nothing to commit: it serves already, since {revision[:12]} in {where}"
+        return f"Nothing to commit: already promoted by {revision[:12]} in {where}"
     return f"Promoted by commit {revision[:12]} in {where}"
 
 
 def rollout_lines(rollout: dict[str, Any]) -> list[str]:
-    """Return how the rollout ended, why, and the path by weight."""
+    """Return how the rollout ended, why, and each weight with its counts."""
     path = " → ".join(f"{weight} %" for weight in rollout["weights"])
     lines = [f"{str(rollout['outcome']).upper()}  {rollout['sentence']}"]
     if path:
-        lines.append(
-            f"  by weight: {path}; the candidate answered {rollout['requests']:,} requests"
-        )
+        lines.append(f"  weights: {path}; the candidate answered {rollout['requests']:,} requests")
     for step in rollout["steps"]:
         at = step["when"][11:19]
         lines.append(
             f"  {at}  {step['act']:<8}  {step['weight'] or 0:>3} %  {step['counts']}".rstrip()
         )
     if rollout["dropped"]:
-        lines.append(f"  {rollout['dropped']:,} predictions couldn't be logged")
+        lines.append(f"  {rollout['dropped']:,} predictions were not logged")
     return lines

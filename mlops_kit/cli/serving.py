@@ -1,4 +1,4 @@
-"""The commands that keep something up: serve, traffic, panel."""
+"""The commands that run until they are stopped: serve, traffic, panel."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @click.argument("what", type=click.Choice(["stop"]), required=False)
 @model
 @environment
-@click.option("--detach", is_flag=True, help="Serve in the background; return when it answers.")
-@click.option("--attended", is_flag=True, hidden=True, help="End when standard input ends.")
+@click.option("--detach", is_flag=True, help="Serve in the background; return once it answers.")
+@click.option("--attended", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @as_json
 @click.pass_obj
 def serve(
@@ -36,7 +36,10 @@ def serve(
     attended: bool,
     as_json: bool,
 ) -> None:
-    """Serve what Git says, over the V2 inference protocol, until Ctrl-C; `stop` ends it."""
+    """Serve the released model over the V2 inference protocol.
+
+    Follows Git until Ctrl-C or 'mlops-kit serve stop'.
+    """
     from mlops_kit.project import local_server
 
     workspace = opened(project)
@@ -44,14 +47,14 @@ def serve(
     if what == "stop" or detach:
         _manage(workspace, name, place, what, as_json)
         return
-    # Whoever starts an attended one has fetched what it will serve.
+    # The process that starts an attended server has already fetched its models.
     platform = local_server.platform(workspace, name, place, click.echo, warm=not attended)
     stop = threading.Event()
     if attended:
         from mlops_kit.serving.parent import stop_at_end_of_input
 
         stop_at_end_of_input(stop, platform.ending)
-    # Being stopped is how serving ends well.
+    # Stopping is the normal end.
     with suppress(KeyboardInterrupt, Stopped):
         platform.run(stop)
 
@@ -67,7 +70,7 @@ def _manage(workspace: Workspace, name: str, place: str, what: str | None, as_js
         found = daemon.stop(folder)
         said = f"Stopped process {found.pid}." if found else f"Nothing serves {place}."
     else:
-        _ = workspace.repository  # made here, as by `local_server.ensure_running`
+        _ = workspace.repository  # creates it, as `local_server.ensure_running` does
         found = daemon.detach(local_server.serve_command(workspace, name, place), folder)
         said = found.sentence
     answer(as_json, asdict(found) if found else None, [said])
@@ -75,10 +78,10 @@ def _manage(workspace: Workspace, name: str, place: str, what: str | None, as_js
 
 @click.command(cls=Command)
 @click.option("--data", default="generated", help="'generated', or a file of transactions.")
-@click.option("--rate", default=100.0, show_default=True, help="Requests a second.")
-@click.option("--seconds", default=60.0, show_default=True, help="How long.")
-@click.option("--label-delay", default=5.0, show_default=True, help="Seconds until labels come.")
-@click.option("--seed", default=7, show_default=True, help="Another one sends others.")
+@click.option("--rate", default=100.0, show_default=True, help="Requests per second.")
+@click.option("--seconds", default=60.0, show_default=True, help="How long to send.")
+@click.option("--label-delay", default=5.0, show_default=True, help="Seconds until labels arrive.")
+@click.option("--seed", default=7, show_default=True, help="Another seed sends other data.")
 @model
 @environment
 @as_json
@@ -94,7 +97,10 @@ def traffic(
     environment: str | None,
     as_json: bool,
 ) -> None:
-    """Send simulated customers' requests to the server here, and their labels later."""
+    """Send simulated customers' requests to the local server.
+
+    Their labels follow later.
+    """
     from dataclasses import asdict
 
     from mlops_kit.errors import ServingError
@@ -112,7 +118,7 @@ def traffic(
         raise ParameterError(f"{error}.", code="parameter.traffic") from error
     found = daemon.running(local_server.folder(workspace, place))
     if found is None:
-        said = f"Nothing serves {place} here: 'mlops-kit serve --detach' starts it."
+        said = f"Nothing serves {place} here. Start a server: mlops-kit serve --detach."
         raise ServingError(said, code="serving.not-running")
     observations = local_server.observations(workspace)
     with sending.traffic(found.url, name, observations) as running:
@@ -121,14 +127,14 @@ def traffic(
 
 
 @click.command(cls=Command)
-@click.option("--port", default=8866, show_default=True, help="Of this machine alone.")
-@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--port", default=8866, show_default=True, help="The port on this machine.")
+@click.option("--no-browser", is_flag=True, help="Print the address only.")
 @click.pass_obj
 def panel(project: Path | None, port: int, no_browser: bool) -> None:
-    """Serve the promotion panel as a page, by Voilà, until Ctrl-C.
+    """Serve the promotion panel as a web page until Ctrl-C.
 
-    Whoever has the address acts under your name: it has a token, and is of this machine alone.
-    With `approver_header` in mlops-kit.toml a proxy in front of it says who looks.
+    Anyone with the address acts under your name: it contains a token, and works on this machine
+    only. With `approver_header` in mlops-kit.toml, a proxy in front of it names the user.
     """
     import importlib.util
     import subprocess
@@ -137,12 +143,12 @@ def panel(project: Path | None, port: int, no_browser: bool) -> None:
 
     if importlib.util.find_spec("voila") is None:
         raise ProjectError(
-            "Voilà is not installed; expected the extra: pip install 'mlops-kit[lab]'.",
+            "Voilà isn't installed. Run: pip install 'mlops-kit[lab]'.",
             code="project.no-voila",
         )
     workspace = opened(project)
     more = ["--no-browser"] if no_browser else []
-    # Ctrl-C goes to both, and is how it ends well.
+    # Ctrl-C reaches both processes, and is the normal end.
     with suppress(KeyboardInterrupt, Stopped):
         command = page_command(workspace, "panel", port, *more)
         sys.exit(subprocess.call(command, cwd=workspace.project))

@@ -1,4 +1,4 @@
-"""How much traffic is sent, and what came of it."""
+"""The traffic to generate, and its result."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Load:
-    """How much is sent, and how: `rate` requests of `batch` rows a second, math.inf for no pause.
+    """The traffic to generate; the same `seed` sends the same requests.
 
-    It ends after `seconds` or `count` requests, whichever comes first; with `count` alone, at the
-    latest after three times what the rate would take and half a minute. Each request is from one
-    of `clients` customers. In a share `missing` of the requests the feature with the index
-    `missing_feature` is null, as if whoever should deliver it were down. Labels are known
-    `label_delay` seconds after the answer. The same `seed` sends the same requests.
+    `rate` is in requests per second (math.inf for no pause), each of `batch` rows and from one of
+    `clients` customers. Ends after `seconds` or `count` requests, whichever comes first; with
+    `count` alone, at the latest after three times its duration at `rate` plus 30 seconds. In a
+    share `missing` of the requests the feature at index `missing_feature` is null, as if its
+    source were down. Labels arrive `label_delay` seconds after the answer.
     """
 
     rate: float = 50.0
@@ -30,9 +30,9 @@ class Load:
     threads: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse what can't be sent, by ValueError."""
+        """Raise ValueError for a load that can't be sent."""
         if self.seconds is None and self.count is None:
-            raise ValueError("seconds and count are None; expected at least one, to end at")
+            raise ValueError("seconds and count are both None; expected at least one")
         if not (self.seconds is None or 0 <= self.seconds < math.inf):
             raise ValueError(f"seconds is {self.seconds}; expected 0 or more")
         if not (self.count is None or self.count >= 0) or not self.rate > 0:
@@ -44,7 +44,7 @@ class Load:
 
     @property
     def longest(self) -> float:
-        """Seconds after which sending ends at the latest."""
+        """The longest that sending takes, in seconds."""
         if self.seconds is not None:
             return self.seconds
         return 3 * (self.count or 0) / self.rate + 30
@@ -52,10 +52,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of it: requests that were sent, answered with 200, or failed, and labels given.
+    """Counts of requests sent, answered with 200, or failed, and of labels delivered.
 
-    `by_version` counts the answered ones by the version that answered. `skipped` requests were
-    due but never sent, because the server or this machine couldn't keep the rate.
+    `by_version` counts answers by version. `skipped` requests were due but never sent, because the
+    server or this machine couldn't keep the rate.
     """
 
     requests: int = 0
@@ -67,14 +67,14 @@ class Sent:
 
     @property
     def keeps_rate(self) -> bool:
-        """Whether every request was sent when it was due, or nearly."""
+        """Whether every request was sent nearly on time."""
         return self.skipped == 0
 
     def __str__(self) -> str:
-        """Return it as one line."""
+        """Return the counts on one line."""
         by = ", ".join(f"version {name} {n:,}" for name, n in sorted(self.by_version.items()))
         text = f"{self.requests:,} requests, {self.failed:,} failed, {self.labels:,} labels"
         text = f"{text}; {by}" if by else text
         return (
-            text if self.keeps_rate else f"{text}; the rate was not kept: {self.skipped:,} left out"
+            text if self.keeps_rate else f"{text}; couldn't keep the rate: {self.skipped:,} skipped"
         )

@@ -1,4 +1,4 @@
-"""Customers' requests to a server, at a steady rate, and the labels that follow them later."""
+"""Send simulated customers' requests to a server at a steady rate, and their labels later."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from mlops_kit.errors import ServingError, StoreBusyError
+from mlops_kit.examples import load_client
 from mlops_kit.examples.load import Load, Sent
 from mlops_kit.prediction_log.label import Label
 
 __all__ = ["Label", "Load", "Sent", "Traffic", "send"]
 
-_HERE = ("127.0.0.1", "::1", "localhost")
-# Seconds: for one answer, between two looks at the labels, after a server that didn't answer.
+# Seconds: an answer's time-out, between deliveries of labels, after a failed request.
 _TIMEOUT, _LOOK, _PAUSE = 5.0, 0.05, 0.1
-# So late, in seconds, the rate counts as not kept, and what is overdue is left out.
+# Requests overdue by more than this are skipped: the rate wasn't kept.
 _LATE_SECONDS = 1.0
 _LABELS = 2_000
-# A store that is busy so often in a row, each time for a second, is a fault.
+# A store that refuses so often in a row, each time after a second, is broken.
 _REFUSALS = 30
 
 
 class Traffic:
-    """Sends in threads of its own until the load's end, or until it is stopped.
+    """Sends a load in background threads, until its end or until stopped.
 
-    A server that doesn't answer costs failed requests and a short pause each, and nothing else.
-    As a context manager it starts, and is stopped at the end of the block.
+    A server that doesn't answer costs a failed request and a short pause each time, nothing else.
+    As a context manager it starts, and stops at the end of the block.
     """
 
     def __init__(
@@ -54,13 +53,26 @@ class Traffic:
         ticks: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        """`rows` (n, f) are sent in an order of their own, again and again; `labels` (n,) are 0, 1.
+        """Prepare the load; `start` sends it.
 
-        `on_label` takes batches of labels, in one thread; those that it refuses by StoreBusyError
-        come again. `clock` gives the labels' times, `ticks` the pace. Raises ServingError for a
-        server on another machine, unless `anywhere`.
+        Args:
+            url: the server's, as http://host:port.
+            model: the model's name.
+            rows: features (n, f), sent over and over in an order drawn from the load's seed.
+            labels: 0 or 1 (n,).
+            load: how much to send, and how fast.
+            on_label: takes batches of labels, in one thread; a batch that it refuses by
+                StoreBusyError is delivered again.
+            stop: an event that ends sending.
+            anywhere: allow a server on another machine.
+            clock: the time in seconds since the epoch, for labels.
+            ticks: a monotonic clock in seconds, for the pace.
+            sleep: waits for some seconds; by default on `stop`.
+
+        Raises ServingError for a URL or rows that can't be sent, and for a server on another
+        machine.
         """
-        self._host, self._port = _address(url, anywhere)
+        self._host, self._port = load_client.address(url, anywhere)
         self._path = f"/v2/models/{quote(model, safe='')}/infer"
         self._rows = np.ascontiguousarray(rows, np.float64)
         self._labels = np.asarray(labels, np.int64)
@@ -70,8 +82,8 @@ class Traffic:
             or self._labels.shape != self._rows.shape[:1]
         ):
             raise ServingError(
-                f"Rows of the shape {self._rows.shape} and labels of {self._labels.shape} can't "
-                "be sent; expected (n, f) and (n,). Look at the data set."
+                f"Rows of shape {self._rows.shape} and labels of shape {self._labels.shape} can't "
+                "be sent; expected (n, f) and (n,). Check the data set."
             )
         self.load = load
         self._on_label = on_label
@@ -80,7 +92,7 @@ class Traffic:
         self._sleep = sleep or self._stopped.wait
         self._size = len(self._rows)
         self._order = np.random.default_rng(load.seed).permutation(self._size)
-        # Ids are never the same twice, whatever the seed: a store takes those for retries.
+        # Ids are unique whatever the seed: a store takes a repeated id for a retry.
         self._name = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._slot = self._number = self._skipped = self._failed = self._delivered = 0
@@ -93,7 +105,7 @@ class Traffic:
 
     @property
     def sent(self) -> Sent:
-        """What was sent up to now."""
+        """The counts so far."""
         with self._lock:
             answered = self._versions.total()
             return Sent(
@@ -106,17 +118,17 @@ class Traffic:
             )
 
     def start(self) -> Traffic:
-        """Begin to send, in the background."""
+        """Start sending in the background."""
         self._thread = self._threaded(self._run)
         return self
 
     def stop(self) -> Sent:
-        """End at once; labels that aren't due yet are not given. Raises what `on_label` raised."""
+        """Stop at once, without the labels not due yet; raises what `on_label` raised."""
         self._stopped.set()
         return self.wait()
 
     def wait(self) -> Sent:
-        """Return when all is sent and all labels are given; raises what `on_label` raised."""
+        """Wait until all requests and labels are sent; raises what `on_label` raised."""
         if self._thread is not None:
             self._thread.join()
         if self._fault is not None:
@@ -130,7 +142,7 @@ class Traffic:
         self.stop()
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        """Do the work of a thread; a fault ends all of them, and is raised by who waits."""
+        """Run a thread's work; an exception ends all threads, and `wait` raises it."""
         try:
             work()
         except BaseException as fault:
@@ -172,7 +184,7 @@ class Traffic:
                 return None
             overdue = self._ticks() - self._begun - self._slot / load.rate
             if overdue > _LATE_SECONDS and load.rate < math.inf:
-                # Sending them all at once, when the server is back, would be no steady rate.
+                # Sending them all at once when the server is back wouldn't be a steady rate.
                 left = math.ceil((overdue - _LATE_SECONDS) * load.rate)
                 self._skipped += left
                 self._slot += left
@@ -189,14 +201,16 @@ class Traffic:
         return None
 
     def _ask(self, connection: http.client.HTTPConnection, number: int) -> bool:
-        """Send a request and count its end; tells whether there was an answer at all."""
+        """Send a request and count its result; tell whether the server answered at all."""
         load, name = self.load, f"{self._name}-{number}"
         chance = np.random.default_rng((load.seed, number))
         chosen = self._order[np.arange(number * load.batch, (number + 1) * load.batch) % self._size]
         rows, client = self._rows[chosen], int(chance.integers(load.clients))
         if chance.random() < load.missing:
             rows[:, load.missing_feature] = np.nan
-        status, version = _answer(connection, self._path, _body(name, client, rows))
+        status, version = load_client.answer(
+            connection, self._path, load_client.body(name, client, rows)
+        )
         due, known = self._ticks() + load.label_delay, self._clock() + load.label_delay
         with self._lock:
             if status == 200:
@@ -208,7 +222,7 @@ class Traffic:
         return status > 0
 
     def _deliver(self) -> None:
-        """Give the labels that are due."""
+        """Deliver the labels that are due."""
         while True:
             batch: list[Label] = []
             with self._lock:
@@ -242,57 +256,6 @@ def send(
     stop: threading.Event | None = None,
     **named: Any,
 ) -> Sent:
-    """Send a load and return when all its labels are given, or `stop` is set; else as Traffic."""
+    """Send a load until its labels are delivered or `stop` is set; arguments as for Traffic."""
     with Traffic(url, model, rows, labels, load, on_label=on_label, stop=stop, **named) as traffic:
         return traffic.wait()
-
-
-def _answer(connection: http.client.HTTPConnection, path: str, body: bytes) -> tuple[int, str]:
-    """Return the status, 0 where there was no answer, and the version that answered."""
-    try:
-        status, content = _post(connection, path, body)
-        answer = orjson.loads(content) if status == 200 else None
-    except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
-        return 0, ""
-    return status, str(answer.get("model_version", "")) if isinstance(answer, dict) else ""
-
-
-def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> tuple[int, bytes]:
-    was_open = connection.sock is not None
-    headers = {"Content-Type": "application/json"}
-    try:
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-    except ConnectionError:
-        if not was_open:
-            raise
-        # The server may have closed a connection that nobody used. The id makes it safe to ask
-        # again: one that was logged isn't logged twice.
-        connection.close()
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-    return answer.status, answer.read()
-
-
-def _body(name: str, client: int, rows: NDArray[np.float64]) -> bytes:
-    """Return a request of the V2 protocol; a missing value, NaN, becomes null."""
-    tensor = {"name": "features", "datatype": "FP64", "shape": rows.shape, "data": rows.ravel()}
-    parameters = {"client_id": f"customer-{client}"}
-    request = {"id": name, "parameters": parameters, "inputs": [tensor]}
-    return orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _address(url: str, anywhere: bool) -> tuple[str, int]:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or 80
-    except ValueError:
-        host = None
-    if not host or parts.scheme != "http":
-        raise ServingError(f"The server's URL is {url!r}; expected http://<host>:<port>.")
-    if not anywhere and host not in _HERE:
-        raise ServingError(
-            f"{url!r} is another machine; expected one of {list(_HERE)}, so that no test load "
-            "meets a server by mistake. Say `anywhere` where that is meant."
-        )
-    return host, port

@@ -1,4 +1,4 @@
-"""Two executions side by side: what they were given, what came out, and which code differs."""
+"""Compare two executions: inputs, outputs, scores, code and figures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit import notebook_file
 from mlops_kit.errors import EvaluationError, NotebookError
 from mlops_kit.models import evaluation_summary
-from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.definition import NOTEBOOK
 from mlops_kit.reporting import markdown
 
@@ -26,7 +26,7 @@ _MAX_SHOWN_LENGTH = 60
 
 @dataclass(frozen=True)
 class Difference:
-    """One value of two executions; None where an execution lacks it."""
+    """One value in two executions; None where an execution lacks it."""
 
     name: str
     before: str | None
@@ -34,13 +34,13 @@ class Difference:
 
     @property
     def is_same(self) -> bool:
-        """Whether both say the same."""
+        """Whether both executions have the same value."""
         return self.before == self.after
 
 
 @dataclass(frozen=True)
 class CellDifference:
-    """One code cell that differs, as lines of a unified difference."""
+    """A code cell that differs, as the lines of a unified diff."""
 
     step: str
     cell: str
@@ -49,7 +49,7 @@ class CellDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two executions have apart; `figures` are the pictures of both, by step and cell."""
+    """How two executions differ; `figures` are the pictures of both, by step and cell."""
 
     names: tuple[str, str]
     inputs: tuple[Difference, ...]
@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """What differs, as one sentence."""
+        """The differences in one sentence."""
         cells = len(self.cells)
         code = f"{cells} code cell{'s' if cells > 1 else ''}" if cells else "no code"
         return f"{len(self.differences)} values differ, and {code}."
@@ -76,14 +76,15 @@ class Comparison:
 
     def _repr_markdown_(self) -> str:
         parts = [f"**{markdown.escape(self.sentence)}**"]
-        groups = {"given": self.inputs, "scores": self.scores, "published": self.outputs}
+        groups = {"inputs": self.inputs, "scores": self.scores, "outputs": self.outputs}
         for title, found in groups.items():
             rows = [(d.name, _shown(d.before), _shown(d.after)) for d in found if not d.is_same]
             same = sum(each.is_same for each in found)
             if rows:
                 parts.append(markdown.table((title, *self.names), rows, left=3))
             if same:
-                parts.append(f"{same} {title} are the same.")
+                noun = title if same > 1 else title.removesuffix("s")
+                parts.append(f"{same} equal {noun}.")
         for cell in self.cells:
             parts.append(markdown.escape(f"{cell.step}, cell {cell.cell}"))
             ticks = max(map(len, re.findall("`+", "\n".join(cell.lines))), default=0)
@@ -98,7 +99,7 @@ class Comparison:
         }
 
     def _pictures(self) -> Iterator[str]:
-        """Yield the figures side by side; a picture that one lacks leaves its place empty."""
+        """Yield the figures side by side, a dash for a missing one."""
         for title, *pair in self.figures:
             cells = [f"![{title}](data:image/png;base64,{png})" if png else "–" for png in pair]
             header = (markdown.escape(f"{title}, {name}") for name in self.names)
@@ -108,10 +109,10 @@ class Comparison:
 def compare(
     first: Execution | str, second: Execution | str, *, workspace: Workspace | None = None
 ) -> Comparison:
-    """Return what two executions have apart, by object or by name.
+    """Compare two executions, given as objects or by name.
 
-    Cells are matched by their ids, figures by step and cell. Raises ProjectError for a name that
-    isn't an execution's.
+    Cells are matched by id, figures by step and cell. Raises ProjectError for an unknown
+    execution.
     """
     from mlops_kit.project.workspace import Workspace
 
@@ -141,25 +142,24 @@ def _published(execution: Execution) -> Iterator[tuple[str, str]]:
     for step in execution.state.steps:
         for name, value in (execution.outputs(step) or {}).items():
             if name != NOTEBOOK and name != "evaluation":
-                # A file is the same where its bytes are, wherever it lies.
+                # A file is compared by its content, not by its path.
                 said = _digest(Path(value.file)) if value.file else _text(value.data)
                 yield f"{step}.{name}", said
 
 
 def _scores(execution: Execution) -> Iterator[tuple[str, str]]:
-
     for step in execution.state.steps:
         outputs = execution.outputs(step) or {}
         if "evaluation" not in outputs:
             continue
-        with suppress(EvaluationError):  # a pipeline may publish another one under that name
+        with suppress(EvaluationError):  # a pipeline may publish something else under that name
             found = evaluation_summary.read(outputs["evaluation"].data, execution.name)
             for row in found.scores:
                 yield f"{row.metric} of the candidate", str(row.candidate)
 
 
 def _notebooks(execution: Execution) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the cells of each executed notebook, by id; one that can't be read is left out."""
+    """Yield the cells of each executed notebook by id, skipping one that can't be read."""
     for step in execution.state.steps:
         for path in sorted(execution.step_folder(step).glob("*.ipynb")):
             try:
@@ -216,7 +216,7 @@ def _source(cell: Mapping[str, Any] | None) -> str:
 def _digest(path: Path) -> str:
     from mlops_kit.pipelines.values import file_digest
 
-    return f"sha256:{file_digest(path)}" if path.exists() else "a file that is gone"
+    return f"sha256:{file_digest(path)}" if path.exists() else "a deleted file"
 
 
 def _text(value: Any) -> str:

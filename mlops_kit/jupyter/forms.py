@@ -1,4 +1,4 @@
-"""A form for a notebook or a pipeline: its parameters as fields, and a button that runs it."""
+"""Show a notebook's or a pipeline's parameters as a form with a button that runs it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from mlops_kit import notebook_file
 from mlops_kit.errors import KitError, ParameterError
 from mlops_kit.jupyter import pipeline_run
 from mlops_kit.jupyter.html import form as fields
-from mlops_kit.jupyter.html.markup import Html, joined
-from mlops_kit.pipelines import notebook_file, notebooks, validation, values
+from mlops_kit.pipelines import notebooks, validation, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.progress import Progress
 from mlops_kit.project import local_runs
 from mlops_kit.project.workspace import Workspace
+from mlops_kit.reporting.markup import Html, joined
 
 if TYPE_CHECKING:
     from mlops_kit.jupyter.pipeline_run import LivePipeline
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class Form:
-    """The parameters of a notebook as fields; as the last value of a cell it shows itself.
+    """A notebook's parameters as a form; make it the last value of a cell to display it.
 
-    It runs the notebook on a kernel of its own, in the background. `published` is what the last
-    run published, `executed` its notebook.
+    Runs the notebook in the background, on its own kernel. `published` and `executed` are the last
+    run's outputs and notebook.
     """
 
     def __init__(self, workspace: Workspace, notebook: str) -> None:
-        """Use `form`; raises NotebookError."""
+        """Use `form` instead; raises NotebookError."""
         name = notebooks.file_name(notebook)
         self.workspace = workspace
         self.step = Step(Path(name).stem.replace("_", "-"), name)
@@ -48,7 +49,7 @@ class Form:
         self._page: View | None = None
 
     def page(self) -> Html:
-        """Return the form as it is now."""
+        """Return the form as HTML."""
         return fields.form(
             self.step.notebook.removesuffix(".ipynb"),
             self.parameters,
@@ -61,7 +62,7 @@ class Form:
         )
 
     def act(self, name: str, given: Mapping[str, str]) -> None:
-        """Run the notebook with what was entered; what is wrong with it is shown."""
+        """Run the notebook with the entered values, or show why they are invalid."""
         if name != "run":
             return
         with self._lock:
@@ -75,15 +76,15 @@ class Form:
             except ParameterError as error:
                 self.fault, self.state = str(error), ""
             else:
-                self.state, self.doing = "running", "It starts."
+                self.state, self.doing = "running", "Starting."
                 self._over.clear()
                 threading.Thread(target=self._run, args=[asked], name="mlops-kit form").start()
         self._show()
 
     def wait(self, seconds: float | None = None) -> dict[str, Any]:
-        """Return what the run that was started published; raises TimeoutError."""
+        """Wait for the run and return its outputs; raises TimeoutError."""
         if not self._over.wait(seconds):
-            raise TimeoutError(f"{self.step.notebook} still runs after {seconds:g} s")
+            raise TimeoutError(f"{self.step.notebook} is still running after {seconds:g} s")
         return self.published
 
     def _run(self, asked: Mapping[str, Any]) -> None:
@@ -95,7 +96,7 @@ class Form:
             local_runs.run_step(self.workspace, self.step, asked, target, self._observe)
         except KitError as error:
             fault = str(error)
-        except Exception as error:  # in a thread nothing else would ever show it
+        except Exception as error:  # nothing else would show an exception in a thread
             fault = f"{type(error).__name__}: {error}"
         with self._lock:
             self.state, self.doing, self.fault = "failed" if fault else "succeeded", "", fault
@@ -125,13 +126,10 @@ class Form:
 
 
 class PipelineForm:
-    """The inputs of a pipeline as fields, and its steps while it runs.
-
-    `live` is the last run.
-    """
+    """A pipeline's inputs as a form, with its steps while it runs; `live` is the last run."""
 
     def __init__(self, workspace: Workspace, pipeline: str) -> None:
-        """Use `form`; raises ProjectError and NotebookError."""
+        """Use `form` instead; raises ProjectError and NotebookError."""
         self.workspace = workspace
         self.live: LivePipeline[Execution] | None = None
         self._lock = threading.RLock()
@@ -139,7 +137,7 @@ class PipelineForm:
         self._choose(pipeline)
 
     def page(self) -> Html:
-        """Return the form as it is now, and the steps of the last run."""
+        """Return the form and the last run's steps as HTML."""
         is_running = self.live is not None and not self.live.view.is_over
         shown = fields.form(
             self.pipeline.name,
@@ -153,12 +151,12 @@ class PipelineForm:
         return joined([shown, self.live.page() if self.live else None])
 
     def show(self, _markup: Html, document: str = "") -> None:
-        """Show what the run has come to."""
+        """Show the run's progress."""
         if self._view is not None:
             self._view.show(self.page(), document)
 
     def act(self, name: str, given: Mapping[str, str]) -> None:
-        """Run the pipeline with what was entered, or do what its view offers."""
+        """Run the pipeline with the entered values, or pass an event on to its view."""
         with self._lock:
             if name == "run":
                 self._run(given)
@@ -197,14 +195,14 @@ class PipelineForm:
 
 
 def form(name: str, *, workspace: Workspace | None = None) -> Form | PipelineForm:
-    """Return a form for a notebook or a pipeline of the project, as in `form("train")`.
+    """Return a form for one of the project's notebooks or pipelines, as in `form("train")`.
 
-    Raises NotebookError for one that isn't there.
+    Raises NotebookError for an unknown name.
     """
     place = workspace or Workspace.open()
     return PipelineForm(place, name) if name in place.pipelines() else Form(place, name)
 
 
 def _text_only(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was entered as text, which the annotations convert; a bool stays one."""
+    """Return the entered values as text, which the annotations convert; a bool stays a bool."""
     return {name: value if isinstance(value, bool) else str(value) for name, value in given.items()}

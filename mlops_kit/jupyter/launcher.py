@@ -1,4 +1,4 @@
-"""What JupyterLab's launcher offers beside notebooks, by jupyter-server-proxy and Voilà."""
+"""The kit's tiles in JupyterLab's launcher, by jupyter-server-proxy and Voilà."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from mlops_kit.project.settings import Settings
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
 
-# What a page needs of JupyterLab; others look there for what a page hasn't, and complain.
+# The JupyterLab extensions that a page needs; others fail there and log errors.
 _EXTENSIONS = (
     *("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager"),
     *("anywidget", "jupyterlab-plotly"),
 )
-# A page that was left keeps a kernel otherwise.
+# Ends the kernel of a page that was closed.
 _CULLED = ("cull_idle_timeout=600", "cull_interval=60", "cull_connected=True")
 
 
 def mlflow() -> dict[str, Any]:
-    """Return how to start MLflow's page on the project's own runs and registry.
+    """Return how to start MLflow's UI on the project's own runs and registry.
 
-    It is for the store that the kit keeps itself; a tracking server has a page of its own.
+    Only for the local store: a tracking server has its own UI.
     """
     return {
-        # Called at the click, so that a project's faults keep no server from starting.
+        # Called on click, so that a faulty project can't keep JupyterLab from starting.
         "command": _mlflow,
-        # MLflow knows its prefix, and takes paths with it.
+        # MLflow knows its prefix and expects full paths.
         "absolute_url": True,
         "environment": {"MLFLOW_DISABLE_TELEMETRY": "true"},
         "timeout": 60,
@@ -50,15 +50,15 @@ def pipeline() -> dict[str, Any]:
 
 
 def page_command(workspace: Workspace, notebook: str, port: int, *more: str) -> list[str]:
-    """Return the command that serves one of the kit's notebooks as a page, by Voilà.
+    """Return the command that serves one of the kit's notebooks as a Voilà page.
 
-    It asks for a token: that of JUPYTER_TOKEN, or one that it makes and prints.
+    The page requires a token: JUPYTER_TOKEN's, or one that Voilà generates and prints.
     """
     command = [
         *(sys.executable, "-m", "voila", str(_notebook(workspace, notebook)), f"--port={port}"),
         "--template=mlops-kit",
         f"--VoilaConfiguration.extension_allowlist={[*_EXTENSIONS]}",
-        # Behind JupyterLab the address is its own, and so would be the name of its cookie.
+        # Behind JupyterLab both share an address and would share the cookie's name.
         f"--IdentityProvider.cookie_name=mlops-kit-{notebook}",
         *("--token", *(f"--MappingKernelManager.{option}" for option in _CULLED), *more),
     ]
@@ -68,7 +68,7 @@ def page_command(workspace: Workspace, notebook: str, port: int, *more: str) -> 
 
 
 def _tile(name: str, title: str) -> dict[str, Any]:
-    # The proxy lets in whoever JupyterLab does, but others on this machine see the port, too.
+    # The proxy checks JupyterLab's login, but other users of this machine can reach the port.
     token = secrets.token_urlsafe(32)
 
     def command(port: int, base_url: str) -> Sequence[str]:
@@ -96,13 +96,13 @@ def _icon(name: str) -> str:
 
 
 def _notebook(workspace: Workspace, name: str) -> Path:
-    """Return the project's notebook, or the kit's own where the project has none."""
+    """Return the project's notebook, or else the kit's."""
     from mlops_kit.project.scaffold import template
 
     notebook = workspace.project / "notebooks" / f"{name}.ipynb"
     if notebook.exists():
         return notebook
-    # Its kernel starts where it lies, and looks for the project from there.
+    # Its kernel starts in its folder and looks for the project from there.
     state = workspace.settings.state_folder
     state.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(template() / "notebooks" / notebook.name, state))

@@ -1,4 +1,4 @@
-"""Work in the background that shows itself in a cell, changes in place, and leaves a record."""
+"""Show background work in a cell, update it in place, and leave a record at its end."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from mlops_kit.errors import KitError, ProjectError
-from mlops_kit.jupyter.html.markup import Html, tag
 from mlops_kit.project.settings import has_frontend
+from mlops_kit.reporting.markup import Html, tag
 
-# A page that changes more often than this says no more to a person.
+# More frequent updates tell a person nothing more.
 _REFRESH_SECONDS = 0.5
 
 T = TypeVar("T")
 
 
 class Display(Protocol):
-    """Whatever shows markup, with a document in it, as a View does."""
+    """Shows markup with a document in it, as a View does."""
 
     def show(self, markup: Html, document: str = "") -> None:
-        """Show it in the place of what was there."""
+        """Replace what is shown."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Markdown:
 
 
 class Live(ABC, Generic[T]):
-    """Work that goes on while its cell has ended; as the last value of a cell it shows itself.
+    """Background work that outlives its cell; make it the last value of a cell to display it.
 
-    `wait` returns how it ended, `cancel` ends it. When it is over, tables and pictures are left
-    that need no kernel. `view` is what the page shows, another value after each change, and
-    `document` a page within it.
+    `wait` returns its result, `cancel` ends it. At the end it leaves tables and pictures that need
+    no kernel. `view` is the value that the page shows, replaced on each change; `document` is a
+    page within it.
     """
 
-    # How many outputs are left of it at the end.
+    # The number of outputs that `record` returns.
     parts = 1
 
     def __init__(self, title: str, view: Any, work: Callable[[], T]) -> None:
@@ -68,16 +68,16 @@ class Live(ABC, Generic[T]):
 
     @abstractmethod
     def record(self) -> Sequence[Any]:
-        """Return what stays when it is over, a value an output, in Markdown and pictures."""
+        """Return the outputs to leave at the end, as Markdown and pictures."""
 
     @abstractmethod
     def _say(self, state: str, sentence: str) -> None:
-        """Take in that it succeeded, failed or was stopped."""
+        """Record the end: succeeded, failed or stopped."""
 
     def wait(self, seconds: float | None = None) -> T:
-        """Return how it ended once it is over; raises what the work raised, or TimeoutError.
+        """Wait for the end and return the result; raises the work's exception, or TimeoutError.
 
-        Who interrupts the waiting cancels the work.
+        Interrupting the wait cancels the work.
         """
         try:
             is_over = self._over.wait(seconds)
@@ -85,45 +85,45 @@ class Live(ABC, Generic[T]):
             self.cancel()
             raise
         if not is_over:
-            raise TimeoutError(f"{self.title} still runs after {seconds:g} s")
+            raise TimeoutError(f"{self.title} is still running after {seconds:g} s")
         if self._error is not None:
             raise self._error
         assert self._result is not None
         return self._result
 
     def cancel(self) -> None:
-        """End it as soon as it can."""
+        """Ask the work to end."""
         self.cancelled.set()
 
     def act(self, name: str, given: Mapping[str, str]) -> None:
-        """Do what a person did on the page."""
+        """Handle an event from the page."""
         if name == "cancel":
             self.cancel()
         self._show()
 
     def shown_by(self, page: Display) -> None:
-        """Let another page show it, and show it there now."""
+        """Show it on another page from now on."""
         self._page = page
         self._show()
 
     def attended(self) -> Any:
-        """Return it, where nobody looks on, as under papermill, only when it is over."""
+        """Return itself; without a frontend, as under papermill, only at the end."""
         if not has_frontend() and _is_kernel():
             self.wait()
         return self
 
     def _work(self, work: Callable[[], T]) -> None:
-        state, said = "succeeded", "It has run to its end."
+        state, said = "succeeded", "Finished."
         try:
             self._result = work()
         except KeyboardInterrupt:
-            state, said = "stopped", "It was cancelled."
+            state, said = "stopped", "Cancelled."
             self._error = ProjectError(f"{self.title} was cancelled.")
         except KitError as error:
-            state, said = "failed", f"It failed: {error}"
+            state, said = "failed", f"Failed: {error}"
             self._error = error
         except BaseException as error:
-            state, said = "failed", f"It failed: {type(error).__name__}: {error}"
+            state, said = "failed", f"Failed: {type(error).__name__}: {error}"
             self._error = error
         finally:
             with self._lock:
@@ -141,7 +141,7 @@ class Live(ABC, Generic[T]):
         self._freeze()
 
     def _tick(self) -> None:
-        """Let time pass in what is shown."""
+        """Update what depends on the time."""
 
     def _show(self) -> None:
         if self._page is None:
@@ -149,8 +149,8 @@ class Live(ABC, Generic[T]):
         try:
             markup = self.page()
         except Exception as error:
-            # In a thread nothing else would ever show it, and the work doesn't depend on it.
-            said = f"The view has failed, the work goes on: {type(error).__name__}: {error}"
+            # Nothing else would show an exception in a thread, and the work doesn't need the view.
+            said = f"The view failed, the work goes on: {type(error).__name__}: {error}"
             markup = tag("div", said, class_="notice", role="alert")
         self._page.show(markup, self.document)
 
@@ -170,7 +170,7 @@ class Live(ABC, Generic[T]):
         view = View(self.page(), self.act)
         self.shown_by(view)
         display(view)
-        # Their places: a cell that has ended takes no other outputs.
+        # Reserve places for the record: a cell that has ended takes no new outputs.
         self._handles = [display(Markdown(""), display_id=True) for _ in range(self.parts)]
         if self._over.is_set():
             self._freeze()

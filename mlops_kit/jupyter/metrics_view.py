@@ -1,4 +1,4 @@
-"""What a rollout has shown, metric by metric, as a value that a page draws."""
+"""A rollout's metrics and evidence, as a value that a page draws."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MetricsView:
-    """What a running rollout has shown, a metric a row.
+    """A running rollout's metrics, and how they came about.
 
-    `alpha` is the promotion's, `alpha_rollback` that of the harm, which is log evidence of all
-    metrics together. `weights` are the candidate's by seconds since `start`, the promotion.
+    `alpha` bounds a wrong promotion, `alpha_rollback` a wrong rollback. `harm` is the natural log
+    of the evidence for harm, over all metrics. `weights` are (seconds since the promotion, percent
+    of requests to the candidate); `start` is the promotion, in seconds since the epoch.
     """
 
     metrics: tuple[Metric, ...] = ()
@@ -36,7 +37,7 @@ class MetricsView:
 
 
 def metrics_view(policy: Policy, seen: ObservedState, decision: Decision) -> MetricsView:
-    """Return what a rollout has shown, and how that came about by its counters."""
+    """Return a rollout's metrics and, from its counters, their evidence over time."""
     situation = seen.situation
     blocks, bursts = situation.blocks, situation.bursts
     return MetricsView(
@@ -52,7 +53,7 @@ def metrics_view(policy: Policy, seen: ObservedState, decision: Decision) -> Met
 
 
 def _weights(entries: Sequence[Entry], now: float) -> tuple[tuple[float, float], ...]:
-    """Return the share of the candidate by seconds since its promotion, up to now."""
+    """Return the candidate's weights, in percent, by seconds since its promotion, up to now."""
     if not entries:
         return ()
     start = entries[-1].when.timestamp()

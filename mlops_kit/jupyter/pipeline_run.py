@@ -1,4 +1,4 @@
-"""Run a pipeline from a notebook cell, or follow a workflow, by a view that returns at once."""
+"""Run a pipeline, or follow a workflow, in a live view that doesn't block its cell."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import ClusterError, KitError
 from mlops_kit.jupyter.html import pipeline
-from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.html.pipeline import PipelineView, StepView
 from mlops_kit.jupyter.live_view import Live, Markdown, T
 from mlops_kit.pipelines.executions import RUNNING
 from mlops_kit.pipelines.progress import Progress
 from mlops_kit.project.workspace import Workspace
+from mlops_kit.reporting.markup import Html
 from mlops_kit.reporting.notebooks import html_page
 
 if TYPE_CHECKING:
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 class LivePipeline(Live[T]):
-    """A pipeline's steps, their states and the cell that runs; use `run` or `follow`."""
+    """A live view of a pipeline's steps; use `run` or `follow`."""
 
     view: PipelineView
 
     def __init__(self, view: PipelineView, work: Callable[[LivePipeline[T]], T]) -> None:
-        """Start the work, which gets this as its observer."""
+        """Start the work, passing it this view as its observer."""
         self._began: dict[str, float] = {}
         self._execution: Execution | None = None
         super().__init__(view.title, view, lambda: work(self))
 
     def page(self) -> Html:
-        """Return the graph, and the step that a person looks at."""
+        """Return the graph and the chosen step as HTML."""
         return pipeline.page(self.view)
 
     def record(self) -> Sequence[Any]:
@@ -44,7 +44,7 @@ class LivePipeline(Live[T]):
         return (Markdown(pipeline.as_markdown(self.view)),)
 
     def __call__(self, progress: Progress) -> None:
-        """Take in what a step does."""
+        """Show a step's progress."""
         with self._lock:
             if progress.told:
                 self.view = replace(self.view, told=progress.told)
@@ -68,20 +68,20 @@ class LivePipeline(Live[T]):
             self.view = replace(self.view, steps=tuple(every), sentence=said, told=())
 
     def act(self, name: str, given: Mapping[str, str]) -> None:
-        """Cancel it, or show one of its steps."""
+        """Cancel the run, or show one of its steps."""
         with self._lock:
             if name == "cancel":
-                self.view = replace(self.view, sentence="It is being cancelled.")
+                self.view = replace(self.view, sentence="Cancelling.")
             elif name == "choose":
                 self._choose(given.get("step", ""))
         super().act(name, given)
 
     def began(self, execution: Execution) -> None:
-        """Take in which execution it is."""
+        """Remember the execution."""
         self._execution = execution
 
     def _found(self) -> None:
-        """Take in what the execution's folder says: errors, notebooks, the way to reproduce."""
+        """Read errors, notebooks and reproduce commands from the execution's folder."""
         if (execution := self._execution) is None:
             return
         told = []
@@ -108,7 +108,7 @@ class LivePipeline(Live[T]):
         self._found()
         failed = next((step for step in self.view.steps if step.error), None)
         if failed is not None:
-            # What went wrong is what a person looks for.
+            # Show the failure at once.
             sentence = f"{failed.name} failed."
             self._choose(failed.name)
         self.view = replace(self.view, state=state, sentence=sentence, told=())
@@ -131,10 +131,10 @@ class LivePipeline(Live[T]):
 def run(
     pipeline: str, *, workspace: Workspace | None = None, fresh: bool = False, **inputs: Any
 ) -> LivePipeline[Execution]:
-    """Run a pipeline with its inputs, and return at once with its view.
+    """Run a pipeline with its inputs and return its live view at once.
 
-    Under papermill, where nobody looks, it returns when it is over. Raises ProjectError and
-    ParameterError before anything starts.
+    Under papermill, return when it has ended. Raises ProjectError and ParameterError before
+    anything starts.
     """
     from mlops_kit.pipelines import validation
     from mlops_kit.project import local_runs
@@ -161,9 +161,9 @@ def run(
 def follow(
     workflow: str, *, context: str = "", workspace: Workspace | None = None
 ) -> LivePipeline[Ending]:
-    """Follow a workflow on a cluster in the same view, by a context or by Argo's server.
+    """Follow a workflow on a cluster in the same view, through `context` or Argo's server.
 
-    Nothing is changed there. Raises ClusterError for a workflow that isn't there.
+    Read-only. Raises ClusterError for an unknown workflow.
     """
     from mlops_kit.argo import submission
     from mlops_kit.project import argo
@@ -173,7 +173,7 @@ def follow(
     spec = where.workflow(workflow).get("spec", {})
     name = spec.get("workflowTemplateRef", {}).get("name", "")
     known = place.pipelines().get(name)
-    # In one pod there are no steps to be seen from outside.
+    # The steps of a fused pod can't be told apart from outside.
     shown = known if known is not None and known.pods == "step" else None
 
     def work(live: LivePipeline[Ending]) -> Ending:
@@ -192,14 +192,14 @@ def _view(title: str, pipeline: Pipeline | None) -> PipelineView:
         StepView(step.name, "waiting", tuple(each.name for each in step.needs))
         for step in (pipeline.ordered if pipeline else ())
     )
-    return PipelineView(title, "It starts.", "running", tuple(found))
+    return PipelineView(title, "Starting.", "running", tuple(found))
 
 
 def _page_of(step: StepView) -> str:
-    """Return a step's executed notebook as a page of its own; empty without one."""
+    """Return a step's executed notebook as a page; empty without one."""
     if not step.notebook:
         return ""
     try:
         return html_page.whole(Path(step.notebook))
-    except (KitError, OSError):  # as while it is written
+    except (KitError, OSError):  # for instance while it is being written
         return ""

@@ -1,4 +1,4 @@
-"""Watch a rollout from a notebook cell, by a figure that changes in place."""
+"""Watch a rollout from a notebook cell, in a view that updates in place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_kit.examples.fraud import customers
 from mlops_kit.jupyter.html import rollout
-from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.live_view import Live, Markdown
 from mlops_kit.jupyter.metrics_view import metrics_view
@@ -16,19 +15,20 @@ from mlops_kit.project import rollouts
 from mlops_kit.project.settings import has_frontend
 from mlops_kit.project.workspace import Workspace
 from mlops_kit.reporting.charts import plotly_figures
+from mlops_kit.reporting.markup import Html
 from mlops_kit.rollouts.evidence_history import Point, Trail
 from mlops_kit.rollouts.result import PollRecord, Watched
 
 if TYPE_CHECKING:
     from mlops_kit.rollouts.observer import ObservedState
 
-# Looks that are kept to be drawn.
+# Polls to keep for the charts.
 _MAX_LOOKS = 60
 
 
 @dataclass(frozen=True)
 class _Now:
-    """The newest look, what it was made of, and how the watch itself goes."""
+    """The newest poll, the state it saw, and the state of the watch itself."""
 
     state: str
     sentence: str
@@ -37,7 +37,7 @@ class _Now:
 
 
 class LiveRollout(Live[Watched]):
-    """A rollout that is watched: what is decided, each metric, the evidence over time."""
+    """A live view of a rollout: the decision, each metric, the evidence over time."""
 
     view: _Now
     parts = 3
@@ -49,14 +49,14 @@ class LiveRollout(Live[Watched]):
         environment: str,
         work: Callable[[LiveRollout], Watched],
     ) -> None:
-        """Use `watch`; the work gets this to tell it each look."""
+        """Use `watch` instead; the work reports each poll to this view."""
         self.workspace = workspace
         self._looks: list[PollRecord] = []
-        now = _Now("running", "It starts: the platform takes some seconds.")
+        now = _Now("running", "Starting: the platform takes a few seconds.")
         super().__init__(f"The rollout of {model} in {environment}", now, lambda: work(self))
 
     def saw(self, seen: ObservedState, look: PollRecord) -> None:
-        """Take in a look."""
+        """Record a poll."""
         with self._lock:
             self._looks = [
                 *(self._looks[::2] if len(self._looks) > _MAX_LOOKS else self._looks),
@@ -65,7 +65,7 @@ class LiveRollout(Live[Watched]):
             self.view = replace(self.view, sentence="", seen=seen, look=look)
 
     def page(self) -> Html:
-        """Return the newest look, and the evidence up to it."""
+        """Return the newest poll, and the evidence up to it, as HTML."""
         now = self.view
         seen, look = now.seen, now.look
         shown = Watch(self.title, now.state, now.sentence)
@@ -79,7 +79,7 @@ class LiveRollout(Live[Watched]):
         return rollout.page(shown)
 
     def record(self) -> Sequence[Any]:
-        """Return how it ended, its evidence as a table, and the evidence over time."""
+        """Return the result, its evidence as a table, and the evidence over time."""
         if self._result is None:
             return (Markdown(self.view.sentence),)
         watched = self._result
@@ -89,7 +89,9 @@ class LiveRollout(Live[Watched]):
 
     def _say(self, state: str, sentence: str) -> None:
         if state == "stopped":
-            sentence = "The watch has stopped. The rollout stays as Git says; watch it again."
+            sentence = (
+                "Stopped watching. The rollout stays as it is in Git; run the cell again to go on."
+            )
         if self._result is not None:
             sentence = self._result.sentence
         self.view = replace(self.view, state=state, sentence=sentence)
@@ -106,12 +108,21 @@ def watch(
     rate: float = 200.0,
     workspace: Workspace | None = None,
 ) -> LiveRollout:
-    """Watch a rollout and commit what it comes to; return at once with its view.
+    """Watch a rollout, commit its steps, and return its live view at once.
 
-    `revision` is the promotion's commit, empty for whichever rollout runs. Simulated `traffic` is
-    for a laptop without any: customers send `data` by `seed`, `rate` requests a second. Under
-    papermill, where nobody looks, it returns when it is over. Raises DataError and ParameterError
-    before anything starts.
+    Under papermill, return when the rollout has ended.
+
+    Args:
+        model: by default the settings' model.
+        environment: by default the settings' environment.
+        revision: the promotion's commit; empty for whichever rollout is running.
+        traffic: "simulated" sends customers' requests, for a laptop without traffic.
+        data: the simulated customers' transactions: "generated", or a file.
+        seed: of the simulation.
+        rate: simulated requests per second.
+        workspace: by default the project of the working directory.
+
+    Raises DataError and ParameterError before anything starts.
     """
     place = workspace or Workspace.open()
     name, where = model or place.settings.model, environment or place.settings.environment
@@ -122,7 +133,7 @@ def watch(
             place,
             name,
             where,
-            # A person sees more in the view than in lines.
+            # The view shows a person more than lines do.
             show=(lambda _lines: None) if has_frontend() else _Teller(),
             revision=revision,
             customers=sent,
@@ -135,7 +146,7 @@ def watch(
 
 
 class _Teller:
-    """Shows each look in the place of the one before."""
+    """Shows each poll in place of the one before."""
 
     def __init__(self) -> None:
         self._again = False
@@ -148,7 +159,7 @@ class _Teller:
 
 
 def _of_replay(looks: Sequence[PollRecord], known: Collection[str]) -> tuple[Trail, ...]:
-    """Return the evidence at these looks, a trail for each needed metric that isn't known yet."""
+    """Return the evidence at these polls, a trail for each needed metric that isn't known yet."""
     found: dict[str, list[Point | None]] = {}
     for look in looks:
         for metric in look.decision.metrics:

@@ -1,4 +1,4 @@
-"""The one widget: it shows markup, and hands back by name what a person does.
+"""The one widget: shows markup and reports events by name.
 
 The only module that imports anywidget.
 """
@@ -12,33 +12,33 @@ from typing import Any
 import anywidget
 import traitlets
 
-from mlops_kit.jupyter.html.markup import Html
+from mlops_kit.reporting.markup import Html
 
-# What a person did, and what they entered with it.
+# Called with an event's name and the values entered with it.
 EventHandler = Callable[[str, Mapping[str, str]], None]
 
 _STATIC = Path(__file__).parent / "static"
 
 
 class View(anywidget.AnyWidget):
-    """Markup in, named acts out; made once a page, and changed in place."""
+    """Takes markup, reports named events; created once per page and updated in place."""
 
     _esm = (_STATIC / "view.js").read_text(encoding="utf-8")
     _css = (_STATIC / "view.css").read_text(encoding="utf-8")
     markup = traitlets.Unicode("").tag(sync=True)
-    # A page within the page, apart, so that it travels only when it is another one.
+    # A page within the page; separate, so that it is sent only when it changes.
     document = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, markup: Html, acts: EventHandler | None = None) -> None:
-        """Show `markup`; `acts` gets the name of an act, and text by name."""
+        """Show `markup`; `acts` gets each event's name and its values as text."""
         super().__init__(markup=str(markup))
         if acts is not None:
             self.on_msg(lambda _view, content, _buffers: self._do(acts, content))
 
     def show(self, markup: Html, document: str = "") -> None:
-        """Show other markup; only what differs is changed in the page.
+        """Replace the markup; the page changes only where it differs.
 
-        `document` is shown where the markup has a frame for it, and can run nothing.
+        `document` fills the markup's frame, and can run nothing.
         """
         self.document = document
         self.markup = str(markup)
@@ -51,7 +51,7 @@ class View(anywidget.AnyWidget):
 
 
 def _tell(acts: EventHandler, content: Any) -> None:
-    """Hand on what a browser said, as text by name, whatever it said."""
+    """Pass a browser's message on as text, ignoring malformed ones."""
     if not isinstance(content, Mapping) or not isinstance(content.get("act"), str):
         return
     given = content.get("given")

@@ -33,7 +33,6 @@ PRELOAD: tuple[str, ...] = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
-    "matplotlib.backends.backend_svg",
     "plotly.express",
     "plotly.io",
     "nbformat",  # plotly wants it when it shows a figure

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from mlops_kit.lint.calls import called
 from mlops_kit.lint.workflows import all_tasks, all_templates, specs, tasks, templates
 from mlops_kit.lint.yaml_documents import Document, Finding, fields, named
 
@@ -26,7 +27,16 @@ _STATUS = re.compile(
 _MAX_GATE_LENGTH = 5_000
 _TERM = re.compile(r"[\w-]+(?:\.\w+)?")
 _COMPARED = re.compile(r"==\s*['\"]([^'\"]*)['\"]")
-_ASSIGNMENT = re.compile(r"(?<![=!<>])=(?!=)")
+# A lone "=" that is no part of ==, !=, <=, >= or the operators of `when` =~ and !~.
+_ASSIGNMENT = re.compile(r"(?<![=!<>])=(?![=~])")
+_TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# What the controller writes alone, so that no value can rewrite the gate.
+_CONTROLLED = re.compile(
+    r"\s*((tasks|steps)\.[\w-]+\.(status|exitCode|id|startedAt|finishedAt|hostNodeName)"
+    r"|workflow\.(name|namespace|uid|status|duration|creationTimestamp(\.[\w-]+)?"
+    r"|serviceAccountName|mainEntrypoint)"
+    r"|node\.name|pod\.name|retries)\s*"
+)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _ONE_SIDED = re.compile(
@@ -43,16 +53,17 @@ def whens(documents: list[Document]) -> Iterator[Finding]:
             continue
         place = (*path, "when")
         expressions = _EXPRESSION.findall(when)
-        if "{{" in when and not expressions:
+        tags = [tag for tag in _TAG.findall(when) if not tag.startswith("=")]
+        bare = _TAG.sub("x", when)
+        if "{{" in bare or not all(map(_CONTROLLED.fullmatch, tags)):
             yield document.finding(
                 place,
                 "rewritable-gate",
                 f"In {when!r} a value like \"x || 'a' == 'a\" rewrites the test, and lets it pass.",
                 "Write \"{{= tasks.NAME.outputs.parameters.VALUE == 'pass' }}\".",
             )
-        if any("===" in each for each in expressions) or _ASSIGNMENT.search(
-            when.replace("{{=", "")
-        ):
+        tests = [_QUOTED.sub("x", each) for each in (bare, *expressions)]
+        if any("===" in each or _ASSIGNMENT.search(each) for each in tests):
             yield document.finding(
                 place,
                 "invalid-gate",
@@ -95,13 +106,15 @@ def bare_depends(documents: list[Document]) -> Iterator[Finding]:
 def references(documents: list[Document]) -> Iterator[Finding]:
     """Find a name in an expression that leads nowhere: the workflow hangs for ever."""
     for document, spec in specs(documents):
-        known = named(document.at(*spec, "templates"))
         inputs = named(document.at(*spec, "arguments", "parameters"))
         for path, template in templates(document, spec):
-            own = {str(t.get("name")): t for _, t in tasks(document, path)}
+            own = {
+                str(task.get("name")): called(documents, document, spec, task)
+                for _, task in tasks(document, path)
+            }
             for place, text in document.texts(*path):
                 for found in _EXPRESSION.findall(text):
-                    wrong = _wrong(found, own, known, template, inputs)
+                    wrong = _wrong(found, own, template, inputs)
                     if wrong:
                         yield document.finding(
                             place,
@@ -113,17 +126,19 @@ def references(documents: list[Document]) -> Iterator[Finding]:
 
 def _wrong(
     expression: str,
-    own: dict[str, Any],
-    known: dict[str, Any],
+    own: dict[str, dict[str, Any] | None],
     template: dict[str, Any],
     inputs: dict[str, Any],
 ) -> str:
-    """Return the first reference of an expression that leads nowhere, or nothing."""
+    """Return the first reference of an expression that leads nowhere, or nothing.
+
+    `own` maps each task to the template that it calls, None for one that isn't in these files.
+    """
     for found in _OUTPUT.finditer(expression):
         task, kind, name = found[1] or found[2], found[3], found[4] or found[5]
         if task not in own:
             return found[0]
-        target = known.get(str(own[task].get("template")))
+        target = own[task]
         outputs = named(fields(fields(target).get("outputs")).get(kind))
         if target is not None and name not in outputs and name != "result":
             return found[0]
@@ -132,6 +147,8 @@ def _wrong(
             return found[0]
     for found in _INPUT.finditer(expression):
         name = found[2] or found[3]
+        if found[1] == "workflow" and name == "json":
+            continue  # all parameters at once
         of_template = named(fields(template.get("inputs")).get("parameters"))
         if name not in (of_template if found[1] == "inputs" else inputs):
             return found[0]
@@ -177,19 +194,19 @@ def defaults(documents: list[Document]) -> Iterator[Finding]:
 def arguments(documents: list[Document]) -> Iterator[Finding]:
     """Find arguments that a template doesn't have, which are ignored, or that it lacks."""
     for document, spec in specs(documents):
-        known = named(document.at(*spec, "templates"))
         for path, _ in templates(document, spec):
             for place, task in tasks(document, path):
-                target = known.get(str(task.get("template")))
+                target = called(documents, document, spec, task)
                 if target is None:
                     continue
+                name_of = target.get("name")
                 wanted = named(fields(target.get("inputs")).get("parameters"))
                 given = named(fields(task.get("arguments")).get("parameters"))
                 for name in given.keys() - wanted.keys():
                     yield document.finding(
                         (*place, "arguments"),
                         "extra-argument",
-                        f"Template {task['template']!r} has no input {name!r}: it is ignored.",
+                        f"Template {name_of!r} has no input {name!r}: it is ignored.",
                         f"It has {sorted(wanted)}.",
                     )
                 for name, each in wanted.items():
@@ -197,7 +214,7 @@ def arguments(documents: list[Document]) -> Iterator[Finding]:
                         yield document.finding(
                             place,
                             "missing-argument",
-                            f"Input {name!r} of {task['template']!r} gets no value: the workflow "
+                            f"Input {name!r} of {name_of!r} gets no value: the workflow "
                             "is refused.",
                             "Give it in arguments.",
                         )

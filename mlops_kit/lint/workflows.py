@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from mlops_kit.lint.calls import callable_templates, calls_of, referred
 from mlops_kit.lint.yaml_documents import Document, Finding, Path, fields, named
 
 _KINDS = {
@@ -103,18 +104,19 @@ def _containers(document: Document, template: Path) -> Iterator[Path]:
 def undefined_templates(documents: list[Document]) -> Iterator[Finding]:
     """Find a template, a task or a handler that doesn't exist."""
     for document, spec in specs(documents):
-        if document.at(*spec, "workflowTemplateRef"):
-            continue
-        known = set(named(document.at(*spec, "templates")))
-        uses = [((*spec, key), document.at(*spec, key)) for key in ("entrypoint", "onExit")]
+        ref = document.at(*spec, "workflowTemplateRef")
+        whole = fields(document.at(*spec))
+        calls = [*calls_of(spec, {key: whole[key] for key in ("hooks", "onExit") if key in whole})]
+        if "entrypoint" in whole:
+            calls.append(((*spec, "entrypoint"), {"template": whole["entrypoint"]}))
         for path, _ in templates(document, spec):
-            uses += [
-                ((*place, "template"), task["template"])
-                for place, task in tasks(document, path)
-                if "template" in task
-            ]
-        for place, name in uses:
-            if name is not None and str(name) not in known:
+            for place, task in tasks(document, path):
+                calls += calls_of(place, task)
+        for place, call in calls:
+            known, name = callable_templates(documents, document, spec, call)
+            if ref and "templateRef" not in call:
+                known = referred(documents, document, fields(ref))
+            if known is not None and name not in known:
                 yield document.finding(
                     place,
                     "undefined-template",

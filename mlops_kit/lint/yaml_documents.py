@@ -13,6 +13,8 @@ Path = tuple[str | int, ...]
 _MAX_NODES = 200_000
 _MAX_DEPTH = 100
 _MAX_SCALAR_LENGTH = 20_000
+# What kubectl reads from a folder; JSON is YAML, too.
+SUFFIXES = (".yaml", ".yml", ".json")
 _NEVER_APPLIED = ("kustomize.config.k8s.io/", "mlops-kit.dev/")
 _LOCAL = "config.kubernetes.io/local-config"
 
@@ -105,7 +107,7 @@ def read(files: Mapping[str, bytes]) -> tuple[list[Document], list[Finding]]:
     documents: list[Document] = []
     faults: list[Finding] = []
     for file, content in sorted(files.items()):
-        if not file.endswith((".yaml", ".yml")):
+        if not file.endswith(SUFFIXES):
             continue
         try:
             documents += _documents(file, content.decode())
@@ -147,7 +149,7 @@ def _data(node: Any, path: Path, lines: dict[Path, int], budget: list[int]) -> A
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         found = {}
-        for key, value in node.value:
+        for key, value in _pairs(node, budget):
             name = str(getattr(key, "value", ""))
             found[name] = _data(value, (*path, name), lines, budget)
             lines[(*path, name)] = key.start_mark.line + 1
@@ -155,6 +157,26 @@ def _data(node: Any, path: Path, lines: dict[Path, int], budget: list[int]) -> A
     if isinstance(node, yaml.SequenceNode):
         return [_data(each, (*path, n), lines, budget) for n, each in enumerate(node.value)]
     return _scalar(node)
+
+
+def _pairs(node: Any, budget: list[int]) -> list[tuple[Any, Any]]:
+    """Return a mapping's keys and values with those merged by `<<` before its own, which win."""
+    merged: list[tuple[Any, Any]] = []
+    own: list[tuple[Any, Any]] = []
+    for key, value in node.value:
+        if not key.tag.endswith(":merge"):
+            own.append((key, value))
+            continue
+        sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        # The first of several sources wins, so it comes last.
+        for source in reversed(sources):
+            if not isinstance(source, yaml.MappingNode):
+                raise ValueError("<< merges what is no mapping")
+            merged += _pairs(source, budget)
+    budget[0] -= len(merged)
+    if budget[0] < 0:
+        raise ValueError("it holds more values than any manifest, as a bomb of aliases does")
+    return merged + own
 
 
 def _scalar(node: Any) -> Any:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.models import intervals, operating_points
-from mlops_kit.models.columns import Columns
+from mlops_kit.errors import EvaluationError
+from mlops_kit.models import costs as costing
+from mlops_kit.models import operating_points
+from mlops_kit.models.comparison import (
+    CANDIDATE,
+    REFERENCE,
+    Compared,
+    Comparison,
+    Slice,
+    is_meant,
+    slices,
+)
+from mlops_kit.models.costs import Costs
 from mlops_kit.models.evaluation_summary import (
     EstimateSummary,
     EvaluationSummary,
@@ -19,34 +30,17 @@ from mlops_kit.models.evaluation_summary import (
     VersionIdentity,
 )
 from mlops_kit.models.evaluation_summary import read as read
-from mlops_kit.models.gates import Costs, Estimate, Gate, Rules, Verdict
-from mlops_kit.models.intervals import Judged
+from mlops_kit.models.gates import Estimate, Gate, GateRule, Rules, Verdict
 from mlops_kit.models.latency import one_row_ms
+from mlops_kit.models.metric_sums import Judged
+from mlops_kit.models.metrics import LATENCY, SHOWN, metric
+from mlops_kit.models.outputs import decisions, outputs
+from mlops_kit.tables.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mlops_kit.models.registry import ModelVersion
-
-CANDIDATE, REFERENCE = "candidate", "reference"
-METRICS = ("recall", "precision", "average_precision", "calibration_error", "cost")
-TITLES = {
-    "recall": "recall",
-    "precision": "precision",
-    "average_precision": "average precision",
-    "calibration_error": "calibration error",
-    "cost": "cost per 1,000",
-    "latency_ms": "latency of one row, median in ms",
-}
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Recall of both models on a part of the holdout."""
-
-    name: str
-    candidate: Estimate
-    reference: Estimate
 
 
 @dataclass(frozen=True)
@@ -58,11 +52,12 @@ class SliceTable:
 
     def _repr_markdown_(self) -> str:
         lines = [
-            f"| recall | frauds | {self.names[REFERENCE]} | {self.names[CANDIDATE]} |",
-            "|---|---:|---:|---:|",
+            f"| slice | metric | rows | {self.names[REFERENCE]} | {self.names[CANDIDATE]} |",
+            "|---|---|---:|---:|---:|",
         ]
         lines += [
-            f"| {part.name} | {part.candidate.n} | {part.reference} | {part.candidate} |"
+            f"| {part.name} | {part.metric.title} | {part.candidate.n} | {part.reference} "
+            f"| {part.candidate} |"
             for part in self.slices
         ]
         return "\n".join(lines)
@@ -70,18 +65,18 @@ class SliceTable:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the holdout says of candidate and reference; differences are candidate minus reference.
+    """What the holdout says of candidate and reference.
 
-    `labels`, and the scores in `judged`, are by row of the holdout, for the charts.
+    `judged` is by role and by row of the holdout, for the charts; `latency` by role.
     """
 
+    table: Table
     names: Mapping[str, str]
-    estimates: Mapping[str, Mapping[str, Estimate]]
-    differences: Mapping[str, Estimate]
+    compared: Mapping[str, Compared]
+    latency: Mapping[str, Estimate]
     slices: tuple[Slice, ...]
-    labels: Any
     judged: Mapping[str, Judged]
-    costs: Any
+    errors: Any = None
     note: str = ""
 
     @property
@@ -90,14 +85,30 @@ class Evaluation:
         return len(self.labels)
 
     @property
-    def frauds(self) -> int:
-        """How many of them are frauds."""
-        return int(self.labels.sum())
+    def labels(self) -> Any:
+        """The labels by row: class indices, or numbers."""
+        return self.judged[CANDIDATE].labels
+
+    @property
+    def counts(self) -> list[int]:
+        """How many rows each class has; empty for a regression."""
+        return [int((self.labels == each).sum()) for each in range(len(self.table.classes))]
 
     @property
     def slice_table(self) -> SliceTable:
-        """The recall of each slice, worst first, as a table."""
+        """The slices as a table, worst first."""
         return SliceTable(self.names, self.slices)
+
+    @property
+    def scores(self) -> dict[str, tuple[str, Estimate, Estimate, Estimate | None]]:
+        """Each metric's title with candidate, reference and difference, by its name."""
+        found: dict[str, tuple[str, Estimate, Estimate, Estimate | None]] = {
+            name: (each.metric.title, each.candidate, each.reference, each.difference)
+            for name, each in self.compared.items()
+        }
+        title = metric(LATENCY, self.table).title
+        found[LATENCY] = (title, self.latency[CANDIDATE], self.latency[REFERENCE], None)
+        return found
 
     def summary(
         self, verdict: Verdict, candidate: ModelVersion, reference: ModelVersion | None = None
@@ -108,18 +119,18 @@ class Evaluation:
         """
         scores = [
             ScoreSummary(
-                metric=TITLES[metric],
-                candidate=EstimateSummary.of(found),
-                reference=EstimateSummary.of(self.estimates[REFERENCE][metric]),
-                difference=EstimateSummary.of(self.differences[metric])
-                if metric in self.differences
-                else None,
+                name=name,
+                metric=title,
+                candidate=EstimateSummary.of(own),
+                reference=EstimateSummary.of(other),
+                difference=EstimateSummary.of(difference) if difference else None,
             )
-            for metric, found in self.estimates[CANDIDATE].items()
+            for name, (title, own, other, difference) in self.scores.items()
         ]
         slices = [
             SliceSummary(
                 name=part.name,
+                metric=part.metric.title,
                 candidate=EstimateSummary.of(part.candidate),
                 reference=EstimateSummary.of(part.reference),
             )
@@ -129,25 +140,27 @@ class Evaluation:
             candidate=VersionIdentity.of(candidate),
             reference=VersionIdentity.of(reference) if reference is not None else None,
             names=Names(candidate=self.names[CANDIDATE], reference=self.names[REFERENCE]),
+            task=self.table.task,
+            classes=[str(each) for each in self.table.classes],
+            counts=self.counts,
             rows=self.rows,
-            frauds=self.frauds,
             note=self.note,
             scores=scores,
             slices=slices,
             verdict=VerdictSummary.of(verdict),
-            curves=operating_points.curves(self.labels, self.judged, self.costs),
+            curves=operating_points.curves(self.table.task, self.judged, self.errors),
         )
 
     def _repr_markdown_(self) -> str:
-        title = f"{self.rows:,} rows, {self.frauds} frauds"
         names = f"{self.names[REFERENCE]} | {self.names[CANDIDATE]}"
-        lines = [f"| {title} | {names} | difference, 95 % interval |", "|---|---:|---:|---:|"]
-        for metric, candidate in self.estimates[CANDIDATE].items():
-            difference = self.differences.get(metric)
-            cells = [str(self.estimates[REFERENCE][metric]), str(candidate)]
-            lines.append(
-                f"| {TITLES[metric]} | {' | '.join(cells)} | {difference if difference else ''} |"
-            )
+        lines = [
+            f"| {self.rows:,} rows | {names} | difference, 95 % interval |",
+            "|---|---:|---:|---:|",
+        ]
+        lines += [
+            f"| {title} | {other} | {own} | {difference if difference else ''} |"
+            for title, own, other, difference in self.scores.values()
+        ]
         return "\n".join([*lines, "", self.note])
 
 
@@ -155,7 +168,7 @@ def compare(
     candidate: Any,
     reference: Any,
     holdout: pd.DataFrame,
-    columns: Columns,
+    table: Table,
     *,
     names: Mapping[str, str],
     costs: Costs,
@@ -167,116 +180,84 @@ def compare(
     """Score both models on the holdout, with exact or paired bootstrap intervals.
 
     Args:
-        candidate: a classifier with `predict_proba`.
+        candidate: the model to judge.
         reference: the one to beat.
-        holdout: rows that neither was fitted on.
-        columns: the roles of their columns; its slices are judged on their own.
+        holdout: labelled rows that neither was fitted on.
+        table: their declaration; its slices are judged on their own.
         names: what to call the two, by role.
         costs: of each kind of error.
-        rules: how many resamples, and with which confidence.
+        rules: the gates, whose metrics are computed beside the task's usual ones.
         note: what a reader of the numbers has to know of the holdout.
         seed: of the bootstrap.
         clock: in seconds, for the latency.
+
+    Raises TableError for rows or a model that don't fit the table, EvaluationError for a metric
+    or costs that don't.
     """
-    rows, labels = holdout[list(columns.features)], holdout[columns.label].to_numpy()
+    rows = table.inputs(holdout)
     models = {CANDIDATE: candidate, REFERENCE: reference}
-    judged = {role: _judge(model, rows) for role, model in models.items()}
-    by_row = intervals.costs_by_row(columns.amounts(holdout), costs)
-    estimates, differences = intervals.bootstrap(
-        labels,
-        judged,
-        by_row,
-        resamples=rules.resamples,
-        seed=seed,
-        confidence=rules.confidence,
-    )
-    for role, model in models.items():
-        estimates[role] |= _exact(labels, judged[role], rules.confidence)
-        estimates[role]["latency_ms"] = one_row_ms(model, rows, rules.confidence, clock)
+    judged = {role: _judge(model, rows, holdout, table, costs) for role, model in models.items()}
+    comparison = Comparison(holdout, table, judged, rules, seed)
+    asked = [rule.metric for rule in rules.gates if not rule.slice and rule.metric != LATENCY]
     return Evaluation(
+        table=table,
         names=dict(names),
-        estimates={
-            role: {metric: found[metric] for metric in (*METRICS, "latency_ms")}
-            for role, found in estimates.items()
+        compared=comparison.of(dict.fromkeys([*SHOWN[table.task], *asked])),
+        latency={
+            role: one_row_ms(model, rows, rules.confidence, clock) for role, model in models.items()
         },
-        differences={metric: differences[metric] for metric in METRICS},
-        slices=_slices(columns.slices(holdout), labels, judged, rules.confidence),
-        labels=labels,
+        slices=slices(comparison, table.slice_masks(holdout)),
         judged=judged,
-        costs=by_row,
+        errors=costing.of_errors(costs, table.amounts(holdout)) if table.task == "binary" else None,
         note=note,
     )
 
 
 def judge(evaluation: Evaluation, rules: Rules) -> Verdict:
-    """Return the verdict of the gates; `rules` are the bounds, as in `[gates]` of the settings."""
-    found = evaluation.estimates[CANDIDATE]
-    frauds = evaluation.frauds
+    """Return the verdict of the gates.
 
-    def gate(name: str, estimate: Estimate, bound: float, side: Any, **more: Any) -> Gate:
-        counted = Estimate(estimate.value, estimate.low, estimate.high, frauds)
-        return Gate(name, counted, bound, side, rules.minimum_frauds, "frauds", **more)
+    Raises EvaluationError for a gate whose metric or slice the evaluation doesn't have.
+    """
+    gates = [gate for rule in rules.gates for gate in _gates(evaluation, rule, rules)]
+    return Verdict(tuple(gates), evaluation.names[CANDIDATE], evaluation.names[REFERENCE])
 
-    at_least = [
-        gate(TITLES[metric], found[metric], getattr(rules, metric), "at_least")
-        for metric in ("recall", "precision", "average_precision")
-    ]
-    compared = [
-        gate(
-            f"{TITLES[metric]} against {evaluation.names[REFERENCE]}",
-            evaluation.differences[metric],
-            getattr(rules, f"{metric}_difference"),
-            "at_most" if metric == "cost" else "at_least",
+
+def _gates(evaluation: Evaluation, rule: GateRule, rules: Rules) -> Iterable[Gate]:
+    if rule.metric == LATENCY:
+        latency = evaluation.latency[CANDIDATE]
+        yield Gate(metric(LATENCY, evaluation.table).title, latency, rule.bound, rule.side)
+        return
+    found = metric(rule.metric, evaluation.table)
+    what = "positives" if evaluation.table.task == "binary" else "rows"
+    against = f" against {evaluation.names[REFERENCE]}" if rule.against else ""
+    if not rule.slice:
+        if found.name not in evaluation.compared:
+            raise EvaluationError(
+                f"The evaluation has no {found.title}; expected the gates that it was compared by."
+            )
+        each = evaluation.compared[found.name]
+        estimate = each.difference if rule.against else each.candidate
+        name = f"{found.title}{against}"
+        yield Gate(name, estimate, rule.bound, rule.side, rules.minimum, what)
+        return
+    parts = [part for part in evaluation.slices if is_meant(rule.slice, part.name)]
+    parts = [part for part in parts if part.metric.name == found.name]
+    if not parts and rule.slice != "*":
+        raise EvaluationError(
+            f"A gate asks for the {found.title} of the slice {rule.slice!r}; the holdout has "
+            f"{sorted({part.name for part in evaluation.slices})}."
         )
-        for metric in ("recall", "precision", "average_precision", "cost")
-    ]
-    latency_gate = Gate(TITLES["latency_ms"], found["latency_ms"], rules.latency_ms, "at_most")
-    calibration = gate(
-        TITLES["calibration_error"], found["calibration_error"], rules.calibration_error, "at_most"
-    )
-    slices = [
-        Gate(
-            f"recall, {part.name}",
-            part.candidate,
-            rules.slice_recall,
-            "at_least",
-            0,
-            "frauds",
-            True,
-        )
-        for part in evaluation.slices
-        if part.candidate.n >= rules.minimum_slice_frauds
-    ]
-    gates = (*at_least, calibration, latency_gate, *compared, *slices)
-    return Verdict(gates, evaluation.names[CANDIDATE], evaluation.names[REFERENCE])
+    for part in parts:
+        if part.candidate.n >= rules.slice_minimum:
+            estimate = part.difference if rule.against else part.candidate
+            name = f"{found.title}{against}, {part.name}"
+            yield Gate(name, estimate, rule.bound, rule.side, 0, what, tolerant=True)
 
 
-def _judge(model: Any, features: pd.DataFrame) -> Judged:
-    scores = model.predict_proba(features)[:, 1]
-    threshold = getattr(model, "threshold", None)
-    # Asking predict as well would score every row a second time.
-    decisions = (
-        scores >= threshold if isinstance(threshold, float) else model.predict(features) == 1
-    )
-    return Judged(scores, decisions)
-
-
-def _exact(labels: Any, judged: Judged, confidence: float) -> dict[str, Estimate]:
-    caught = int(judged.decisions[labels == 1].sum())
-    return {
-        "recall": intervals.share(caught, int(labels.sum()), confidence),
-        "precision": intervals.share(caught, int(judged.decisions.sum()), confidence),
-    }
-
-
-def _slices(
-    masks: Mapping[str, Any], labels: Any, judged: Mapping[str, Judged], confidence: float
-) -> tuple[Slice, ...]:
-    def recall(role: str, mask: Any) -> Estimate:
-        frauds = mask & (labels == 1)
-        return intervals.share(
-            int(judged[role].decisions[frauds].sum()), int(frauds.sum()), confidence
-        )
-
-    parts = (Slice(n, recall(CANDIDATE, m), recall(REFERENCE, m)) for n, m in masks.items())
-    return tuple(sorted(parts, key=lambda part: part.candidate.low if part.candidate.n else 2.0))
+def _judge(
+    model: Any, rows: pd.DataFrame, holdout: pd.DataFrame, table: Table, costs: Costs
+) -> Judged:
+    scores = outputs(model, rows, table)
+    decided = decisions(model, scores, table)
+    spent = costing.by_row(costs, table, holdout, scores, decided)
+    return Judged(table.labels(holdout), scores, decided, spent)

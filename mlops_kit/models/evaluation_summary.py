@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlops_kit.errors import EvaluationError
 from mlops_kit.formatting import interval, violations
-from mlops_kit.models.gates import Estimate, Gate, Status, Verdict
+from mlops_kit.models.gates import Estimate, Gate, Side, Status, Verdict
+from mlops_kit.tables.table import Task
 
 if TYPE_CHECKING:
     from mlops_kit.models.registry import ModelVersion
@@ -46,7 +47,7 @@ class GateSummary(_Value):
 
     name: str
     estimate: EstimateSummary
-    side: Literal["at_least", "at_most"]
+    side: Side
     bound: float
     status: Status
 
@@ -82,8 +83,9 @@ class VerdictSummary(_Value):
 
 
 class ScoreSummary(_Value):
-    """One metric of both models; `difference` is candidate minus reference."""
+    """One metric of both models; `difference` is candidate minus reference, `metric` its title."""
 
+    name: str
     metric: str
     candidate: EstimateSummary
     reference: EstimateSummary
@@ -91,9 +93,10 @@ class ScoreSummary(_Value):
 
 
 class SliceSummary(_Value):
-    """The recall of both models on a part of the holdout."""
+    """One metric of both models on a part of the holdout."""
 
     name: str
+    metric: str
     candidate: EstimateSummary
     reference: EstimateSummary
 
@@ -124,21 +127,30 @@ class Names(_Value):
 class EvaluationSummary(_Value):
     """What a person and a promotion have to know of an evaluation.
 
-    `reference` is None where the candidate was compared with something unregistered. `curves` are
-    counts and costs by threshold, for charts.
+    `reference` is None where the candidate was compared with something unregistered. `counts`
+    are the rows of each class, in the order of `classes`. `curves` are for charts.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     candidate: VersionIdentity
     reference: VersionIdentity | None
     names: Names
+    task: Task
+    classes: list[str]
+    counts: list[int]
     rows: int
-    frauds: int
     note: str
     scores: list[ScoreSummary]
     slices: list[SliceSummary]
     verdict: VerdictSummary
     curves: dict[str, Any] = {}
+
+    @property
+    def title(self) -> str:
+        """The holdout in a few words: its rows, and its positives or classes."""
+        if self.task == "binary":
+            return f"{self.rows:,} rows, {self.counts[1]:,} positive"
+        return f"{self.rows:,} rows" + (f" of {len(self.counts)} classes" if self.counts else "")
 
     def data(self) -> dict[str, Any]:
         """Return it as plain data, to be published."""
@@ -157,10 +169,32 @@ def read(data: Mapping[str, Any], where: str) -> EvaluationSummary:
     Raises EvaluationError, which names `where` it came from and the fields that are wrong.
     """
     try:
-        return EvaluationSummary.model_validate(dict(data))
+        given = _upgraded(data) if data.get("schema_version", 2) == 1 else dict(data)
+        return EvaluationSummary.model_validate(given)
     except ValidationError as error:
         details = violations(error.errors()[:5])
         raise EvaluationError(
             f"The evaluation of {where} is not what 'evaluate' publishes ({details}). An older "
             "mlops-kit may have made it: run the pipeline again."
         ) from error
+
+
+def _upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an evaluation of version 1, which knew binary tasks alone, as one of version 2."""
+    found = dict(data)
+    rows, positives = found.get("rows", 0), found.pop("frauds", 0)
+    found |= {"schema_version": 2, "task": "binary", "classes": ["0", "1"]}
+    found["counts"] = [rows - positives, positives]
+    if isinstance(scores := found.get("scores"), list):
+        found["scores"] = [{"name": each["metric"], **each} for each in scores]
+    if isinstance(slices := found.get("slices"), list):
+        found["slices"] = [{"metric": "recall", **each} for each in slices]
+    if curves := found.get("curves"):
+        renamed = {
+            role: {
+                ("positives" if name == "frauds" else name): value for name, value in each.items()
+            }
+            for role, each in curves["models"].items()
+        }
+        found["curves"] = {**curves, "models": renamed}
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,45 +13,53 @@ PASS: Literal["pass"] = "pass"
 FAIL: Literal["fail"] = "fail"
 INCONCLUSIVE: Literal["inconclusive"] = "inconclusive"
 Status = Literal["pass", "fail", "inconclusive"]
+Side = Literal["at_least", "at_most"]
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What the two kinds of error cost, in the currency of the amounts.
+class GateRule:
+    """One bound on one metric.
 
-    `review` is of one flagged transaction, `missed_fee` of a missed fraud beside its amount.
+    `metric` is a name such as "recall", "recall:cat" (a class), "latency_ms" or
+    "module:function" of your own. With `against` = "reference" the bound is on the difference,
+    candidate minus reference, on the same rows. With a `slice` it is on the rows of that slice,
+    or of each slice of that column; "*" is each slice. A slice's gate fails only on proof.
     """
 
-    review: float = 5.0
-    missed_fee: float = 20.0
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    against: Literal["", "reference"] = ""
+    slice: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what would pay for an error, by ValueError."""
-        if not (self.review >= 0 and self.missed_fee >= 0):
-            raise ValueError("costs must be 0 or more")
+        """Refuse a rule without one bound, by ValueError."""
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"the gate on {self.metric!r} needs one of at_least and at_most")
+
+    @property
+    def side(self) -> Side:
+        """On which side of its bound the metric must be."""
+        return "at_most" if self.at_least is None else "at_least"
+
+    @property
+    def bound(self) -> float:
+        """The bound."""
+        bound = self.at_most if self.at_least is None else self.at_least
+        return math.nan if bound is None else bound
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The bounds of the gates; differences are candidate minus reference on the same rows.
+    """The gates of a model, and how sure they must be.
 
-    Recall, precision and average precision are bounded from below, calibration error, latency
-    (of one row, median, in milliseconds) and cost (per 1,000 transactions) from above. Below
-    `minimum_frauds` nothing can be told, below `minimum_slice_frauds` a slice isn't judged.
+    Below `minimum` rows of the class that a metric is about (of any class, for the others),
+    nothing can be told; slices with fewer than `slice_minimum` of them aren't judged.
     """
 
-    recall: float = 0.70
-    precision: float = 0.60
-    average_precision: float = 0.75
-    calibration_error: float = 0.01
-    latency_ms: float = 50.0
-    slice_recall: float = 0.50
-    recall_difference: float = -0.05
-    precision_difference: float = -0.20
-    average_precision_difference: float = -0.03
-    cost_difference: float = 10.0
-    minimum_frauds: int = 50
-    minimum_slice_frauds: int = 20
+    gates: tuple[GateRule, ...] = ()
+    minimum: int = 50
+    slice_minimum: int = 20
     confidence: float = 0.95
     resamples: int = 500
 
@@ -59,8 +67,28 @@ class Rules:
         """Refuse what would make the intervals meaningless, by ValueError."""
         if not 0.5 < self.confidence < 1:
             raise ValueError(f"confidence is {self.confidence}; expected over 0.5 and under 1")
-        if self.resamples < 100 or self.minimum_frauds < 1:
-            raise ValueError("resamples must be 100 or more, minimum_frauds 1 or more")
+        if self.resamples < 100 or self.minimum < 1 or self.slice_minimum < 1:
+            raise ValueError("resamples must be 100 or more, minimum and slice_minimum 1 or more")
+
+
+# What is asked where the settings say nothing: to be no worse than the reference.
+DEFAULT_GATES: Mapping[str, tuple[GateRule, ...]] = {
+    "binary": (
+        GateRule("recall", at_least=-0.05, against="reference"),
+        GateRule("precision", at_least=-0.20, against="reference"),
+        GateRule("average_precision", at_least=-0.03, against="reference"),
+        GateRule("latency_ms", at_most=50.0),
+    ),
+    "multiclass": (
+        GateRule("accuracy", at_least=-0.02, against="reference"),
+        GateRule("balanced_accuracy", at_least=-0.05, against="reference"),
+        GateRule("latency_ms", at_most=50.0),
+    ),
+    "regression": (
+        GateRule("r2", at_least=-0.02, against="reference"),
+        GateRule("latency_ms", at_most=50.0),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +116,7 @@ class Gate:
     name: str
     estimate: Estimate
     bound: float
-    side: Literal["at_least", "at_most"]
+    side: Side
     minimum: int = 0
     what: str = ""
     tolerant: bool = False
@@ -109,7 +137,7 @@ class Gate:
     @property
     def reason(self) -> str:
         """One sentence with the estimate, its interval, its count and the bound."""
-        side = "at least" if self.side == "at_least" else "at most"
+        side = self.side.replace("_", " ")
         asks = f"the gate asks for {side} {number(self.bound)}"
         if math.isnan(self.estimate.value):
             return f"{self.name} can't be computed on these data; {asks}."

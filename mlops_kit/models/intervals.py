@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from math import exp, factorial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_kit.models.gates import Costs, Estimate
+from mlops_kit.models.gates import Estimate
+from mlops_kit.models.metric_sums import Weighed
 
 Array = NDArray[Any]
 
-CALIBRATION_BINS = 10
 # Rows times resamples held at once: 8 million weights of 4 bytes.
 _MAX_DRAWS_AT_ONCE = 8_000_000
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What one model says of the holdout rows: scores in [0, 1] and decisions (True is fraud)."""
-
-    scores: Array
-    decisions: Array
-
-
-def costs_by_row(amounts: Array, costs: Costs) -> Array:
-    """Return what a missed fraud (first row) and a false alarm (second row) costs, by amount."""
-    return np.vstack([amounts + costs.missed_fee, np.full(len(amounts), costs.review)])
 
 
 def share(successes: int, n: int, confidence: float = 0.95) -> Estimate:
@@ -59,70 +45,9 @@ def quantile(values: Array, q: float, confidence: float = 0.95) -> Estimate:
     return Estimate(float(np.quantile(ordered, q)), float(ordered[low]), float(ordered[high]), n)
 
 
-class Metrics:
-    """One model's metrics as sums over groups of rows, quick to weigh again and again.
-
-    `costs` is what a missed fraud (first row) and a false alarm (second row) costs, by row of
-    data. Average precision and calibration error are those of scikit-learn and of Naeini, Cooper
-    and Hauskrecht (AAAI 2015, bins of equal mass), on weighted rows.
-    """
-
-    def __init__(self, labels: Array, judged: Judged, costs: Array) -> None:
-        """Sort the rows into groups; `labels` are 0 and 1."""
-        frauds, flagged = labels.astype(bool), judged.decisions.astype(bool)
-        order = np.argsort(-judged.scores, kind="stable")
-        position = np.empty_like(order)
-        position[order] = np.arange(len(order))
-        ranked = judged.scores[order]
-        # A threshold can't part equal scores: a group ends where a fraud's group of ties does.
-        ends = np.unique(np.searchsorted(-ranked, -ranked[frauds[order]], side="right") - 1)
-        self._groups = len(ends)
-        groups = np.searchsorted(ends, position)
-        bins = position * CALIBRATION_BINS // max(len(order), 1)
-        spent = np.where(frauds, costs[0] * ~flagged, costs[1] * flagged)
-        self._sums = _stacked(
-            _by_group(groups, np.ones(len(order)), len(ends) + 1),
-            _by_group(groups, frauds, len(ends) + 1),
-            _by_group(bins, frauds - judged.scores, CALIBRATION_BINS),
-            np.vstack([frauds, frauds & flagged, flagged, spent]),
-        )
-
-    def weighed(self, weights: Array) -> dict[str, Array]:
-        """Return each metric for each column of weights; shape: columns."""
-        sums = self._sums @ weights
-        k = self._groups + 1
-        seen, found = np.cumsum(sums[:k], axis=0), np.cumsum(sums[k : 2 * k], axis=0)
-        gaps = sums[2 * k : 2 * k + CALIBRATION_BINS]
-        frauds, caught, flagged, spent = sums[2 * k + CALIBRATION_BINS :]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            precision_there = found / np.maximum(seen, 1e-12)
-            return {
-                "recall": caught / frauds,
-                "precision": caught / flagged,
-                "average_precision": (sums[k : 2 * k] * precision_there).sum(axis=0) / frauds,
-                "calibration_error": np.abs(gaps).sum(axis=0) / seen[-1],
-                "cost": 1000 * spent / seen[-1],
-            }
-
-
-def _by_group(groups: Array, values: Array, count: int) -> Any:
-    """Return the matrix that sums a value of each row by its group."""
-    from scipy.sparse import csr_array
-
-    rows = np.arange(len(groups))
-    return csr_array((values.astype(np.float64), (groups, rows)), shape=(count, len(groups)))
-
-
-def _stacked(*parts: Any) -> Any:
-    from scipy.sparse import csr_array, vstack
-
-    return csr_array(vstack([csr_array(part) for part in parts]))
-
-
 def bootstrap(
-    labels: Array,
-    models: dict[str, Judged],
-    costs: Array,
+    models: Mapping[str, Mapping[str, Weighed]],
+    rows: int,
     *,
     resamples: int,
     seed: int,
@@ -132,31 +57,42 @@ def bootstrap(
 
     Percentile intervals of a Poisson bootstrap (Hanley and MacGibbon, 2006): each row has the same
     random weight for all models, so that a difference is of models, not of rows.
+
+    Args:
+        models: by role, the metrics by name, as functions of row weights.
+        rows: how many rows there are.
+        resamples: how many sets of weights are drawn.
+        seed: of the weights.
+        confidence: of the intervals, such as 0.95.
     """
-    metrics = {name: Metrics(labels, judged, costs) for name, judged in models.items()}
-    point = {name: metric.weighed(np.ones((len(labels), 1))) for name, metric in metrics.items()}
-    drawn: dict[str, list[dict[str, Array]]] = {name: [] for name in models}
-    for weights in _poisson_weights(len(labels), resamples, seed):
-        for name, metric in metrics.items():
-            drawn[name].append(metric.weighed(weights))
-    joined = {
-        name: {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
-        for name, parts in drawn.items()
+    ones = np.ones((rows, 1))
+    drawn: dict[tuple[str, str], list[Array]] = {}
+    for weights in _poisson_weights(rows, resamples, seed):
+        for role, metrics in models.items():
+            for name, weighed in metrics.items():
+                drawn.setdefault((role, name), []).append(weighed(weights))
+    point = {
+        (role, name): float(weighed(ones)[0])
+        for role, metrics in models.items()
+        for name, weighed in metrics.items()
     }
-    n = len(labels)
+    joined = {key: np.concatenate(parts) for key, parts in drawn.items()}
     estimates = {
-        name: {m: _estimate(point[name][m][0], joined[name][m], n, confidence) for m in point[name]}
-        for name in models
+        role: {
+            name: _estimate(point[role, name], joined[role, name], rows, confidence)
+            for name in metrics
+        }
+        for role, metrics in models.items()
     }
     first, second = (list(models) * 2)[:2]
     differences = {
-        metric: _estimate(
-            point[first][metric][0] - point[second][metric][0],
-            joined[first][metric] - joined[second][metric],
-            n,
+        name: _estimate(
+            point[first, name] - point[second, name],
+            joined[first, name] - joined[second, name],
+            rows,
             confidence,
         )
-        for metric in point[first]
+        for name in models[first]
     }
     return estimates, differences
 

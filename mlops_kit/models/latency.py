@@ -29,9 +29,10 @@ def one_row_ms(
     taken = []
     # Threads that wait for one another cost more than one row does.
     with threadpool_limits(1):
-        model.predict_proba(rows[0])
+        answer = getattr(model, "predict_proba", None) or model.predict
+        answer(rows[0])
         for row in rows:
             start = clock()
-            model.predict_proba(row)
+            answer(row)
             taken.append(1000 * (clock() - start))
     return intervals.quantile(np.array(taken), 0.5, confidence)

@@ -20,6 +20,8 @@ from mlops_kit.models import artifacts
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mlops_kit.tables.table import Table
+
 CHAMPION = "champion"
 _SQLITE = "sqlite:///"
 # MLflow's own defaults ask a dead server again for minutes; what the user has set stays.
@@ -105,7 +107,12 @@ class Registry:
         return self._file.with_name(f"{self._file.name}.ready")
 
     def register(
-        self, model: Any, name: str, sample: pd.DataFrame, description: Description
+        self,
+        model: Any,
+        name: str,
+        frame: pd.DataFrame,
+        description: Description,
+        table: Table | None = None,
     ) -> ModelVersion:
         """Store a fitted model, dumped once, as a new version of a name.
 
@@ -114,6 +121,7 @@ class Registry:
         RegistryError for a name that can't be a folder's.
         """
         _check_name(name)
+        sample = table.inputs(frame.head(3)) if table else frame
         with self._client() as client, tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             _save(model, sample, folder)

@@ -14,7 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit.pipelines import notebook_file, step_outputs, values
+from mlops_kit import notebook_file
+from mlops_kit.errors import NotebookError
+from mlops_kit.pipelines import step_outputs, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.values import Value
 
@@ -34,6 +36,7 @@ class Cache:
         """Return the key of a step with typed parameters: a SHA-256 in hex."""
         content = {
             "notebook": source_digest(notebook),
+            "files": files_digest(notebook, self.project),
             "parameters": {name: _content(value) for name, value in given.items()},
             "outputs": {name: kind.__name__ for name, kind in step.outputs.items()},
             "code": code_digest(self.project),
@@ -81,12 +84,36 @@ def source_digest(notebook: Path) -> str:
     return hashlib.sha256(json.dumps(source).encode()).hexdigest()
 
 
+def files_digest(notebook: Path, project: Path) -> str:
+    """Return the digest of the project's files that a step names, in its cells or its code.
+
+    Notebooks that it names, as in `%run helper.ipynb`, count with the files that they name. A
+    file whose name is put together at run time, as by a glob, isn't seen.
+    """
+    text = "\n".join(_read(path) for path in _files(project) if path.suffix == ".py")
+    text += _source(notebook)
+    left = [path for path in _files(project) if path.suffix not in ("", ".py")]
+    named: dict[str, str] = {}
+    while found := [path for path in left if path.name in text]:
+        left = [path for path in left if path not in found]
+        for path in found:
+            try:
+                text += _source(path) if path.suffix == ".ipynb" else ""
+                is_notebook = path.suffix == ".ipynb"
+            except NotebookError:
+                is_notebook = False  # whether it can be read is the step's own concern
+            named[str(path.relative_to(project))] = (
+                source_digest(path) if is_notebook else values.file_digest(path)
+            )
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+
+
 def code_digest(project: Path) -> str:
     """Return the digest of the kit's Python files and of the project's own."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for root in dict.fromkeys((package, project)):
-        for path in _python_files(root):
+        for path in (each for each in _files(root) if each.suffix == ".py"):
             digest.update(f"{path.relative_to(root)}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -103,7 +130,8 @@ def environment_digest() -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _python_files(root: Path) -> list[Path]:
+def _files(root: Path) -> list[Path]:
+    """Return the files of a project, without those that are no part of a step's code."""
     found: list[Path] = []
     for folder, names, files in os.walk(root):
         # A virtual environment inside the project is the environment, not its code.
@@ -114,8 +142,16 @@ def _python_files(root: Path) -> list[Path]:
             and not name.startswith(".")
             and not (Path(folder) / name / "pyvenv.cfg").exists()
         ]
-        found += [Path(folder) / file for file in files if file.endswith(".py")]
+        found += [path for file in files if (path := Path(folder) / file).is_file()]
     return sorted(found)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _source(notebook: Path) -> str:
+    return "\n".join(map(notebook_file.source, notebook_file.cells(notebook)))
 
 
 def _content(value: Any) -> Any:

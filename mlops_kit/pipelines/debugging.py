@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import files
+from mlops_kit import files, notebook_file
 from mlops_kit.errors import ProjectError
-from mlops_kit.pipelines import notebook_file
 from mlops_kit.pipelines.executions import Execution
 
 STOP = "stop-here"
 PLACE = "start-here"
-_PAPERMILL = "papermill-error-cell-tag"
 
 
 def failing_notebook(execution: Execution, step: str, target: Path, *, folder: Path) -> str:
@@ -27,7 +25,11 @@ def failing_notebook(execution: Execution, step: str, target: Path, *, folder: P
     """
     executed = _executed(execution, step)
     content = notebook_file.content(executed)
-    cells = [cell for cell in content["cells"] if not notebook_file.has_tag(cell, _PAPERMILL)]
+    cells = [
+        cell
+        for cell in content["cells"]
+        if not notebook_file.has_tag(cell, notebook_file.ERROR_MARKER)
+    ]
     failing = next((c for c in cells if notebook_file.status(c) == "failed"), None)
     if failing is not None:
         reason = (execution.state.steps[step].error or {}).get("reason", "it failed")
@@ -46,14 +48,16 @@ def _executed(execution: Execution, step: str) -> Path:
     if step not in execution.state.steps:
         asked = f"not {step!r}" if step else "and none of them failed; name one"
         raise ProjectError(
-            f"Execution {execution.name!r} has the steps {sorted(execution.state.steps)}, {asked}."
+            f"Execution {execution.name!r} has the steps {sorted(execution.state.steps)}, {asked}.",
+            code="project.no-step",
         )
     found = sorted(execution.step_folder(step).glob("*.ipynb"))
     if not found:
         facts = execution.state.steps[step]
         raise ProjectError(
             f"Step {step!r} of {execution.name!r} left no notebook: it is {facts.state}. "
-            + (f"Its error: {facts.error.get('message')}" if facts.error else "")
+            + (f"Its error: {facts.error.get('message')}" if facts.error else ""),
+            code="project.no-notebook",
         )
     return found[0]
 
@@ -63,8 +67,9 @@ def _write(target: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=1) + "\n"
     if target.exists() and target.read_bytes() != text.encode():
         raise ProjectError(
-            f"{str(target)!r} is there and holds something else, perhaps your work on it. Open "
-            "it, remove it, or name another file with -o."
+            f"{str(target)!r} already exists with other content, perhaps your own edits. Open it, "
+            "remove it, or name another file with -o.",
+            code="project.file-exists",
         )
     files.write_whole(target, text.encode())
 

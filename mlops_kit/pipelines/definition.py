@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mlops_kit.errors import DefinitionError
 from mlops_kit.formatting import did_you_mean
 
-# Argo's template and parameter names; what runs here must also have a name there.
+# Valid as Argo template and parameter names, too.
 STEP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 OUTPUT_TYPES: tuple[type, ...] = (str, int, float, bool, list, dict, Path)
@@ -23,7 +23,7 @@ EXECUTION = "execution"
 
 @dataclass(frozen=True)
 class Input:
-    """A value that is given when the pipeline starts."""
+    """A value set when the pipeline starts."""
 
     name: str
 
@@ -80,14 +80,15 @@ class Step:
     pod: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what could run on neither side.
+        """Reject a step that could run neither locally nor on Argo.
 
         Raises DefinitionError.
         """
         if not STEP_NAME.fullmatch(self.name):
             raise DefinitionError(
                 f"Step name {self.name!r} must be lower-case letters, digits and dashes, "
-                "as in 'train-candidate' (at most 63): it also names a template in Argo."
+                "as in 'train-candidate' (at most 63): it also names a template in Argo.",
+                code="definition.name",
             )
         for name, kind in self.outputs.items():
             if not VALUE_NAME.fullmatch(name) or name == NOTEBOOK:
@@ -103,12 +104,15 @@ class Step:
                 )
         if self.pod and not STEP_NAME.fullmatch(self.pod):
             raise DefinitionError(
-                f"Step {self.name!r} names the pod {self.pod!r}; expected a name as of a step."
+                f"Step {self.name!r} names the pod {self.pod!r}; expected lower-case "
+                "letters, digits and dashes.",
+                code="definition.name",
             )
         if self.retries < 0 or not self.timeout > 0:
             raise DefinitionError(
                 f"Step {self.name!r} has retries={self.retries!r} and timeout={self.timeout!r}; "
-                "expected retries of 0 or more and a time-out above 0 seconds."
+                "expected retries of 0 or more and a timeout above 0 seconds.",
+                code="definition.attempts",
             )
 
     def output(self, name: str) -> Output:
@@ -158,22 +162,29 @@ class Pipeline:
     edit: Callable[[Any], object] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse doubled names and references that lead nowhere.
+        """Reject duplicate names and dangling references.
 
         Raises DefinitionError.
         """
         if not STEP_NAME.fullmatch(self.name):
             raise DefinitionError(
-                f"Pipeline name {self.name!r} must be lower-case letters, digits and dashes."
+                f"Pipeline name {self.name!r} must be lower-case letters, digits and dashes.",
+                code="definition.name",
             )
         if not self.steps:
             raise DefinitionError(f"Pipeline {self.name!r} has no steps.")
         names = [step.name for step in self.steps]
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
-            raise DefinitionError(f"Pipeline {self.name!r} has two steps named {doubled}.")
+            raise DefinitionError(
+                f"Pipeline {self.name!r} has two steps named {doubled}.",
+                code="definition.same-name",
+            )
         if EXECUTION in self.inputs:
-            raise DefinitionError(f"Input {EXECUTION!r} is given by the kit; choose another name.")
+            raise DefinitionError(
+                f"The kit sets the input {EXECUTION!r} itself; choose another name.",
+                code="definition.reserved",
+            )
         for name in self.inputs:
             if not VALUE_NAME.fullmatch(name):
                 raise DefinitionError(f"Input {name!r} of {self.name!r} must be a Python name.")
@@ -184,8 +195,9 @@ class Pipeline:
         for needed in step.needs:
             if needed not in self.steps:
                 raise DefinitionError(
-                    f"Step {step.name!r} reads from {needed.name!r}, which is no step of "
-                    f"{self.name!r}: {[other.name for other in self.steps]}."
+                    f"Step {step.name!r} reads from {needed.name!r}, which isn't a step of "
+                    f"{self.name!r}: {[other.name for other in self.steps]}.",
+                    code="definition.foreign-step",
                 )
         for parameter, argument in step.parameters.items():
             if isinstance(argument, Input) and argument.name not in {*self.inputs, EXECUTION}:

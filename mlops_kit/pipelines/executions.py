@@ -120,7 +120,8 @@ class Execution:
             self._driving.enter_context(lock.hold(self.folder / _LOCK))
         except BlockingIOError as error:
             raise ProjectError(
-                f"Execution {self.name!r} is still run by another process; wait for it, or stop it."
+                f"Another process still runs execution {self.name!r}; wait for it, or stop it.",
+                code="project.execution-held",
             ) from error
 
     def release(self) -> None:
@@ -240,7 +241,9 @@ class Executions:
         try:
             state = State.from_json(json.loads((folder / _STATE).read_bytes()))
         except (ProjectError, ValueError, RecursionError, OSError) as error:
-            raise ProjectError(f"{str(folder / _STATE)!r} can't be read: {error}") from error
+            raise ProjectError(
+                f"Can't read {str(folder / _STATE)!r}: {error}", code="project.unreadable"
+            ) from error
         return Execution(folder, state)
 
     def all(self) -> Iterator[Execution]:
@@ -262,7 +265,8 @@ class Executions:
         if not mine or mine[-1].seen_state == SUCCEEDED:
             what = f"{mine[-1].name!r} ended well" if mine else "it was never run here"
             raise ProjectError(
-                f"Nothing of {pipeline!r} to resume: {what}. Leave out --resume for a new one."
+                f"Nothing to resume for {pipeline!r}: {what}. Run it without --resume.",
+                code="project.nothing-to-resume",
             )
         return mine[-1]
 

@@ -1,4 +1,4 @@
-"""Execute one notebook with typed parameters, and say honestly how it ended."""
+"""Execute one notebook with typed parameters, and report how it really ended."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import errors, files
+from mlops_kit import errors, files, notebook_file
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.pipelines import notebook_file, parameters, values
+from mlops_kit.pipelines import parameters, values
 from mlops_kit.pipelines.values import Value
 
 CellObserver = Callable[[int, int, str], None]
@@ -63,7 +63,9 @@ def signature(path: Path) -> tuple[parameters.Parameter, ...]:
 
 @lru_cache(maxsize=256)
 def _signature(path: Path, _state: tuple[int, int, int]) -> tuple[parameters.Parameter, ...]:
-    return parameters.signature(notebook_file.cells(path), notebook=path.name)
+    content = notebook_file.content(path)
+    notebook_file.check_language(content, path)
+    return parameters.signature(content["cells"], notebook=path.name)
 
 
 def typed(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,9 +86,8 @@ def execute(
 ) -> dict[str, Value]:
     """Execute a notebook on a kernel manager, and return its declared outputs.
 
-    Green only if every cell ran and every declared output was published with its type. Otherwise
-    the notebook is saved with the failing cell marked, and a StepError of the kind that fits is
-    raised.
+    Succeeds only if every cell ran and every declared output was published with its type.
+    Otherwise saves the notebook with the failing cell marked, and raises a StepError.
     """
     given = typed(job.notebook, job.given)
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -149,6 +150,7 @@ class _Fault:
         reason: str,
         cell: Mapping[str, Any] | None = None,
         line: int | None = None,
+        code: str = "",
     ) -> errors.StepError:
         return kind(
             reason[:2000],
@@ -157,6 +159,7 @@ class _Fault:
             line=line,
             parameters=self.given,
             output=str(self.job.executed),
+            code=code,
         )
 
     def of(
@@ -168,9 +171,9 @@ class _Fault:
         from mlops_kit.pipelines.papermill.run import PapermillExecutionError
 
         cell = next((each for each in cells if notebook_file.status(each) == "failed"), None)
+        if cell is not None and _has_exited(cell):
+            return self.early_exit(cell)
         match failure:
-            case PapermillExecutionError(ename="SystemExit"):
-                return self.early_exit(cell)
             case PapermillExecutionError():
                 reason = f"{failure.ename}: {failure.evalue}".rstrip(": ")
                 return self(errors.CellError, reason, cell, _line_of(failure.traceback))
@@ -191,7 +194,7 @@ class _Fault:
 
 def _check_every_cell_ran(cells: list[dict[str, Any]], fault: _Fault) -> None:
     for cell in cells:
-        if any(output.get("ename") == "SystemExit" for output in _raised(cell)):
+        if _has_exited(cell):
             raise fault.early_exit(cell)
         skipped = (
             notebook_file.has_tag(cell, "skip-execution") or not notebook_file.source(cell).strip()
@@ -205,19 +208,20 @@ def _outputs(job: Job, cells: list[dict[str, Any]], fault: _Fault) -> dict[str, 
     kept: dict[str, Value] = {}
     for name, kind in job.outputs.items():
         if name not in found:
-            reason = f"it declares the output {name!r} and published {sorted(found)}."
-            raise fault(errors.OutputError, reason + did_you_mean(name, found))
+            reason = f"it declares the output {name!r} but published {sorted(found)}."
+            reason += did_you_mean(name, found)
+            raise fault(errors.OutputError, reason, code="step.output.missing")
         if not values.of_type(found[name], kind):
             reason = (
                 f"the output {name!r} is {str(found[name])[:80]!r}, of type "
                 f"{type(found[name]).__name__}; declared as {kind.__name__}"
             )
-            raise fault(errors.OutputError, reason)
+            raise fault(errors.OutputError, reason, code="step.output.type")
         try:
             kept[name] = values.keep(name, found[name], job.folder)
         except (OSError, ValueError) as error:
-            reason = f"the output {name!r} can't be kept: {error}"
-            raise fault(errors.OutputError, reason) from error
+            reason = f"can't keep the output {name!r}: {error}"
+            raise fault(errors.OutputError, reason, code="step.output.not-kept") from error
     return kept
 
 
@@ -225,7 +229,7 @@ def _remove_error_markers(executed: Path) -> None:
     """Take out the banner that papermill writes for a cell that was allowed to raise."""
     content = notebook_file.content(executed)
     content["cells"] = [
-        c for c in content["cells"] if not notebook_file.has_tag(c, "papermill-error-cell-tag")
+        c for c in content["cells"] if not notebook_file.has_tag(c, notebook_file.ERROR_MARKER)
     ]
     files.write_whole(executed, (json.dumps(content, indent=1) + "\n").encode())
 
@@ -243,6 +247,10 @@ def _may_raise(cells: list[dict[str, Any]]) -> bool:
 
 def _raised(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [o for o in cell.get("outputs", ()) if o.get("output_type") == "error"]
+
+
+def _has_exited(cell: Mapping[str, Any]) -> bool:
+    return any(output.get("ename") == "SystemExit" for output in _raised(cell))
 
 
 def _line_of(traceback: list[str]) -> int | None:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import ast
 import io
+import json
+import logging
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import GenericAlias, NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlops_kit import notebook_file
 from mlops_kit.errors import NotebookError, ParameterError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.pipelines import notebook_file
+from mlops_kit.pipelines import yaml_text
 from mlops_kit.pipelines.definition import as_text
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 TAG = "parameters"
+_LOG = logging.getLogger(__name__)
 _TYPES: dict[str, Any] = {
     "str": str,
     "int": int,
@@ -37,7 +41,7 @@ _TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """One annotated assignment of the parameters cell; `help` is its trailing comment."""
+    """One assignment of the parameters cell; `help` is its trailing comment."""
 
     name: str
     annotation: str
@@ -65,7 +69,8 @@ class Parameter:
 def signature(cells: list[dict[str, Any]], *, notebook: str) -> tuple[Parameter, ...]:
     """Return the parameters that a notebook's cells declare; without such a cell, none.
 
-    Raises NotebookError for a parameters cell that isn't one annotated assignment a line.
+    A parameter without an annotation, as papermill has them, takes its type from its default.
+    Raises NotebookError for a parameters cell that isn't one assignment a line.
     """
     cell = next((c for c in cells if notebook_file.has_tag(c, TAG)), None)
     if cell is None:
@@ -76,7 +81,42 @@ def signature(cells: list[dict[str, Any]], *, notebook: str) -> tuple[Parameter,
         comments = _comments(source)
     except (SyntaxError, tokenize.TokenError) as error:
         raise NotebookError(f"{notebook}: the parameters cell isn't Python: {error}.") from error
-    return tuple(_parameter(node, comments, notebook) for node in body if not _is_import(node))
+    body = [node for node in body if not _is_import(node)]
+    untyped = tuple(name for node in body if (name := _untyped_name(node)))
+    if untyped:
+        _tell_untyped(notebook, untyped)
+    return tuple(_parameter(node, comments, notebook) for node in body)
+
+
+@cache
+def _tell_untyped(notebook: str, names: tuple[str, ...]) -> None:
+    _LOG.warning(
+        "%s: no annotation for %s; each takes its type from its default.",
+        notebook,
+        ", ".join(names),
+    )
+
+
+def _untyped_name(node: ast.stmt) -> str:
+    """Return the name that papermill's classic `name = value` sets, else nothing."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return ""
+
+
+def _typed_by_default(node: ast.stmt) -> ast.stmt:
+    """Return `name = value` with the annotation that the value implies, other nodes as they are."""
+    if not (isinstance(node, ast.Assign) and _untyped_name(node)):
+        return node
+    try:
+        kind = type(ast.literal_eval(node.value)).__name__
+    except (ValueError, TypeError):
+        return node  # refused like any other line that isn't a parameter
+    annotation = ast.Name(id=kind if kind in _TYPES else "Any", ctx=ast.Load())
+    target = ast.Name(id=_untyped_name(node), ctx=ast.Store())
+    made = ast.AnnAssign(target=target, annotation=annotation, value=node.value, simple=1)
+    return ast.copy_location(made, node)
 
 
 def typed(
@@ -91,7 +131,8 @@ def typed(
         if name not in known:
             raise ParameterError(
                 f"{notebook} has no parameter {name!r}; it has {sorted(known)}."
-                + did_you_mean(name, known)
+                + did_you_mean(name, known),
+                code="parameter.unknown",
             )
     return {name: convert(known[name], value, notebook=notebook) for name, value in given.items()}
 
@@ -102,40 +143,52 @@ def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
     Raises ParameterError.
     """
     import pydantic
-    import yaml
 
-    candidate = value
+    candidates = [value]
     if isinstance(value, str) and _is_structured(parameter.type):
-        try:
-            candidate = yaml.safe_load(value)
-        # Beside its own errors PyYAML lets through those of deep nesting.
-        except (yaml.YAMLError, RecursionError, ValueError, TypeError):
-            candidate = value
+        # The second reading is for items that must be text, as of list[str].
+        candidates = [yaml_text.read(value), yaml_text.read_as_text(value)]
+    # Text from a command line, a file or Argo is converted by the annotation; a value that has a
+    # type already must have the right one.
+    strict = not isinstance(value, (str, list, dict))
     try:
-        # Text from a command line, a file or Argo is converted by the annotation; a value that
-        # has a type already must have the right one.
-        converted = parameter.adapter.validate_python(
-            candidate, strict=not isinstance(value, (str, list, dict))
-        )
+        try:
+            converted = parameter.adapter.validate_python(candidates[0], strict=strict)
+        except pydantic.ValidationError:
+            converted = parameter.adapter.validate_python(candidates[-1], strict=strict)
     except pydantic.ValidationError as error:
         reason = "; ".join(str(detail["msg"]) for detail in error.errors()[:3])
         raise ParameterError(
             f"{notebook}: parameter {parameter.name!r} is {_short(value)}; expected "
             f"{parameter.annotation}"
             + (f" ({parameter.help})" if parameter.help else "")
-            + f". {reason}."
+            + f". {reason}.",
+            code="parameter.type",
         ) from error
-    return _plain(converted)
+    found = _plain(converted)
+    _check_text(parameter, found, notebook)
+    return found
+
+
+def _check_text(parameter: Parameter, value: Any, notebook: str) -> None:
+    """Refuse text with bytes of a file name that aren't UTF-8: no notebook can hold it."""
+    try:
+        str(value).encode()
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(
+            f"{notebook}: parameter {parameter.name!r} is {_short(value)}, which isn't UTF-8.",
+            code="parameter.undecodable",
+        ) from error
+    except (TypeError, ValueError):
+        return
 
 
 def text(value: Any) -> str:
     """Return a typed value as text that `convert` reads as the same value."""
     if isinstance(value, (str, bool, int, float)):
         return as_text(value)
-    import yaml
-
-    whole: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
-    return whole.removesuffix("...\n").removesuffix("\n")
+    return yaml_text.write(value)
 
 
 def _plain(value: Any) -> Any:
@@ -150,6 +203,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parameter(node: ast.stmt, comments: Mapping[int, str], notebook: str) -> Parameter:
+    node = _typed_by_default(node)
     match node:
         case ast.AnnAssign(
             target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value
@@ -158,7 +212,7 @@ def _parameter(node: ast.stmt, comments: Mapping[int, str], notebook: str) -> Pa
         case _:
             raise NotebookError(
                 f"{notebook}: line {node.lineno} of the parameters cell is {ast.unparse(node)!r}; "
-                "expected one annotated assignment a line, as in 'rows: int = 1000  # rows to use'."
+                "expected one constant assigned a line, as in 'rows: int = 1000  # rows to use'."
             )
     try:
         _type_of(annotation)

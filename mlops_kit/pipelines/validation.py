@@ -42,7 +42,8 @@ def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[s
         if name not in pipeline.inputs:
             raise ParameterError(
                 f"Pipeline {pipeline.name!r} has no input {name!r}; it has "
-                f"{sorted(pipeline.inputs)}.{did_you_mean(name, pipeline.inputs)}"
+                f"{sorted(pipeline.inputs)}.{did_you_mean(name, pipeline.inputs)}",
+                code="parameter.unknown",
             )
     given = {**pipeline.inputs, **inputs}
     read: dict[str, list[Any]] = {name: [] for name in given}

@@ -1,4 +1,4 @@
-"""What the stored predictions and labels add up to."""
+"""Counts of the stored predictions and labels."""
 
 from __future__ import annotations
 
@@ -57,7 +57,15 @@ def blocks(connection: Connection, pair: Pair, slow_ms: float) -> tuple[Block, .
 def champion_blocks(
     connection: Connection, pair: Pair, slow_ms: float, since: float, until: float
 ) -> tuple[Arm, ...]:
-    """Return what a champion did in each interval that began from `since` to `until`, by time."""
+    """Return a champion's counts per interval, oldest first.
+
+    Args:
+        connection: an open transaction.
+        pair: the champion.
+        slow_ms: the bound that its counters were written with.
+        since: start of the first interval, in seconds since the epoch.
+        until: end (exclusive) of the interval starts, in seconds since the epoch.
+    """
     requests, errors, slow = (func.sum(amount) for amount in _AMOUNTS)
     found = connection.execute(
         select(requests, errors, slow)
@@ -128,7 +136,7 @@ def status(connection: Connection, model: str, environment: str) -> dict[str, An
 
 
 def _newest(connection: Connection, answerer: int) -> tuple[float | None, float | None]:
-    """Return the time of an answerer's newest prediction, and of the label that came last."""
+    """Return the times of a version's newest prediction and of its newest label."""
     labels, changes = schema.labels.c, schema.label_changes.c
     prediction = select(func.max(_predictions.time)).where(_predictions.answerer == answerer)
     last = (

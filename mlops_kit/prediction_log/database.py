@@ -1,4 +1,4 @@
-"""The file that predictions and labels are kept in: its making, its transactions, its faults."""
+"""The prediction log's SQLite file: creation, transactions and faults."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Store:
-    """A SQLite file behind a SQLAlchemy URL; it is opened, and made, at its first use.
+    """A SQLite file behind a SQLAlchemy URL; opened, and created, on first use.
 
-    One process writes at a time, and readers see what was committed when they began. Every
-    method raises StoreBusyError while another writer holds the store for longer than a second,
-    StoreFullError where there is no room, and ObservationsError for any other fault.
+    One process writes at a time; readers see what was committed when they began. Every method
+    raises StoreBusyError when another writer holds the store for over a second, StoreFullError
+    when the disk is full, and ObservationsError for any other fault.
     """
 
     def __init__(self, url: str) -> None:
@@ -37,11 +37,11 @@ class Store:
         try:
             self._url = make_url(url)
         except ArgumentError as error:
-            raise ObservationsError(f"The observations' URL can't be read: {url!r}.") from error
+            raise ObservationsError(f"The prediction log's URL can't be read: {url!r}.") from error
         if self._url.get_backend_name() != "sqlite" or self._url.database in (None, "", ":memory:"):
             raise ObservationsError(
-                f"The observations' URL is {self}; expected sqlite:/// and the path of a file. "
-                "Look at the setting observations_uri."
+                f"The prediction log's URL is {self}; expected sqlite:/// and a file's path. "
+                "See the setting observations_uri."
             )
         self._file = Path(str(self._url.database))
         self._engine: Engine | None = None
@@ -51,10 +51,9 @@ class Store:
         return self._url.render_as_string(hide_password=True)
 
     def prepare(self) -> None:
-        """Make or migrate the store, once, however many ask for it at a time.
+        """Create or migrate the store, once, however many threads and processes ask.
 
-        A kill in the middle leaves the store as it was. A store whose schema is current costs one
-        query.
+        A kill halfway leaves the store as it was. A current schema costs one query.
         """
         with self._lock:
             if self._engine is not None:
@@ -72,18 +71,18 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that reads one state of the store, and holds up nobody."""
+        """Open a read transaction: one consistent state, blocking nobody."""
         with self._transaction(writes=False) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Open a transaction that nobody else writes beside; it is kept whole or not at all."""
+        """Open the only write transaction; it commits as a whole or not at all."""
         with self._transaction(writes=True) as connection:
             yield connection
 
     def close(self) -> None:
-        """Let go of the file; a later use opens it again."""
+        """Close the file; the next use opens it again."""
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
@@ -94,7 +93,7 @@ class Store:
         self.prepare()
         engine = self._engine
         if engine is None:
-            raise ObservationsError(f"The observations in {self} were closed during their use.")
+            raise ObservationsError(f"The prediction log {self} was closed while in use.")
         with (
             self._faults("written" if writes else "read"),
             engine.connect().execution_options(mlops_kit_writes=writes) as connection,
@@ -114,8 +113,9 @@ class Store:
                 return ""
         if revision not in ("", *REVISIONS):
             raise ObservationsError(
-                f"The observations in {self} have the schema {revision!r}; expected one of "
-                f"{list(REVISIONS)}. A newer mlops-kit made them: use that one, or another store."
+                f"The prediction log {self} has the schema {revision!r}; expected one of "
+                f"{list(REVISIONS)}. A newer mlops-kit created it: use that, or another store.",
+                code="prediction-log.newer",
             )
         return revision
 
@@ -144,9 +144,8 @@ class Store:
                     command.upgrade(config, "head")
         except BlockingIOError as error:
             raise StoreBusyError(
-                f"The observations in {self} are being migrated for more than "
-                f"{_MIGRATION_TIMEOUT_SECONDS:.0f} s. Try "
-                "again, or look for the process that does it."
+                f"The prediction log {self} has been migrating for over "
+                f"{_MIGRATION_TIMEOUT_SECONDS:.0f} s. Try again, or find the process that does it."
             ) from error
 
     @contextmanager
@@ -157,13 +156,13 @@ class Store:
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             kind = str(getattr(cause, "sqlite_errorname", ""))
-            what = f"The observations in {self} can't be {doing}: {cause}"
+            what = f"The prediction log {self} can't be {doing}: {cause}"
             if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-                raise StoreBusyError(f"{what}. Another process writes them; try again.") from error
+                raise StoreBusyError(f"{what}. Another process is writing; try again.") from error
             if kind.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or _is_full(cause):
-                raise StoreFullError(f"{what}. Make room on that disk, then try again.") from error
+                raise StoreFullError(f"{what}. Free space on that disk, then try again.") from error
             raise ObservationsError(
-                f"{what}. Look at that file and its permissions; a damaged one must be moved away."
+                f"{what}. Check the file and its permissions; move a damaged one away."
             ) from error
 
 

@@ -34,7 +34,7 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Matured:
+class LabelledRows:
     """Rows of answers: n of them, in the order of `ids`, which names a request once a row.
 
     `features` (n, f) float64, None where they were not asked for or there is no row; `scores`
@@ -82,11 +82,11 @@ class Query:
         return found if self.role is None else [*found, _predictions.role == self.role]
 
 
-def matured(connection: Connection, query: Query, after: Cursor) -> Matured:
+def matured(connection: Connection, query: Query, after: Cursor) -> LabelledRows:
     """Return the next rows, labelled or not, oldest first."""
     end, is_last = _end(connection, query, after)
     if end == after:
-        return Matured(after, True)
+        return LabelledRows(after, True)
     chosen = _between(query, after, end)
     labels = connection.execute(_labelled(chosen))
     found = {(prediction, row): label for prediction, row, label in labels}
@@ -98,7 +98,7 @@ def matured(connection: Connection, query: Query, after: Cursor) -> Matured:
     return _gathered(wanted, end, is_last, query)
 
 
-def labelled(connection: Connection, query: Query, after: Cursor) -> Matured:
+def labelled(connection: Connection, query: Query, after: Cursor) -> LabelledRows:
     """Return labelled rows that were not read before, or that had another label then.
 
     Who reads on with the cursors has seen each row with the label that counts now: a label of
@@ -119,7 +119,7 @@ def labelled(connection: Connection, query: Query, after: Cursor) -> Matured:
         return _changed(connection, query, after, changes)
     end, is_last = _end(connection, query, after)
     if end == after:
-        return Matured(after, True)
+        return LabelledRows(after, True)
     chosen = _between(query, after, end)
     wanted: dict[int, list[_Wanted]] = defaultdict(list)
     for prediction, row, label in connection.execute(_labelled(chosen)):
@@ -167,7 +167,7 @@ def _count(connection: Connection, query: Query) -> tuple[int, int]:
 
 def _changed(
     connection: Connection, query: Query, after: Cursor, changes: Sequence[Any]
-) -> Matured:
+) -> LabelledRows:
     """Return the changes of labels that concern what was read before."""
     end = replace(after, seq=changes[-1].seq)
     wanted: dict[int, list[_Wanted]] = defaultdict(list)
@@ -240,7 +240,7 @@ def _gathered(
     cursor: Cursor,
     is_last: bool,
     query: Query,
-) -> Matured:
+) -> LabelledRows:
     """Take the wanted rows out of their requests."""
     ids: list[str] = []
     labels: list[tuple[int, int]] = []
@@ -259,10 +259,10 @@ def _gathered(
             if width:
                 features.append(record.features[width * row : width * (row + 1)])
     if not ids:
-        return Matured(cursor, is_last, without_features=without)
+        return LabelledRows(cursor, is_last, without_features=without)
     both = np.array(labels, np.int8)
     values = np.frombuffer(b"".join(features), "<f8").reshape(len(ids), -1) if features else None
-    return Matured(
+    return LabelledRows(
         cursor,
         is_last,
         tuple(ids),

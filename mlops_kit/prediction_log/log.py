@@ -1,4 +1,4 @@
-"""Live traffic as it was observed: predictions, the labels that follow, and what both add up to."""
+"""The prediction log: predictions, their labels, and the counters of both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlops_kit.prediction_log import counters, insert, labelled_rows, labels, re
 from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.prediction_log.database import Store
 from mlops_kit.prediction_log.label import Label
-from mlops_kit.prediction_log.labelled_rows import Cursor, Matured
+from mlops_kit.prediction_log.labelled_rows import Cursor, LabelledRows
 from mlops_kit.prediction_log.prediction import Prediction, Role
 from mlops_kit.prediction_log.replays import StoredReplay
 from mlops_kit.prediction_log.sql import chunks, driver, find_key
@@ -17,23 +17,21 @@ from mlops_kit.prediction_log.sql import chunks, driver, find_key
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Cursor", "Label", "Matured", "Observations"]
+__all__ = ["Cursor", "Label", "LabelledRows", "Observations"]
 
 
 class Observations:
-    """The store of predictions, labels and counters; it is opened, and made, at its first use.
+    """The store of predictions, labels and counters; opened, and created, on first use.
 
-    Any thread and process may use it at the same time; one writes, the others wait for it. Every
-    verb raises StoreBusyError while another writer holds the store for longer than a second (the
-    same again may work), StoreFullError where there is no room, and ObservationsError for any
-    other fault.
+    Threads and processes may share it; writers take turns. Every method raises StoreBusyError
+    when another writer holds the store for over a second (a retry may work), StoreFullError when
+    the disk is full, and ObservationsError for any other fault.
     """
 
     def __init__(self, url: str, *, slow_ms: float = 250.0, interval: float = 1.0) -> None:
-        """Count a request that took over `slow_ms` as slow, in buckets of `interval` seconds.
+        """Count requests over `slow_ms` milliseconds as slow, in buckets of `interval` seconds.
 
-        Counters belong to the `slow_ms` that they were counted with: who reads them must give
-        the same as who wrote them.
+        Counters are stored per `slow_ms`: read them with the value they were written with.
         """
         self.slow_ms = slow_ms
         self.interval = interval
@@ -41,13 +39,13 @@ class Observations:
         self._full_samples: dict[tuple[int, int], tuple[int, int]] = {}
 
     def prepare(self) -> None:
-        """Make or migrate the store; every other verb does so by itself."""
+        """Create or migrate the store; every other method does so itself."""
         self._store.prepare()
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Store predictions and count them, all or none.
 
-        One whose id is stored already changes nothing, so that a retry doesn't count twice.
+        An id that is stored already is skipped, so a retry doesn't count twice.
         """
         if predictions:
             with self._store.writing() as connection:
@@ -59,9 +57,9 @@ class Observations:
     def label(self, given: Sequence[Label]) -> None:
         """Store labels; they may come in any order, twice, and before their prediction.
 
-        Of two that contradict each other the newer by time counts (of the same time: fraud), and
-        the row counts as a conflict. Many are stored in several transactions, so that predictions
-        needn't wait; after a fault the same labels may be given again.
+        The newest label of a row counts (fraud on a tie), and a row with both is a conflict.
+        Large batches use several transactions, so predictions don't wait; after a fault, send the
+        same labels again.
         """
         for chunk in chunks(given):
             with self._store.writing() as connection:
@@ -70,7 +68,7 @@ class Observations:
     def blocks(
         self, model: str, environment: str, champion: str, candidate: str
     ) -> tuple[Block, ...]:
-        """Return the counters of a pair of digests: a block a weight and interval, by time."""
+        """Return the counters of a pair of digests by time, one block per weight and interval."""
         with self._store.reading() as connection:
             pair = counters.Pair(model, environment, champion, candidate)
             return counters.blocks(connection, pair, self.slow_ms)
@@ -83,10 +81,16 @@ class Observations:
         since: float = 0.0,
         until: float = float("inf"),
     ) -> tuple[Arm, ...]:
-        """Return what a digest did as the champion, beside whichever candidate, an interval each.
+        """Return a champion's counts per interval, oldest first, whatever the candidate.
 
-        The oldest comes first, of those that began from `since` to before `until`; an interval
-        without a request is left out.
+        Intervals without a request are left out.
+
+        Args:
+            model: the registered name.
+            environment: where it is released.
+            champion: its digest.
+            since: start of the first interval, in seconds since the epoch.
+            until: end (exclusive) of the interval starts, in seconds since the epoch.
         """
         with self._store.reading() as connection:
             pair = counters.Pair(model, environment, champion)
@@ -104,11 +108,19 @@ class Observations:
         most: int = 5_000,
         role: Role | None = None,
         features: bool = True,
-    ) -> Matured:
+    ) -> LabelledRows:
         """Return the next rows that a digest answered without error, labelled or not.
 
-        The oldest come first: of the requests from `since` to `before`, both in seconds and
-        within, about `most` rows (one request is never parted) after the cursor.
+        Args:
+            model: the registered name.
+            environment: where it is released.
+            digest: the version that answered.
+            before: the newest request's time (inclusive), in seconds since the epoch.
+            after: where the last read ended; None starts at the oldest.
+            since: the oldest request's time (inclusive), in seconds since the epoch.
+            most: about how many rows to return; a request is never split.
+            role: only what it answered as champion or candidate; None for both.
+            features: whether to return the features too.
         """
         answerer = (model, environment, digest)
         query = (before, since, role, features, most)
@@ -125,12 +137,21 @@ class Observations:
         since: float = float("-inf"),
         most: int = 5_000,
         features: bool = True,
-    ) -> Matured:
-        """Return the labelled rows that were not read yet, or had another label when they were.
+    ) -> LabelledRows:
+        """Return labelled rows that are new, or whose label changed, since the cursor.
 
-        As `matured`, but who goes on with each cursor, at any later time, has after `is_last`
-        counted each labelled row once, with the label that counts: also those labelled, changed
-        or stored after younger ones were read. `before` may move, `since` and `digest` must stay.
+        Reading on until `is_last` counts each labelled row once with its current label, even if
+        it was labelled, changed or stored after younger rows were read.
+
+        Args:
+            model: the registered name.
+            environment: where it is released.
+            digest: the version that answered; the same for each read.
+            before: the newest request's time (inclusive), in seconds since the epoch; may move.
+            after: where the last read ended; None starts at the oldest.
+            since: the oldest request's time (inclusive); the same for each read.
+            most: about how many rows to return; a request is never split.
+            features: whether to return the features too.
         """
         answerer = (model, environment, digest)
         query = (before, since, None, features, most)
@@ -145,7 +166,15 @@ class Observations:
         *,
         since: float = float("-inf"),
     ) -> tuple[int, int]:
-        """Return how many rows a digest answered in that time, and how many are labelled."""
+        """Return how many rows a digest answered, and how many of them are labelled.
+
+        Args:
+            model: the registered name.
+            environment: where it is released.
+            digest: the version that answered.
+            before: the newest request's time (inclusive), in seconds since the epoch.
+            since: the oldest request's time (inclusive), in seconds since the epoch.
+        """
         with self._store.reading() as connection:
             who = find_key(connection, schema.answerers, (model, environment, digest))
             if who is None:
@@ -163,8 +192,15 @@ class Observations:
     ) -> tuple[int, int]:
         """Return how many clients the candidate answered, and how many there were in all.
 
-        Of the first `most` predictions that a pair made at this weight; each one without a client
-        counts as a client of its own.
+        A prediction without a client counts as a client of its own.
+
+        Args:
+            model: the registered name.
+            environment: where it is released.
+            champion: its digest.
+            candidate: its digest.
+            weight: the candidate's, in percent.
+            most: how many predictions to look at, from the first.
         """
         values = (model, environment, champion, candidate, weight)
         with self._store.reading() as connection:
@@ -182,41 +218,49 @@ class Observations:
     def save_replay(
         self, model: str, environment: str, champion: str, candidate: str, found: StoredReplay
     ) -> None:
-        """Keep what a watcher found in the replay of a pair of digests, in place of the last."""
+        """Replace the stored replay of a pair.
+
+        Args:
+            model: the registered name.
+            environment: where it is released.
+            champion: its digest.
+            candidate: its digest.
+            found: what the watcher computed.
+        """
         with self._store.writing() as connection:
             replays.save(connection, (model, environment, champion, candidate), found)
 
     def replay(
         self, model: str, environment: str, champion: str, candidate: str
     ) -> StoredReplay | None:
-        """Return what a watcher found last in the replay of a pair; None where none did."""
+        """Return the last stored replay of a pair of digests; None without one."""
         with self._store.reading() as connection:
             return replays.load(connection, (model, environment, champion, candidate))
 
     def status(self, model: str, environment: str) -> dict[str, Any]:
-        """Return what is stored: counts, and the times of what came last, in seconds, or None.
+        """Return counts, and the times of the newest prediction and label in seconds, or None.
 
-        `predictions` are requests, `labels` labelled rows, `conflicts` rows with both labels.
-        `unknown_labels` name no stored prediction, of whichever model.
+        `predictions` counts requests, `labels` labelled rows, `conflicts` rows with both labels,
+        `unknown_labels` those without a stored prediction, of any model.
         """
         with self._store.reading() as connection:
             return counters.status(connection, model, environment)
 
     def close(self) -> None:
-        """Let go of the store; a later use opens it again."""
+        """Close the store; the next use opens it again."""
         self._store.close()
 
     def _read_on(
         self,
-        read: Callable[[Connection, labelled_rows.Query, Cursor], Matured],
+        read: Callable[[Connection, labelled_rows.Query, Cursor], LabelledRows],
         answerer: tuple[str, str, str],
         after: Cursor | None,
         query: tuple[float, float, Role | None, bool, int],
-    ) -> Matured:
-        """Read what an answerer answered, after the cursor; nothing for one that never did."""
+    ) -> LabelledRows:
+        """Read a version's answers after the cursor; nothing if it has none."""
         start = after or Cursor()
         with self._store.reading() as connection:
             who = find_key(connection, schema.answerers, answerer)
             if who is None:
-                return Matured(start, True)
+                return LabelledRows(start, True)
             return read(connection, labelled_rows.Query(who, *query), start)

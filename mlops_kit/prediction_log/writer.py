@@ -1,4 +1,4 @@
-"""The log of predictions: a bounded queue and one thread that writes, never in a request's way."""
+"""Write predictions from a bounded queue in one thread, so that no request waits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ DEAD_WRITER, CLOSED = "writer died", "closed"
 
 
 class PredictionLog:
-    """Takes predictions at once, and gives them to `write` in batches from a thread of its own.
+    """Queues predictions and writes them in batches from its own thread.
 
-    A batch is what came within `every` seconds, at most `most` predictions. At most `rows` rows
-    wait; above that a prediction is dropped and counted. A busy store gets the same batch again.
-    One that is full or broken also does, but only the newest half of what may wait is kept for
-    it. Nothing here raises into a request. What a SIGKILL loses is what waits: `every` seconds
-    of traffic, while the store keeps up.
+    Predictions beyond the queue's bound are dropped and counted. A busy store gets the same batch
+    again; so does a full or broken one, but then only the newest half of the queue is kept.
+    Nothing here raises into a request. A SIGKILL loses what waits: `every` seconds of traffic
+    while the store keeps up.
     """
 
     def __init__(
@@ -38,7 +37,15 @@ class PredictionLog:
         most: int = 2_000,
         pause: float = _RETRY_SECONDS,
     ) -> None:
-        """Start the thread; `pause` is in seconds, until a store is asked again."""
+        """Start the thread.
+
+        Args:
+            write: stores a batch; may raise ObservationsError.
+            rows: how many rows may wait; predictions beyond that are dropped.
+            every: how long a batch collects, in seconds.
+            most: predictions in a batch.
+            pause: before a failed write is retried, in seconds.
+        """
         self._write, self._rows, self._every, self._most = write, rows, every, most
         self._pause = pause
         self._queue: queue.SimpleQueue[Prediction | None] = queue.SimpleQueue()

@@ -78,8 +78,8 @@ def revision(workspace: Workspace, given: str = "") -> str:
     if given:
         if not _FULL_SHA.fullmatch(given):
             raise ParameterError(
-                f"{given!r} is no full commit SHA; expected 40 hexadecimal digits, as a branch or "
-                "a short SHA could be two commits in one workflow: git rev-parse HEAD."
+                f"{given!r} isn't a full commit SHA; expected 40 hexadecimal digits, because a "
+                "branch may move while the workflow runs. Use git rev-parse HEAD."
             )
         return given
     here = checkout.code_revision(workspace.project)

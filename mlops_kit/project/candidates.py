@@ -1,4 +1,4 @@
-"""A judged version, with what speaks for it: from a pipeline's values or an execution here."""
+"""Find a judged version with its evidence, in a pipeline's values or a local execution."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def find(
     notebooks: Sequence[str] = (),
     execution: str = "",
 ) -> JudgedVersion:
-    """Return a version with what speaks for it.
+    """Return a version with its evidence.
 
     Raises ReleaseError when nothing judged that version, or the evaluation is of another, and
     EvaluationError for an evaluation of another form.
@@ -80,14 +80,16 @@ def find(
         if judged.model != model or version not in ("", judged.version):
             raise ReleaseError(
                 f"The evaluation is of {judged}; expected one of {wanted}: look at what "
-                "'evaluate' was given."
+                "'evaluate' was given.",
+                code="release.other-evaluation",
             )
         return JudgedVersion(_unchanged(workspace, found), found, tuple(notebooks), execution)
     if newest := find_newest(workspace, model, {version} if version else None):
         return newest
     raise ReleaseError(
         f"No execution here judged {wanted}; a promotion needs its evidence. Run a pipeline with "
-        "an evaluation, such as fraud-training."
+        "an evaluation, such as fraud-training.",
+        code="release.not-judged",
     )
 
 

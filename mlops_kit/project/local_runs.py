@@ -142,7 +142,12 @@ def runner(
 ) -> Iterator[Runner]:
     """Yield a runner, with the kernels that it needs for as long as it is used.
 
-    `alone` says that it will run one step: nothing is imported that this doesn't ask for.
+    Args:
+        workspace: the project.
+        observer: gets each change.
+        cached: whether unchanged steps are taken from the cache.
+        alone: whether it runs a single step, which then imports only what it needs.
+        cancelled: once it is set, the run ends as by KeyboardInterrupt.
     """
     from mlops_kit.kernels.preload_key import PRELOAD
     from mlops_kit.kernels.zygote_client import Zygote

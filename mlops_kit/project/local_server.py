@@ -66,8 +66,14 @@ def platform(
 ) -> LocalServer:
     """Return the platform that serves an environment, not yet running.
 
-    `warm` it loads the registry before it serves, else when a model must be fetched. Limits
-    numerics to one thread, so call it before they are loaded.
+    Limits numerics to one thread, so call it before numpy is imported.
+
+    Args:
+        workspace: the project.
+        model: the registered name.
+        environment: where it is released.
+        say: gets what it does, line by line.
+        warm: whether to import the registry before serving, not only when a model is fetched.
     """
     os.environ.setdefault(_THREADS, "1")
     from mlops_kit.serving.daemon import LocalServer

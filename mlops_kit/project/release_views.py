@@ -34,13 +34,13 @@ class Status:
         model, environment = self.release.model or "any model", self.release.environment
         if not self.champion:
             return f"No version of {model} serves {environment}."
-        said = f"{model} v{self.champion} serves {environment}"
+        text = f"{model} v{self.champion} serves {environment}"
         if self.release.candidate:
-            said += f", v{self.release.candidate.version} answers {self.release.weight} %"
+            text += f", v{self.release.candidate.version} answers {self.release.weight} %"
         if self.differs:
             named = f"v{self.alias}" if self.alias else "no champion"
-            return f"Git says that {said}; the registry says {named}. Git counts: mlops-kit repair."
-        return f"{said}."
+            return f"Git says that {text}; the registry says {named}. Git counts: mlops-kit repair."
+        return f"{text}."
 
     def _repr_markdown_(self) -> str:
         return f"**{markdown.escape(self.sentence)}** As of commit `{self.revision[:10]}`."

@@ -1,6 +1,6 @@
-"""Promote, roll back and look at releases: what notebooks, commands and the panel share.
+"""Promote, roll back and inspect releases, for notebooks, commands and the panel.
 
-Each verb takes one snapshot of the GitOps repository and decides on it.
+Each function reads one snapshot of the GitOps repository.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def promote(
     force_gate: bool = False,
     override: str = "",
 ) -> Promotion:
-    """Promote a version by one commit with its evidence, and let the registry follow.
+    """Promote a version by one commit with its evidence, then update the registry's alias.
 
     Where nothing serves yet, the version that it was judged against becomes the first champion,
     so that the rollout has one to compare with. Run twice, or again after a kill at any moment,
@@ -58,10 +58,9 @@ def promote(
     """
     verdict = judged.evaluation.verdict
     if verdict.status != "pass" and not force_gate:
-        raise ReleaseError(
-            f"{verdict.sentence} Only a verdict of pass can be promoted. "
-            + " ".join(verdict.reasons)
-        )
+        why = " ".join(verdict.reasons)
+        message = f"{verdict.sentence} Only a verdict of pass can be promoted. {why}"
+        raise ReleaseError(message, code="release.verdict")
     snapshot = workspace.repository.snapshot()
     if not override:
         approvals.check(consent(workspace, judged, environment, snapshot))
@@ -98,7 +97,7 @@ def rollback(
     to: str | None = None,
     override: str = "",
 ) -> Promotion:
-    """Restore the last good champion by one commit, and let the registry follow.
+    """Restore the last good champion by one commit, then update the registry's alias.
 
     Raises ReleaseError when there is nothing to go back to.
 
@@ -183,7 +182,7 @@ def evidence(workspace: Workspace, entry: ledger.Entry) -> dict[str, bytes]:
 
 
 def status(workspace: Workspace, model: str, environment: str) -> Status:
-    """Return what Git says, and what the registry says of it."""
+    """Return the release in Git, and the registry's alias."""
     snapshot = workspace.repository.snapshot()
     now = commits.at(snapshot, model, environment)
     return status_of(workspace, model, now, snapshot.revision)
@@ -196,7 +195,7 @@ def status_of(workspace: Workspace, model: str, now: Release, revision: str) -> 
 
 
 def repair(workspace: Workspace, model: str, environment: str) -> Status:
-    """Let the registry's alias follow Git again, and return the status after it."""
+    """Point the registry's alias at Git's champion again, and return the new status."""
     snapshot = workspace.repository.snapshot()
     now = commits.at(snapshot, model, environment)
     sync_alias(workspace, now)
@@ -221,8 +220,8 @@ def sync_alias(workspace: Workspace, now: Release) -> None:
             workspace.registry.set_alias(now.model, alias, now.champion.version)
         except RegistryError as error:
             raise type(error)(
-                f"Git says that {now.model} v{now.champion.version} serves {now.environment}, and "
-                f"that stands. The registry can't follow: {error}",
+                f"{now.model} v{now.champion.version} serves {now.environment} by Git, but the "
+                f"registry's alias can't be updated: {error}",
                 code=error.code,
             ) from error
 

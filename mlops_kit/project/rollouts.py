@@ -1,4 +1,4 @@
-"""Open what a project's settings name for a rollout: to watch it, or to look on."""
+"""Watch or observe a project's rollout, with everything its settings name."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def watch(
 ) -> Watched:
     """Watch a rollout until it has ended, and return what was seen and how it ended.
 
-    While there is something to decide, the server that runs here is used, or one is started that
-    ends with this call. Raises what the server and Git raise, KitError for a `revision` that
-    began no rollout, and KeyboardInterrupt once it is `cancelled`: the rollout stays as it is.
+    While something is to be decided, it uses the running server, or starts one for this call.
+    Raises what the server and Git raise, KitError for a `revision` that began no rollout, and
+    KeyboardInterrupt once it is `cancelled`: the rollout stays as it is.
 
     Args:
         workspace: the project.
@@ -77,7 +77,7 @@ def watch(
         environment: where it is released.
         show: gets the lines of each look.
         revision: the promotion's commit; empty for whichever rollout runs.
-        customers: who send their traffic meanwhile.
+        customers: simulated ones who send traffic meanwhile.
         on_poll: gets each look.
         looks: so many at most.
         cancelled: ends the watch once it is set.

@@ -28,7 +28,7 @@ def create(folder: Path) -> list[str]:
     Raises ProjectError for a folder with something in it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ProjectError(f"{str(folder)!r} isn't empty; name a folder that is, or a new one.")
+        raise ProjectError(f"{str(folder)!r} isn't empty; name an empty folder or a new one.")
     source = template()
     folder.mkdir(parents=True, exist_ok=True)
     ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "debug-*")

@@ -1,7 +1,7 @@
-"""What a project, its environment and its defaults configure; the only reader of the environment.
+"""A project's settings. The only module that reads the process environment.
 
-`MLOPS_KIT_*` wins over `mlops-kit.toml`, which wins over the defaults below. The ecosystem's own
-names keep their meaning: MLFLOW_TRACKING_URI.
+`MLOPS_KIT_*` overrides `mlops-kit.toml`, which overrides the defaults below. MLFLOW_TRACKING_URI
+and ARGO_* keep their usual meaning.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -21,9 +21,11 @@ from pydantic_settings import SettingsError as UnreadableError
 
 from mlops_kit.errors import SettingsError
 from mlops_kit.formatting import did_you_mean, violations
-from mlops_kit.models.gates import Costs, Rules
+from mlops_kit.models.costs import Costs
+from mlops_kit.models.gates import DEFAULT_GATES, GateRule, Rules
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.serving.options import Serving
+from mlops_kit.tables.table import Task
 
 FILE = "mlops-kit.toml"
 _PREFIX = "MLOPS_KIT_"
@@ -74,6 +76,26 @@ class Argo(_Section):
     insecure_skip_verify: bool = Field(False, description="believe any certificate of it")
 
 
+class Model(_Section):
+    """How one model is judged, and what its errors cost."""
+
+    gates: tuple[GateRule, ...] = Field((), description="empty: those of the task")
+    minimum: int = Field(50, ge=1, description="rows of a class below which nothing can be told")
+    slice_minimum: int = Field(20, ge=1, description="the same of a slice, which isn't judged")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
+    resamples: int = Field(500, ge=100, description="of the bootstrap")
+    costs: Costs = Costs()
+    trusted: tuple[str, ...] = Field(
+        (), description="types of the project's own modules that its models may hold"
+    )
+
+    def rules(self, task: Task) -> Rules:
+        """Return the gates, by default those of the task, and how sure they must be."""
+        gates = self.gates or DEFAULT_GATES[task]
+        sure = (self.minimum, self.slice_minimum, self.confidence, self.resamples)
+        return Rules(gates, *sure)
+
+
 class Settings(BaseSettings):
     """All settings of one project; made once, at the top, and handed down."""
 
@@ -102,8 +124,7 @@ class Settings(BaseSettings):
     observations_uri: str = Field("", description="SQLAlchemy's; empty: SQLite in the state folder")
     gitops: GitOps = GitOps()
     argo: Argo = Argo()
-    costs: Costs = Costs()
-    gates: Rules = Rules()
+    models: dict[str, Model] = Field({}, description="by the registered name")
     rollout: Policy = Policy()
     serving: Serving = Serving()
 
@@ -130,7 +151,7 @@ class Settings(BaseSettings):
             raise SettingsError(_explained(error, folder)) from error
         except UnreadableError as error:
             raise SettingsError(
-                f"{error} Expected one setting a variable, as in {_PREFIX}GATES__RECALL=0.8."
+                f"{error} Expected one setting a variable, as in {_PREFIX}ROLLOUT__RECALL=0.8."
             ) from error
 
     @classmethod
@@ -207,7 +228,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{str(path)!r} can't be read: {error}.") from error
+        raise SettingsError(
+            f"{str(path)!r} can't be read: {error}.", code="settings.unreadable"
+        ) from error
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -223,16 +246,25 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _refuse_unknown(given: Mapping[str, Any], section: type, where: str) -> None:
-    known = _fields(section)
+def _refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
+    """Refuse a name that a section doesn't have; a section by name has any."""
+    is_by_name = _is_by_name(section)
+    known = dict.fromkeys(given, get_args(section)[1]) if is_by_name else _fields(section)
     for name, value in given.items():
         if name not in known or name == "project":
             raise SettingsError(
                 f"{where} sets {name!r}; expected one of {sorted(known)}."
-                + did_you_mean(name, known)
+                + did_you_mean(name, known),
+                code="settings.unknown",
             )
-        if isinstance(value, Mapping) and _fields(known[name]):
-            _refuse_unknown(value, known[name], f"{where}, [{name}],")
+        inner = known[name]
+        if isinstance(value, Mapping) and (_is_by_name(inner) or _fields(inner)):
+            _refuse_unknown(value, inner, f"{where}, [{name}],")
+
+
+def _is_by_name(section: Any) -> bool:
+    origin: Any = get_origin(section)
+    return origin is dict
 
 
 def _fields(section: Any) -> dict[str, Any]:

@@ -13,9 +13,12 @@ from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import executions as execution_folders
 from mlops_kit.pipelines.definition import Pipeline
 from mlops_kit.project.scaffold import template
-from mlops_kit.project.settings import Settings
+from mlops_kit.project.settings import Model, Settings
+from mlops_kit.tables.table import Table
 
 if TYPE_CHECKING:
+    from mlops_kit.models.costs import Costs
+    from mlops_kit.models.gates import Rules
     from mlops_kit.models.registry import ModelVersion, Registry
     from mlops_kit.pipelines.executions import Executions
     from mlops_kit.releases.release import Release
@@ -111,6 +114,43 @@ class Workspace:
                 + (did_you_mean(name, known) or " 'mlops-kit new FOLDER' makes a project with one.")
             )
         return known[name]
+
+    def tables(self) -> dict[str, Table]:
+        """Return the tables that the files in workflows/tables/ declare, by name.
+
+        Raises DefinitionError for a file that can't be imported, and TableError.
+        """
+        found: dict[str, Table] = {}
+        for path in sorted((self.project / "workflows" / "tables").glob("*.py")):
+            for value in defined_in(path):
+                if isinstance(value, Table):
+                    found[value.name] = value
+        return found
+
+    def table(self, model: str) -> Table:
+        """Return the table of a model.
+
+        Raises ProjectError with the nearest name.
+        """
+        known = self.tables()
+        if model not in known:
+            where = str(self.project / "workflows" / "tables")
+            raise ProjectError(
+                f"No file in {where!r} declares the table of {model!r}; they declare "
+                f"{sorted(known)}." + did_you_mean(model, known)
+            )
+        return known[model]
+
+    def rules(self, model: str) -> Rules:
+        """Return the gates of a model; raises ProjectError for one without a table."""
+        return self._model(model).rules(self.table(model).task)
+
+    def costs(self, model: str) -> Costs:
+        """Return what a model's errors cost."""
+        return self._model(model).costs
+
+    def _model(self, model: str) -> Model:
+        return self.settings.models.get(model, Model())
 
     def model_version(self, model: str, version: str = "", *, role: str = "") -> ModelVersion:
         """Return a registered version; without a version, the newest, or the newest of a role.

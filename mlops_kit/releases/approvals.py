@@ -1,9 +1,9 @@
-"""Who approved or rejected a version, who has to agree before it is promoted, and who has.
+"""Approvals and rejections of a version, and what its promotion still lacks.
 
     decisions/<environment>/<model>-<version>.yaml   approvals and a rejection of one version
 
-Each is one commit; none of them touches release.yaml. An approval is of one digest with one
-evaluation: where either differs it doesn't count any more, and says so.
+Each is one commit; none touches release.yaml. An approval is bound to a digest and an evaluation:
+it no longer counts when either changes.
 """
 
 from __future__ import annotations
@@ -61,22 +61,22 @@ class Consent:
     @property
     def missing(self) -> int:
         """How many people beside `who` still have to approve."""
-        others = {said.who for said in self.valid} - {self.who}
+        others = {statement.who for statement in self.valid} - {self.who}
         return max(0, self.needed - 1 - len(others))
 
     @property
     def is_mine(self) -> bool:
         """Whether `who` has approved already."""
-        return any(said.who == self.who for said in self.valid)
+        return any(statement.who == self.who for statement in self.valid)
 
     @property
     def sentence(self) -> str:
         """What was said so far, in words; empty where nothing was and nothing is needed."""
         parts = [f"Rejected by {self.rejection.sentence}."] if self.rejection else []
-        parts += [f"Approved by {said.sentence}." for said in self.valid]
+        parts += [f"Approved by {statement.sentence}." for statement in self.valid]
         parts += [
-            f"{said.who}'s approval no longer counts: the version or its evaluation has changed."
-            for said in self.void
+            f"{statement.who}'s approval no longer counts: the version or its evaluation changed."
+            for statement in self.void
         ]
         if self.needed > 1 and self.missing:
             more = "one more" if self.missing == 1 else f"{self.missing} more"
@@ -126,18 +126,26 @@ def check(found: Consent) -> None:
     """Raise ReleaseError where a version was rejected, or too few people have approved it."""
     if found.rejection is None and not found.missing:
         return
-    raise ReleaseError(
+    message = (
         f"{found.target.model} v{found.target.version} may not be promoted. {found.sentence} "
-        "'mlops-kit panel' shows it, and takes approvals."
+        "Approve it in 'mlops-kit panel'."
     )
+    if found.rejection is not None:
+        raise ReleaseError(message, code="release.rejected")
+    raise ReleaseError(message, code="release.approvals")
 
 
 def approve(
     repository: GitOpsRepository, environment: str, target: ApprovalTarget, who: str, why: str = ""
 ) -> str:
-    """Add a person's approval of a version, in place of their earlier one; return the commit.
+    """Add or replace a person's approval, lift any rejection, and return the commit.
 
-    A rejection before ends with it.
+    Args:
+        repository: the GitOps repository.
+        environment: where the version shall be released.
+        target: the version and its evaluation.
+        who: the person.
+        why: their reason; may be empty.
     """
     new = _stated(target, who, why)
 
@@ -162,9 +170,21 @@ def withdraw(
 def reject(
     repository: GitOpsRepository, environment: str, target: ApprovalTarget, who: str, why: str
 ) -> str:
-    """Reject a version, with a reason; return the commit. All its approvals end with it."""
+    """Reject a version, drop its approvals, and return the commit.
+
+    Raises ReleaseError without a reason.
+
+    Args:
+        repository: the GitOps repository.
+        environment: where the version would be released.
+        target: the version and its evaluation.
+        who: the person.
+        why: their reason.
+    """
     if not ledger.one_line(why):
-        raise ReleaseError("The reason is empty; expected why this version is rejected.")
+        raise ReleaseError(
+            "The reason is empty; say why this version is rejected.", code="release.no-reason"
+        )
     new = _stated(target, who, why)
     return _decide(
         repository, environment, target, "reject", new, lambda _found: Decisions((), new)
@@ -176,7 +196,7 @@ def _decide(
     environment: str,
     target: ApprovalTarget,
     action: str,
-    said: Statement,
+    statement: Statement,
     change: Callable[[Decisions], Decisions],
 ) -> str:
     def propose(snapshot: Snapshot) -> Proposal | None:
@@ -187,7 +207,7 @@ def _decide(
         path = statements.path(environment, f"{target.model}-{target.version}")
         what = f"{action.capitalize()} {target.model} {target.version} for {environment}"
         about = {"model": target.model, "version": target.version, "digest": target.digest}
-        trailers = statements.trailers(action, environment, said, **about)
+        trailers = statements.trailers(action, environment, statement, **about)
         return Proposal(what, trailers, {path: release_yaml.written(asdict(after))})
 
     return repository.commit(propose)

@@ -22,9 +22,10 @@ def code_revision(folder: Path) -> str:
     code, sha, _ = git_process.run((*where, "rev-parse", "--verify", "--quiet", "HEAD"))
     if code:
         return ""
-    code, changes, said = git_process.run((*where, "--no-optional-locks", "status", "--porcelain"))
+    words = ("--no-optional-locks", "status", "--porcelain")
+    code, changes, message = git_process.run((*where, *words))
     if code:
-        raise GitOpsError(f"Git can't tell whether {str(place)!r} has changes: {said.strip()}")
+        raise GitOpsError(f"Git can't tell whether {str(place)!r} has changes: {message.strip()}")
     return sha.decode().strip() + ("-dirty" if changes.strip() else "")
 
 

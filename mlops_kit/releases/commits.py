@@ -1,4 +1,4 @@
-"""One act on a release is one commit: the changed release.yaml, its evidence and its trailers."""
+"""Commit a change of a release: release.yaml, its evidence and its trailers."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def perform(
     decide: Decide,
     start: Snapshot | None = None,
 ) -> Promotion:
-    """Commit the act that `decide` names; a revision from it means that it is done already.
+    """Commit the act that `decide` returns; a revision means that it is already done.
 
-    When somebody else was first, `decide` is asked again about the new head.
+    After a lost race, `decide` is called again on the new head.
 
     Args:
         repository: the GitOps repository.
         model: the registered name.
         environment: where it is released.
         decide: returns the act for a snapshot and its release, or the commit that did it.
-        start: what the caller has read as the head already.
+        start: the head, if the caller has read it already.
     """
     last: list[Promotion] = []
 
@@ -109,11 +109,11 @@ def version(model: ServedModel | None) -> str:
 
 def described(found: Release) -> str:
     """Return who serves, and with which share, as a few words."""
-    said = f"champion {version(found.champion)!r}"
+    text = f"champion {version(found.champion)!r}"
     if found.candidate:
-        said += f" and candidate {found.candidate.version!r} at {found.weight} %"
-        said += f" of rollout {found.rollout!r}"
-    return said
+        text += f" and candidate {found.candidate.version!r} at {found.weight} %"
+        text += f" of rollout {found.rollout!r}"
+    return text
 
 
 def check_verdict(verdict: str, *others: str) -> None:
@@ -152,5 +152,6 @@ def _named(found: Release, model: str, environment: str) -> Release:
 def _no_environment(environment: str, paths: Sequence[str]) -> ReleaseError:
     known = [*release_yaml.environments(paths)]
     return ReleaseError(
-        f"The GitOps repository has no envs/{environment}/release.yaml; expected one of {known}."
+        f"The GitOps repository has no envs/{environment}/release.yaml; expected one of {known}.",
+        code="release.no-environment",
     )

@@ -44,7 +44,7 @@ def run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes, str]:
-    """Run git with these words; return its exit status, its output and what it said.
+    """Run git with these words; return its exit status, its output and its message.
 
     Raises GitOpsError when git can't be started, and RemoteError when it runs longer than
     `timeout`, in seconds; it is ended then, with all that it started.
@@ -67,28 +67,28 @@ def run(
         ) from error
     with process:
         try:
-            out, said = process.communicate(stdin, timeout)
+            out, message = process.communicate(stdin, timeout)
         except BaseException as error:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 verb = next(word for word in words if not word.startswith("-"))
                 raise RemoteError(
-                    f"git {verb} did not end within {timeout:g} s and was ended; expected the "
-                    "GitOps repository to answer. What was pushed may have arrived: the same "
-                    "call again finds out."
+                    f"git {verb} timed out after {timeout:g} s; expected the GitOps repository to "
+                    "answer. A push may have arrived: the same call again finds out.",
+                    code="gitops.remote.timeout",
                 ) from error
             raise
-    return process.returncode, out, said.decode(errors="replace")
+    return process.returncode, out, message.decode(errors="replace")
 
 
 def check(
     folder: Path, *words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
 ) -> bytes:
     """Run git in a bare repository on this machine; raises LocalError when it fails."""
-    code, out, said = run((f"--git-dir={folder}", *words), stdin=stdin, env=env)
+    code, out, message = run((f"--git-dir={folder}", *words), stdin=stdin, env=env)
     if code:
-        raise LocalError(f"git {words[0]} failed in {str(folder)!r}: {shown(said.strip())}")
+        raise LocalError(f"git {words[0]} failed in {str(folder)!r}: {shown(message.strip())}")
     return out
 
 

@@ -42,30 +42,38 @@ def held(snapshot: Snapshot, environment: str) -> Hold:
 def hold(
     repository: GitOpsRepository, environment: str, rollout: str, who: str, why: str = ""
 ) -> str:
-    """Hold a rollout until it is resumed: its weight stays, and only harm ends it."""
-    said = statements.state(who, why)
-    return _keep(repository, environment, rollout, said, "hold")
+    """Hold a rollout at its weight until it is resumed; only harm ends it. Return the commit.
+
+    Args:
+        repository: the GitOps repository.
+        environment: where the rollout runs.
+        rollout: its name.
+        who: the person.
+        why: their reason; may be empty.
+    """
+    statement = statements.state(who, why)
+    return _keep(repository, environment, rollout, statement, "hold")
 
 
 def resume(repository: GitOpsRepository, environment: str, rollout: str, who: str) -> str:
     """End the hold of a rollout; return the commit."""
-    said = statements.state(who, "")
-    return _keep(repository, environment, rollout, said, "resume")
+    statement = statements.state(who, "")
+    return _keep(repository, environment, rollout, statement, "resume")
 
 
 def _keep(
     repository: GitOpsRepository,
     environment: str,
     rollout: str,
-    said: Statement,
+    statement: Statement,
     action: str,
 ) -> str:
     def propose(snapshot: Snapshot) -> Proposal | None:
-        value = Hold(rollout if action == "hold" else "", said)
+        value = Hold(rollout if action == "hold" else "", statement)
         if held(snapshot, environment).rollout == value.rollout:
             return None
         path = statements.path(environment, "hold")
-        trailers = statements.trailers(action, environment, said)
+        trailers = statements.trailers(action, environment, statement)
         subject = f"{action.capitalize()} {rollout}"
         return Proposal(subject, trailers, {path: release_yaml.written(asdict(value))})
 

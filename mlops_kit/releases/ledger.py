@@ -235,14 +235,14 @@ def _before(line: list[Entry], version: str, digest: str) -> list[Entry]:
 
 def _entry(commit: Commit) -> Entry:
     get = commit.trailers.get
-    said: dict[str, Any] = {name: get(trailer, "") for name, trailer in TRAILERS.items()}
-    weight = said["weight"]
-    said["weight"] = int(weight) if re.fullmatch("[0-9]{1,3}", weight) else None
-    said["who"] = said["who"] or commit.author
+    fields: dict[str, Any] = {name: get(trailer, "") for name, trailer in TRAILERS.items()}
+    weight = fields["weight"]
+    fields["weight"] = int(weight) if re.fullmatch("[0-9]{1,3}", weight) else None
+    fields["who"] = fields["who"] or commit.author
     # What the kit wrote says itself what it does.
-    said["reverts"] = "" if said["action"] else commit.reverts
+    fields["reverts"] = "" if fields["action"] else commit.reverts
     # As Entry(...) does, but at once: setting a frozen value's fields one by one is most of the
     # time that a long history takes.
     entry = object.__new__(Entry)
-    vars(entry).update(said, when=commit.time, revision=commit.revision, subject=commit.subject)
+    vars(entry).update(fields, when=commit.time, revision=commit.revision, subject=commit.subject)
     return entry

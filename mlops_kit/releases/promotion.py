@@ -1,4 +1,4 @@
-"""Turn a decision about a model into commits in the GitOps repository, one each."""
+"""Promote and advance releases: each change is one commit to the GitOps repository."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def promote(
 
     Args:
         repository: the GitOps repository.
-        request: what shall be released, where, and what speaks for it.
+        request: what to release, where, and its evidence.
         limits: how promotions slow down after rollbacks.
         now: in seconds since the epoch; by default the present.
-        start: what the caller has read as the head already.
+        start: the head, if the caller has read it already.
     """
     if request.strategy not in ("direct", "canary"):
         raise ReleaseError(f"The strategy is {request.strategy!r}; expected 'direct' or 'canary'.")

@@ -1,4 +1,4 @@
-"""Who may not be promoted for now: a version that failed live, or a model that fails too often.
+"""Which promotions are refused: a version that failed live, a model that fails too often.
 
 The rules are those of a rollout's failure table, "flapping" and "rollback of a rollback". All of
 them take the entries of one model in one environment, the newest first.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mlops_kit.errors import QuarantineError
 from mlops_kit.releases.ledger import Entry
 
-_LOOK = "Look at the history; a person who knows better gives an override, which is recorded."
+_LOOK = "See the history; to promote it anyway, give an override, which is recorded."
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,29 @@ def quarantined(entries: Sequence[Entry]) -> dict[str, Entry]:
 def check_promotion(
     entries: Sequence[Entry], version: str, digest: str, limits: PromotionLimits, now: float
 ) -> None:
-    """Raise QuarantineError where only an override lets the version through; `now` in seconds."""
+    """Raise QuarantineError where only an override lets the version through.
+
+    Args:
+        entries: the acts of one model in one environment, newest first.
+        version: the version to promote.
+        digest: its digest.
+        limits: how promotions slow down after rollbacks.
+        now: in seconds since the epoch.
+    """
     if digest in (bad := quarantined(entries)):
         act = bad[digest]
         raise QuarantineError(
-            f"Version {version!r} is in quarantine: {said(act)}. Expected another version, or one "
-            f"that was never rolled back. {_LOOK}"
+            f"Version {version!r} is in quarantine: {described(act)}. Promote another version. "
+            f"{_LOOK}",
+            code="release.quarantine.version",
         )
     back = [entry for entry in entries if entry.action == "rollback"]
     recent = [entry for entry in back if now - entry.when.timestamp() < limits.freeze_window]
     if len(recent) >= limits.freeze_after:
         raise QuarantineError(
             f"Promotions are frozen: {len(recent)} rollbacks within {limits.freeze_window:g} s, "
-            f"expected less than {limits.freeze_after}; the last: {said(recent[0])}. {_LOOK}"
+            f"expected less than {limits.freeze_after}; the last: {described(recent[0])}. {_LOOK}",
+            code="release.quarantine.frozen",
         )
     if back:
         doubled = limits.cooldown * 2.0 ** min(max(0, len(recent) - 1), 60)
@@ -75,7 +85,8 @@ def check_promotion(
         if left > 0:
             raise QuarantineError(
                 f"Promotions wait for another {left:.0f} s: a cool-down of {pause:g} s follows a "
-                f"rollback, here {said(back[0])}. {_LOOK}"
+                f"rollback, here {described(back[0])}. {_LOOK}",
+                code="release.quarantine.cooldown",
             )
 
 
@@ -88,11 +99,12 @@ def check_rollback(entries: Sequence[Entry], version: str, digest: str) -> None:
         if (entry.action, entry.rolled_back) == ("rollback", digest) and entry.verdict:
             raise QuarantineError(
                 f"Version {version!r} stays, though the verdict is against it: it was rolled back "
-                f"without a person before ({said(entry)}), and promoted again by an override. "
-                "Expected a person to decide: roll back by hand."
+                f"without a person before ({described(entry)}), and promoted again by an override. "
+                "A person must decide: roll back by hand.",
+                code="release.quarantine.repeated",
             )
 
 
-def said(entry: Entry) -> str:
+def described(entry: Entry) -> str:
     """Return an act as a few words: what, when and in which commit."""
     return f"{entry.subject!r} at {entry.when:%Y-%m-%d %H:%M:%S} UTC, commit {entry.revision[:10]}"

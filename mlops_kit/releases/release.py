@@ -293,5 +293,6 @@ def _refusal(release: Release, change: Change, reason: str) -> ReleaseError:
     return ReleaseError(
         f"{change!r:.200} {reason}: {release.environment} has champion {champion!r} and candidate "
         f"{candidate!r} at weight {release.weight}. Legal now: "
-        f"{', '.join(kind.__name__ for kind in legal(release))}."
+        f"{', '.join(kind.__name__ for kind in legal(release))}.",
+        code="release.illegal",
     )

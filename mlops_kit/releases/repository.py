@@ -1,8 +1,8 @@
-"""Read and write the GitOps repository, through git.
+"""Read and write the GitOps repository through git.
 
-Commits are built by plumbing in a bare cache with an index of their own: no work tree to
-corrupt, nothing shared that has to be locked, and a process that dies anywhere leaves only
-objects that no branch reaches. The branch of the remote is the one truth.
+Commits are built with plumbing commands in a bare cache, each with its own index: no work tree to
+corrupt, no locks, and a process that dies leaves only unreachable objects. The remote's branch is
+the single source of truth.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Proposal:
 class GitOpsRepository:
     """The GitOps repository at `url`, a path or what git takes as a remote, through a cache.
 
-    Several processes and threads may share the cache; a broken one is made anew. `timeout` is
-    in seconds, for each command of git. Every verb raises RemoteError where the remote doesn't
-    answer or refuses, and GitOpsError where the repository is not what was expected.
+    Processes and threads may share the cache; a broken one is recreated. Every method raises
+    RemoteError when the remote doesn't answer or refuses, and GitOpsError when the repository
+    isn't what was expected.
     """
 
     def __init__(
@@ -63,7 +63,18 @@ class GitOpsRepository:
         sleep: Callable[[float], object] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Keep the settings; nothing is read or written yet."""
+        """Keep the settings; nothing is read or written yet.
+
+        Args:
+            url: a path, or what git takes as a remote.
+            cache: the folder of the bare cache.
+            branch: the one that is read and pushed to.
+            author: of the commits, as 'Name <address>'.
+            timeout: for each git command, in seconds.
+            clock: returns the time of a commit, in seconds since the epoch.
+            sleep: waits between two tries.
+            chance: returns a number from 0 to 1, which spreads the tries.
+        """
         if not (who := _AUTHOR.fullmatch(author)):
             raise GitOpsError(f"The author is {author!r}; expected 'Name <address>'.")
         self.url = os.fspath(url)
@@ -144,8 +155,8 @@ class GitOpsRepository:
                 return revision
             self._sleep(self._chance() * min(1.0, 0.05 * 2**attempt))
         raise LostRaceError(
-            f"Somebody else was first {_MAX_TRIES} times on {git_process.shown(self.url)!r}; "
-            "nothing of this was written. Expected a quieter repository: try again."
+            f"Lost {_MAX_TRIES} races to push to {git_process.shown(self.url)!r}; nothing was "
+            "written. Try again when the repository is quieter."
         )
 
     def _decided(
@@ -160,7 +171,7 @@ class GitOpsRepository:
     def _pushed(self, base: str, revision: str) -> bool:
         """Push; False when the branch moved meanwhile, so that it is worth trying again."""
         refspec = f"{revision}:refs/heads/{self.branch}"
-        code, _, said = self._git("push", "--porcelain", "--", self.url, refspec)
+        code, _, message = self._git("push", "--porcelain", "--", self.url, refspec)
         if code == 0:
             self._git("update-ref", _SEEN, revision)
             return True
@@ -170,10 +181,10 @@ class GitOpsRepository:
             return True
         if head != base:
             return False
-        if re.search(r"cannot lock ref|failed to update ref", said):
+        if re.search(r"cannot lock ref|failed to update ref", message):
             self._unlock()
             return False
-        raise self._remote_error("did not take the commit", said)
+        raise self._remote_error("did not take the commit", message)
 
     def _unlock(self) -> None:
         """Remove the lock of a push that was killed; a living one holds it for milliseconds."""
@@ -190,22 +201,23 @@ class GitOpsRepository:
         if revision is None and self.is_local:
             revision = bare_repository.head_of(Path(self.url), self.branch) or None
         if revision is None:
-            code, out, said = self._git("ls-remote", "--", self.url, ref)
+            code, out, message = self._git("ls-remote", "--", self.url, ref)
             if code:
-                raise self._remote_error("can't be read", said)
+                raise self._remote_error("can't be read", message)
             if not out:
                 raise GitOpsError(
                     f"The GitOps repository {git_process.shown(self.url)!r} has no branch "
                     f"{self.branch!r}; expected one with at least a commit. "
-                    "Push the seed, workflows/gitops/, there."
+                    "Push the seed, workflows/gitops/, there.",
+                    code="gitops.no-branch",
                 )
             revision = out.split(b"\t")[0].decode()
         if self._git("cat-file", "-e", revision + "^{commit}")[0]:
             options = ("--no-write-fetch-head", "--no-tags", "--no-auto-maintenance")
-            code, _, said = self._git("fetch", *options, "--", self.url, ref)
+            code, _, message = self._git("fetch", *options, "--", self.url, ref)
             if code:
                 # The remote has just answered, so rather the cache is broken.
-                raise git_process.LocalError(str(self._remote_error("can't be fetched", said)))
+                raise git_process.LocalError(str(self._remote_error("can't be fetched", message)))
             # Only a hint for the next fetch, so a lock that somebody else holds is no matter.
             self._git("update-ref", _SEEN, revision)
         return Snapshot(revision, lambda *words: git_process.check(self.cache, *words))
@@ -221,7 +233,7 @@ class GitOpsRepository:
             text = ledger.message(proposal.subject, proposal.body, proposal.trailers)
         except ValueError as error:
             raise GitOpsError(
-                f"A commit of the kit needs a subject and trailers. {error}"
+                f"A commit of the kit needs a subject and trailers. {error}", code="gitops.message"
             ) from error
         moment = f"@{int(self._clock())} +0000"
         with tempfile.TemporaryDirectory(prefix="mlops-kit-") as scratch:
@@ -280,9 +292,9 @@ class GitOpsRepository:
     def _git(self, *words: str) -> tuple[int, bytes, str]:
         return git_process.run((f"--git-dir={self.cache}", *words), timeout=self._timeout)
 
-    def _remote_error(self, what: str, said: str) -> RemoteError:
+    def _remote_error(self, what: str, message: str) -> RemoteError:
         return RemoteError(
             f"The GitOps repository {git_process.shown(self.url)!r} {what}; expected branch "
             f"{self.branch!r} to be readable and writable. Git said: "
-            f"{git_process.shown(said.strip()) or 'nothing'}"
+            f"{git_process.shown(message.strip()) or 'nothing'}"
         )

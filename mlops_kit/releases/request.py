@@ -1,4 +1,4 @@
-"""What is asked of a release: who stands for it, and what shall be promoted."""
+"""A promotion request: what to promote, and who signs it off."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Strategy = Literal["direct", "canary"]
 
 @dataclass(frozen=True)
 class Signoff:
-    """Who stands for a change and why.
+    """Who signs off a change and why.
 
-    A change that evidence decided, and no person, names its `verdict` and the `counts` behind it.
+    A change decided by evidence, not by a person, has its `verdict` and `counts`.
     """
 
     who: str
@@ -26,7 +26,7 @@ class Signoff:
 
 @dataclass(frozen=True)
 class PromotionRequest:
-    """A version that shall be released, with what speaks for it.
+    """A version to release, with its evidence.
 
     `execution` is the pipeline's execution that asks for it, `evidence` the files to keep by
     name. With the canary strategy `baseline` becomes champion first where there is none yet.

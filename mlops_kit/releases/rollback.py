@@ -1,4 +1,4 @@
-"""Go back: restore the last good champion by a new commit."""
+"""Roll back: restore the last good champion by a new commit."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def rollback(
 ) -> Promotion:
     """Restore the last good champion, or the former champion of version `to`, by a new commit.
 
-    A running candidate goes too. Raises ReleaseError where there is nothing good to go back to,
+    A running candidate is removed too. Raises ReleaseError without a good release to restore,
     QuarantineError for a second rollback of one digest by a verdict, and LostRaceError when
-    somebody else changed the release, without `expected` the champion, meanwhile.
+    somebody else changed the release (without `expected`: the champion) meanwhile.
 
     Args:
         repository: the GitOps repository.
@@ -37,9 +37,9 @@ def rollback(
         environment: where it is released.
         signoff: who, and why; a rollback by a verdict, without a person, names that.
         to: the former champion's version; without it the last good one.
-        expected: the release that was decided on. With it, to ask again changes nothing; without
-            it, to ask twice goes back twice: where the answer may be lost, name `to`.
-        started_at: when the failure began (ISO 8601), where that is known.
+        expected: the release that was decided on, which makes a retry safe. Without it, two calls
+            go back twice; name `to` if the answer may be lost.
+        started_at: when the failure began (ISO 8601), if known.
         override: who goes back to a quarantined version, and why.
     """
     commits.check_verdict(signoff.verdict, "")
@@ -92,16 +92,19 @@ def _former(
             (entry for entry in entries if entry.makes_champion and entry.version == to), None
         )
         if found and found.digest in bad and not ledger.one_line(override):
+            since = quarantine.described(bad[found.digest])
             raise QuarantineError(
-                f"Not rolled back to {to!r}: it is in quarantine since "
-                f"{quarantine.said(bad[found.digest])}. Name another version, or give an override."
+                f"Not rolled back to {to!r}: it is in quarantine since {since}. Name another "
+                "version, or give an override.",
+                code="release.quarantine.version",
             )
     if found is None:
         former = sorted({entry.version for entry in entries if entry.makes_champion})
         raise ReleaseError(
             f"There is nothing to go back to in {now.environment!r}: the champion is "
             f"{version(champion)!r}, asked for {to or 'the last good version'!r}, and champions "
-            f"so far were {former}."
+            f"so far were {former}.",
+            code="release.no-former-champion",
         )
     content = snapshot.at(found.revision).read(release_yaml.path(now.environment))
     served = release_yaml.read_release(content or b"").champion
@@ -125,8 +128,9 @@ def _check_hold(
         raise ReleaseError(
             f"Not rolled back: the state before is itself bad. {environment} holds "
             f"{champion.version!r}, because {before.version!r} is in quarantine since "
-            f"{quarantine.said(bad[before.digest])}. A person must decide: promote a better "
-            "version, or roll back to one by name with an override."
+            f"{quarantine.described(bad[before.digest])}. A person must decide: promote a better "
+            "version, or roll back to one by name with an override.",
+            code="release.former-quarantined",
         )
 
 
@@ -143,5 +147,5 @@ def _rolled_back(entries: Sequence[ledger.Entry], expected: Release, found: Rele
 def _lost(environment: str, expected: str, found: str) -> LostRaceError:
     return LostRaceError(
         f"Not rolled back: {environment} changed its champion meanwhile, from {expected} to "
-        f"{found}. Nothing of this was written; look at the history and decide again."
+        f"{found}. Nothing was written; see the history and decide again."
     )

@@ -54,7 +54,8 @@ def checked_path(path: str) -> str:
     if hidden or not path.isprintable() or "\\" in path or len(path) > 1000:
         raise GitOpsError(
             f"The path is {path!r:.200}; expected one relative to the repository, without '..', "
-            "'.git' and characters that don't print."
+            "'.git' and characters that don't print.",
+            code="gitops.path",
         )
     return path
 

@@ -30,10 +30,11 @@ class Statement:
         return f"{self.who} at {self.when[11:16]}{why}"
 
 
-def trailers(action: str, environment: str, said: Statement, **about: str) -> dict[str, str]:
+def trailers(action: str, environment: str, statement: Statement, **about: str) -> dict[str, str]:
     """Return the trailers of the commit that keeps a statement."""
-    told = {"action": action, "environment": environment, "who": said.who, "why": said.why}
-    return ledger.trailers(told | about)
+    who, why = statement.who, statement.why
+    fields = {"action": action, "environment": environment, "who": who, "why": why}
+    return ledger.trailers(fields | about)
 
 
 def state(who: str, why: str, digest: str = "", evaluation: str = "") -> Statement:

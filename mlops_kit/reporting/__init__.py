@@ -1,1 +1,1 @@
-"""Pictures, reports and notebooks that survive without a kernel."""
+"""Charts, reports and notebooks that need no kernel."""

@@ -1,4 +1,4 @@
-"""Text from data, Git and people becomes Markdown that shows it and does nothing else."""
+"""Turn text from data, Git and people into inert Markdown."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _LIST = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s|$)")
 
 
 def escape(text: object) -> str:
-    """Return the text so that Markdown and HTML show it as it stands, on one line.
+    """Return the text escaped for Markdown and HTML, on one line.
 
     Pipes, line breaks, backticks, emphasis, links, HTML and invisible control characters lose
-    their meaning; the result fits into a table's cell, a heading and an HTML attribute.
+    their meaning; the result is safe in a table cell, a heading and an HTML attribute.
     """
     line = " ".join(str(text).split())
     line = "".join(character for character in line if character.isprintable())
-    # A bare address would become a link, on GitHub without any brackets.
+    # GitHub turns even a bare address into a link.
     line = line.replace("://", ":\u200b//") if "://" in line else line
     line = html.escape(_SPECIAL.sub(r"\\\1", line))
     return _LIST.sub(r"\1\\\2", line)
 
 
 def link(text: object, target: str) -> str:
-    """Return a link, or only its text where the target isn't http, https or relative."""
+    """Return a link, or only its text if the target isn't http, https or relative."""
     target = "".join(target.split())
     scheme = _SCHEME.match(html.unescape(target))
     if (scheme and scheme.group().lower() not in ("http:", "https:")) or target[:2] in (
@@ -43,19 +43,19 @@ def link(text: object, target: str) -> str:
 
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
-    """Return a Markdown table with every cell escaped; columns after `left` stand to the right."""
+    """Return a Markdown table of escaped cells; only the first `left` columns align left."""
     marks = ["---" if column < left else "---:" for column in range(len(header))]
     lines = [[escape(cell) for cell in header], marks, *([escape(c) for c in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def remark(*sentences: str) -> str:
-    """Return a paragraph under a table, or nothing where there is nothing to say."""
+    """Return a paragraph under a table; empty without sentences."""
     said = "; ".join(filter(None, sentences))
     return f"\n{escape(said)}\n" if said else ""
 
 
 def tame(text: str) -> str:
-    """Return Markdown that somebody else wrote, without HTML that acts and links that run code."""
+    """Return foreign Markdown without active HTML and without links that run code."""
     text = _TAG.sub("&lt;", text)
     return re.sub(r"(?i)(\]\(\s*|\]:\s*)(?:javascript|data|vbscript)\s*:", r"\1#", text)

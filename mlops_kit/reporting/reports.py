@@ -1,4 +1,4 @@
-"""The report of a release, and the evidence that is committed beside it."""
+"""Write the report of a release and the evidence committed beside it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ PICTURE = "gates.svg"
 
 @dataclass(frozen=True)
 class Report:
-    """What a reviewer reads; `evaluation` is what the notebook `evaluate` publishes.
+    """A release's report for a reviewer.
 
-    `about` are further facts for the foot of the report, such as digests and revisions.
+    `evaluation` comes from the notebook `evaluate`; `about` holds further facts for the end of
+    the report, such as digests and revisions.
     """
 
     evaluation: EvaluationSummary
@@ -45,7 +46,7 @@ class Report:
         return self.evaluation.verdict
 
     def markdown(self, notebooks: Sequence[str] = ()) -> str:
-        """Return the report as Markdown, one screen of it unfolded; `notebooks` lie beside it."""
+        """Return the report as Markdown, with links to the `notebooks` in its folder."""
         gates, slices = self.verdict.gates, self.evaluation.slices
         reasons = _list(self.verdict.reasons)
         is_pass = self.verdict.status == "pass"
@@ -53,20 +54,24 @@ class Report:
             f"# {self._title}",
             *self._findings(),
             "## Gates",
-            # Those of a pass say what the picture shows; else they are the news.
+            # A pass's reasons only repeat the picture; otherwise they are the news.
             "" if is_pass else reasons,
             f"![Each gate's interval against its bound]({PICTURE})",
             *_folded(
                 f"All {len(gates)} gates in numbers", gates_table(gates), reasons if is_pass else ""
             ),
-            *_folded(f"Recall in {len(slices)} slices, the worst first", slices_table(slices)),
-            *_folded("What this rests on", markdown.table(("", ""), [*self.about.items()], left=2)),
+            *(
+                _folded(f"{len(slices)} slices, worst first", slices_table(slices))
+                if slices
+                else []
+            ),
+            *_folded("Sources", markdown.table(("", ""), [*self.about.items()], left=2)),
             "Notebooks: " + ", ".join(markdown.link(n, n) for n in notebooks) if notebooks else "",
         ]
         return _paragraphs(parts)
 
     def files(self, notebooks: Sequence[str] = ()) -> dict[str, bytes]:
-        """Return the report and its picture, by name; the report links to the notebooks."""
+        """Return the report and its picture by file name; the report links to the notebooks."""
         picture = gates_chart(self.verdict.gates).svg()
         return {REPORT: self.markdown(notebooks).encode(), PICTURE: picture.encode()}
 
@@ -82,14 +87,14 @@ class Report:
         return [markdown.escape(said), scores_table(self.evaluation), note]
 
     def _repr_markdown_(self) -> str:
-        # Without the picture, which is a file of the release: a cell of its own shows it.
+        # Without the picture, which is a file of the release; the notebook shows it in a cell.
         reasons = "" if self.verdict.status == "pass" else _list(self.verdict.reasons)
         return _paragraphs([f"**{self._title}**", *self._findings(), reasons])
 
 
 @dataclass(frozen=True)
 class Versions:
-    """Versions of a model side by side, each under the part that it plays."""
+    """Versions of a model side by side, by role."""
 
     parts: Mapping[str, ModelVersion]
 
@@ -107,13 +112,13 @@ class Versions:
 
 
 def versions(**parts: ModelVersion) -> Versions:
-    """Return the versions side by side, as in `versions(candidate=…, reference=…)`."""
+    """Return the versions side by side, by role: `versions(candidate=…, reference=…)`."""
     return Versions(parts)
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """How a rollout ended, and its steps, from what `watch_rollout` published."""
+    """A rollout's outcome and steps, as published by `watch_rollout`."""
 
     told: Mapping[str, Any]
 
@@ -123,25 +128,25 @@ class Rollout:
             for step in self.told["steps"]
         ]
         ended = f"**{str(self.told['outcome']).upper()}** {markdown.escape(self.told['sentence'])}"
-        header = ("act", "weight", "verdict", "counts", "why")
+        header = ("action", "weight", "verdict", "counts", "why")
         return _paragraphs([ended, markdown.table(header, rows, left=5)])
 
 
 def rollout(told: Mapping[str, Any]) -> Rollout:
-    """Return what `watch_rollout` published, to be shown."""
+    """Return `watch_rollout`'s output in a form that notebooks display."""
     return Rollout(told)
 
 
 def evidence(notebooks: Sequence[str | Path], report: Report, project: Path) -> dict[str, bytes]:
-    """Return what is committed beside a release: its report and its notebooks, safe for Git."""
+    """Return the files committed beside a release: its report and Git-safe notebooks."""
     safe = safe_notebooks(notebooks, project)
     return {**report.files(list(safe)), **safe}
 
 
 def safe_notebooks(notebooks: Sequence[str | Path], project: Path) -> dict[str, bytes]:
-    """Return executed notebooks as Git keeps them, by file name.
+    """Return executed notebooks in their form for Git, by file name.
 
-    A notebook is named after its step, the folder that it was executed in.
+    A notebook is named after its step, that is, after its folder.
     """
     machine = MachineIdentity.here(project)
     names = {f"{Path(path).parent.name}.ipynb": Path(path) for path in notebooks}
@@ -149,7 +154,7 @@ def safe_notebooks(notebooks: Sequence[str | Path], project: Path) -> dict[str, 
 
 
 def headline(evaluation: EvaluationSummary) -> str:
-    """Return the first difference as a sentence; nothing where no score has one."""
+    """Return the first score's difference as a sentence; empty if no score has one."""
     for row in evaluation.scores:
         if row.difference:
             own, other = number(row.candidate.value), number(row.reference.value)
@@ -163,8 +168,7 @@ def headline(evaluation: EvaluationSummary) -> str:
 def scores_table(evaluation: EvaluationSummary) -> str:
     """Return both models' scores with their intervals as a Markdown table."""
     names = evaluation.names
-    title = f"{evaluation.rows:,} rows, {evaluation.frauds} frauds"
-    header = (title, names.reference, names.candidate, "difference, 95 % interval")
+    header = (evaluation.title, names.reference, names.candidate, "difference, 95 % interval")
     rows = [
         (
             row.metric,
@@ -192,18 +196,20 @@ def gates_table(gates: Sequence[GateSummary]) -> str:
 
 
 def slices_table(slices: Sequence[SliceSummary]) -> str:
-    """Return the recall of each part of the holdout, the worst first."""
+    """Return the metrics of each part of the holdout, worst first, as a Markdown table."""
     rows = [
-        (part.name, part.candidate.n, str(part.reference), str(part.candidate)) for part in slices
+        (part.name, part.metric, part.candidate.n, str(part.reference), str(part.candidate))
+        for part in slices
     ]
-    return markdown.table(("recall", "frauds", "reference", "candidate"), rows)
+    return markdown.table(("slice", "metric", "rows", "reference", "candidate"), rows, left=2)
 
 
 def gates_chart(gates: Sequence[GateSummary]) -> charts.Intervals:
-    """Return intervals against bounds as a chart; of the gates of a kind only the closest.
+    """Return a chart of the gates' intervals against their bounds.
 
-    Gates are of a kind when they have the same words before a comma, as slices do. All that
-    don't pass are shown, first and by that word.
+    Shows all gates that don't pass, first and with their status, and of the passing gates of a
+    kind only the closest one. Gates whose names agree up to a comma, as those of slices do, are
+    of a kind.
     """
     missed = [gate for gate in gates if gate.status != "pass"]
     kinds: dict[str, list[GateSummary]] = {}
@@ -212,7 +218,7 @@ def gates_chart(gates: Sequence[GateSummary]) -> charts.Intervals:
             words, comma, _ = gate.name.partition(",")
             kinds.setdefault(words + comma, []).append(gate)
     kept = [*missed, *(min(kind, key=_room) for kind in kinds.values())]
-    title = "Does each interval keep to its side of the bound (dashed)?"
+    title = "Is each interval on the right side of its bound (dashed)?"
     return charts.Intervals(title, tuple(_row(gate) for gate in kept))
 
 
@@ -224,7 +230,7 @@ def _row(gate: GateSummary) -> charts.Interval:
 
 
 def _room(gate: GateSummary) -> float:
-    """Return how far the interval is from its bound; they are all in the same unit."""
+    """Return the distance from interval to bound; gates of a kind share a unit."""
     estimate = gate.estimate
     room = (
         _drawn(estimate.low) - gate.bound
@@ -247,7 +253,7 @@ def _paragraphs(parts: Sequence[str]) -> str:
 
 
 def _shortened(text: str) -> str:
-    """Return the text with the first digits of each digest, for comparing by eye."""
+    """Return the text with each digest cut to its first digits."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1…", text)
 
 

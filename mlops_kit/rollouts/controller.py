@@ -1,7 +1,7 @@
-"""Watch a rollout: look, decide, commit, and look again, until it has ended.
+"""Run a rollout: observe, decide, commit, repeat, until it ends.
 
-A watcher keeps nothing to itself. Killed anywhere and started again, it goes on as if nothing had
-happened; two at once don't both act, because each commit is a compare-and-swap.
+A controller keeps no state: killed anywhere and restarted, it continues. Two at once don't act
+twice, because each commit is a compare-and-swap.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ class RolloutController:
                 away, wait = away + policy.interval, policy.interval
                 if away > policy.canary_deadline:
                     raise
-                self.show([f"Git says nothing to go by, so nothing is decided: {error}"])
+                self.show([f"No decision while Git can't be read: {error}"])
             self.sleep(min(wait, policy.interval))
 
     def _decide(self, seen: ObservedState, name: str) -> tuple[PollRecord, bool]:
         """Decide on what was seen and commit it; tell whether the rollout has ended."""
         running = seen.release.rollout
         if running and running != name:
-            said = f"Another rollout began: {running}. This watch was of {name or 'none'}."
-            return _look(seen, _superseded(said)), True
+            message = f"Another rollout started: {running}. This watch followed {name or 'none'}."
+            return _look(seen, _superseded(message)), True
         decision = rollout.decide(self.observer.policy, seen.situation)
         if name and timeline.outcome(seen.entries, name) in ("aborted", "rolled back"):
             return _look(seen, decision), True
@@ -90,7 +90,15 @@ class RolloutController:
         except LostRaceError:
             raise
         except ReleaseError as error:  # as where the state before is bad itself: a person decides
-            return _look(seen, replace(decision, act="hold", change=None, next=str(error))), False
+            refused = replace(
+                decision,
+                code="escalated.refused",
+                act="hold",
+                change=None,
+                sentence=f"The next step is refused: {error}",
+                next="A person must decide; traffic stays where it is.",
+            )
+            return _look(seen, refused), False
         return _look(seen, decision, committed), False
 
     def _commit(self, seen: ObservedState, decision: Decision) -> str:
@@ -126,7 +134,9 @@ class RolloutController:
         try:
             self.sync_alias(now)
         except RegistryError as error:
-            self.show([f"The registry doesn't follow yet ('mlops-kit repair'): {error}"])
+            self.show(
+                [f"The registry's alias is behind Git ('mlops-kit repair' fixes it): {error}"]
+            )
 
     def _watched(self, name: str, path: Sequence[PollRecord]) -> Watched:
         """Return what was seen, and how the rollout ended by Git."""
@@ -192,8 +202,8 @@ def _look(seen: ObservedState, decision: Decision, committed: str = "") -> PollR
     )
 
 
-def _superseded(said: str) -> Decision:
-    return Decision("done", None, "inconclusive", said, "")
+def _superseded(message: str) -> Decision:
+    return Decision("superseded", "done", None, "inconclusive", message, "")
 
 
 def _iso(moment: float) -> str:

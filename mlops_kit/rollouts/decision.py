@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from mlops_kit.releases.release import Retire, Shift
 from mlops_kit.rollouts import evidence, phases
+from mlops_kit.rollouts.decision_codes import DecisionCode, Reason
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.state import (
     Decision,
@@ -29,9 +30,9 @@ def decide(policy: Policy, seen: RolloutState) -> Decision:
     release = seen.release
     if release.champion is None:
         where = f"No version of {release.model or 'a model'} serves {release.environment}."
-        return Decision("done", None, "inconclusive", where, "Promote one.")
+        return Decision("idle.no-champion", "done", None, "inconclusive", where, "Promote one.")
     if seen.clock_jumped or seen.now < max(seen.started, seen.since):
-        why = "Held: the clock is wrong, so nothing that depends on time is decided."
+        why = Reason("held.clock", "Held: the clock can't be trusted.")
         return EvaluatedState(policy, seen, (), 0.0).hold(why)
     if release.candidate is None:
         return _soak(_after(policy, seen))
@@ -61,47 +62,62 @@ def _end_rollout(look: EvaluatedState) -> Decision:
     if look.is_harmful and not look.seen.faults:
         return _roll_back(look)
     if look.seen.held_by:
-        return look.hold(f"Held by {look.seen.held_by}.")
+        return look.hold(Reason("held.by-person", f"Held by {look.seen.held_by}."))
     if not look.seen.is_live:
-        return look.hold(f"{look.name} is champion; held until what Git says is what is served.")
+        why = f"{look.name} is champion; held until the newest commit is served."
+        return look.hold(Reason("held.not-live", why))
     if look.seen.release.weight:
-        why = f"{look.name} is champion: its requests go to the champion's place."
-        return look.say("settle", Shift(0), "pass", why, "The candidate's place is emptied.")
-    why = f"{look.name} is champion: the candidate's place is emptied."
-    return look.say("retire", Retire(), "pass", why, "Its labels are watched on.")
+        why = f"{look.name} is champion: its traffic moves to the champion's slot."
+        settled = Reason("settled", why)
+        return look.say(
+            "settle", Shift(0), "pass", settled, "Then the candidate's slot is emptied."
+        )
+    retired = Reason("retired", f"{look.name} is champion: the candidate's slot is emptied.")
+    return look.say("retire", Retire(), "pass", retired, "Its labels are still watched.")
 
 
 def _soak(look: EvaluatedState) -> Decision:
     """Return whether a champion without a candidate stays: its matured labels can still tell."""
     policy, seen = look.policy, look.seen
     if seen.completed is None:
-        return look.say("done", None, "pass", f"{look.name} serves, no rollout runs.", "")
+        idle = Reason("idle.no-rollout", f"{look.name} serves; no rollout is running.")
+        return look.say("done", None, "pass", idle, "")
     if look.is_harmful and not seen.faults:
         return _roll_back(look)
-    # What was answered until then needs the time for its labels, too.
+    # Labels of what it answered until then arrive up to `maturity` later.
     left = seen.completed + policy.baking + policy.maturity - seen.now
     known = any(metric.n for metric in look.metrics)
     state = "; ".join(metric.seen for metric in look.metrics)
     if left <= 0 and known:
-        return look.say("done", None, "pass", f"{look.name} stays champion: {state}.", "")
+        passed = Reason("soak.passed", f"{look.name} stays champion: {state}.")
+        return look.say("done", None, "pass", passed, "")
     if left <= 0:
-        why = f"{look.name} stays champion, but too few labels told of its own answers."
-        return look.say("done", None, "inconclusive", why, "")
-    then = f"Its labels are watched for {span(left)} more and can roll it back."
-    if seen.faults:
-        return look.hold(f"{look.name} is champion, unwatched: {' '.join(seen.faults)}", then)
-    if not known:
-        why = f"{look.name} is champion, but too few labels of its own answers are here."
-        return look.hold(f"{why} That alone rolls nothing back.", then)
-    return look.hold(f"{look.name} is champion: {state}.", then)
+        why = f"{look.name} stays champion, but too few labels arrived to judge its own answers."
+        return look.say("done", None, "inconclusive", Reason("soak.unjudged", why), "")
+    then = f"For another {span(left)} its labels can still roll it back."
+    return look.hold(_soaking(look, state if known else ""), then)
+
+
+def _soaking(look: EvaluatedState, state: str) -> Reason:
+    """Return why the champion is watched on; `state` is what its labels say, empty for nothing."""
+    if look.seen.faults:
+        why = f"{look.name} is champion but can't be judged: {' '.join(look.seen.faults)}"
+        return Reason("held.fault", why)
+    if not state:
+        why = f"{look.name} is champion, but too few labels of its own answers have arrived."
+        return Reason("soak.no-labels", f"{why} Missing labels never roll it back.")
+    return Reason("soak.watching", f"{look.name} is champion: {state}.")
 
 
 def _roll_back(look: EvaluatedState) -> Decision:
     """Return the decision to go back from a champion, where there is something to go back to."""
     if look.seen.can_restore and look.seen.target_ready:
-        why = f"{look.name} is rolled back: {look.blame}."
+        why = Reason("rolled-back.harm", f"{look.name} is rolled back: {look.blame}.")
         then = "It is quarantined, and the last good version serves."
         return look.say("rollback", None, "fail", why, then)
-    gone = "can't serve" if look.seen.can_restore else "isn't there"
-    why = f"{look.name} should be rolled back ({look.blame}), but a good version before it {gone}."
-    return look.say("hold", None, "fail", why, "A person is needed; the traffic stays.")
+    can_restore = look.seen.can_restore
+    code: DecisionCode = "escalated.no-target" if can_restore else "escalated.no-good-release"
+    gone = "the one before it can't serve" if can_restore else "no good release precedes it"
+    sentence = f"{look.name} should be rolled back, but {gone}: {look.blame}."
+    then = "A person must decide; traffic stays where it is."
+    return look.say("hold", None, "fail", Reason(code, sentence), then)

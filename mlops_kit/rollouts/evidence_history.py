@@ -1,4 +1,4 @@
-"""How the evidence on a canary came about, from its counters alone."""
+"""The evidence on a canary over time, from its counters alone."""
 
 from __future__ import annotations
 
@@ -27,13 +27,18 @@ class Trail:
 def of_canary(
     policy: Policy, blocks: Iterable[Block], bursts: Bursts, *, since: float = 0.0, most: int = 40
 ) -> tuple[Trail, ...]:
-    """Return what errors and slow requests had shown at up to `most` moments from `since` on.
+    """Return the evidence on errors and slow requests over time.
 
-    The evidence at each moment is that of all blocks up to then, also of those before `since`.
+    Args:
+        policy: the bounds.
+        blocks: the pair's, in any order.
+        bursts: of the champion's usual day.
+        since: the first moment shown, in seconds since the epoch; earlier blocks still count.
+        most: how many moments to show.
     """
     seen = sorted((b for b in blocks if b.weight), key=lambda block: block.start)
     first = next((i for i, block in enumerate(seen) if block.start >= since), len(seen))
-    # Each moment costs as much as all blocks up to it: of very many, fewer moments are told.
+    # Each moment costs as much as all blocks before it: show fewer moments of a long canary.
     most = min(most, max(_LEAST, _WORK // max(len(seen), 1)))
     found: dict[str, list[Point | None]] = {}
     before, rows = first, evidence.counts(seen)

@@ -1,4 +1,4 @@
-"""What can be seen of a rollout: Git, what serves, and the prediction log, as one state."""
+"""Observe a rollout: Git, the server and the prediction log, as one state."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class _Git:
 
 @dataclass
 class RolloutObserver:
-    """Looks at one environment again and again, and reads only what is new.
+    """Observes one environment repeatedly, reading only what is new.
 
-    It knows nothing that isn't in Git or in the log, so another one in its place sees the same.
-    `replays` computes the replay, or reads what a watcher computed. `served` returns what the
-    server says of itself, None where none runs.
+    It keeps nothing that isn't in Git or the log, so any other observer sees the same. `replays`
+    computes the replay, or reads a watcher's. `served` returns the server's status, None without
+    a server.
     """
 
     repository: GitOpsRepository
@@ -93,7 +93,7 @@ class RolloutObserver:
             self.replays.prepare(release.champion, release.candidate)
 
     def observe(self) -> ObservedState:
-        """Return what is to be seen now; raises GitOpsError where Git can't be read."""
+        """Return the state now; raises GitOpsError when Git can't be read."""
         git = self._git()
         revision, release, entries = git.snapshot.revision, git.release, git.entries
         platform = self.served()
@@ -141,7 +141,7 @@ class RolloutObserver:
     def _observed(
         self, release: Release, passed: Timeline, now: float
     ) -> tuple[dict[str, object], tuple[str, ...]]:
-        """Return what the store says, and the sentences of what it can't."""
+        """Return what the prediction log says, and why parts of it can't be trusted."""
         champion, candidate = release.champion, release.candidate
         if champion is None:
             return {}, ()
@@ -162,17 +162,17 @@ class RolloutObserver:
                 found["replay"] = replay.quality
                 faults += replay.faults
         except ObservationsError as error:
-            faults.append(f"The store of predictions can't be read: {error}")
+            faults.append(str(error))
         except KitError as error:
             faults.append(f"The replay can't run: {error}")
         return found, tuple(faults)
 
     def _platform_faults(self, platform: ServingStatus | None) -> tuple[str, ...]:
         if platform is None:
-            return ("No platform serves here: 'mlops-kit serve' starts one.",)
+            return ("No server is running here; start one with 'mlops-kit serve'.",)
         faults = []
         if platform.error:
-            faults.append(f"The platform can't apply {platform.wanted[:10]}: {platform.error}")
+            faults.append(f"The server can't apply commit {platform.wanted[:10]}: {platform.error}")
         dropped = platform.dropped
         if self._dropped is not None and dropped > self._dropped:
             faults.append(

@@ -1,4 +1,4 @@
-"""Count what labels say: of a candidate on the champion's logged traffic, and of own answers."""
+"""Count decisions against labels: a candidate's on replayed traffic, a version's on its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from mlops_kit.prediction_log.log import Cursor, Matured, Observations
+    from mlops_kit.prediction_log.log import Cursor, LabelledRows, Observations
     from mlops_kit.serving.predictor import Predictor
 
 # Rows that are read and scored at once: so many, or as many as a slow model does in the time below.
@@ -40,7 +40,15 @@ class Answers:
         digest: str,
         since: float = -math.inf,
     ) -> None:
-        """Nothing is read yet."""
+        """Read nothing yet.
+
+        Args:
+            observations: the prediction log.
+            model: the registered name.
+            environment: where it is released.
+            digest: the version that answered.
+            since: the oldest answer that counts, in seconds since the epoch.
+        """
         self._observations, self._where = observations, (model, environment, digest)
         self._since = since
         self._cursor: Cursor | None = None
@@ -81,14 +89,14 @@ class Answers:
         """Return the rows that are counted or could be, with their label."""
         return self._quality.labelled + mature - labelled
 
-    def _count(self, rows: Matured) -> tuple[Quality, Quality]:
+    def _count(self, rows: LabelledRows) -> tuple[Quality, Quality]:
         """Return what these rows say now, and what they said when they were read before."""
         decided = rows.decisions
         return _counts(rows.labels, rows.previous, decided, decided, rows.labels != rows.labels)
 
 
 class Replay(Answers):
-    """What a candidate would have decided on the champion's traffic; nobody is exposed.
+    """What a candidate would have decided on the champion's traffic; no user is exposed.
 
     `share` of the requests, chosen by a hash of their id, is replayed: whoever trains on logged
     traffic leaves these out by `is_held_out`. `faults` are reasons not to believe it.
@@ -105,7 +113,16 @@ class Replay(Answers):
         candidate: Predictor,
         share: float = 1.0,
     ) -> None:
-        """Nothing is read yet."""
+        """Read nothing yet.
+
+        Args:
+            observations: the prediction log.
+            model: the registered name.
+            environment: where it is released.
+            champion: predicts as the champion did.
+            candidate: the version to judge.
+            share: of the requests, chosen by a hash of their id.
+        """
         super().__init__(observations, model, environment, champion.digest)
         self.champion, self.candidate, self.share = champion, candidate, share
         self._differing = self._unkept = 0
@@ -115,20 +132,18 @@ class Replay(Answers):
         """Why the replay can't be believed, a sentence each."""
         found = []
         if self._differing:
-            found.append(
-                f"On {self._differing:,} logged rows the champion decides otherwise than it did."
-            )
+            found.append(f"The champion now decides otherwise on {self._differing:,} logged rows.")
         if self._unkept and not self._quality.labelled:
             found.append(
-                f"The log kept no features of {self._unkept:,} labelled rows, so none can be "
-                "replayed: set serving.log_features to 'values'."
+                f"The log has no features for {self._unkept:,} labelled rows, so it can't replay "
+                "them: set serving.log_features to 'values'."
             )
         return tuple(found)
 
     def _waiting(self, mature: int, labelled: int) -> int:
         return self._quality.labelled + round(self.share * (mature - labelled))
 
-    def _count(self, rows: Matured) -> tuple[Quality, Quality]:
+    def _count(self, rows: LabelledRows) -> tuple[Quality, Quality]:
         import numpy as np
 
         self._unkept += rows.without_features

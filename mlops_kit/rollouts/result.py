@@ -43,10 +43,10 @@ class PollRecord:
         if self.requests:
             first += f" [{self.requests:,} requests, champion {self.champion_requests:,}]"
         seen = [metric for metric in decision.metrics if metric.n]
-        told = [f"       {metric.seen}; evidence {times(metric.log_for)}" for metric in seen]
+        lines = [f"       {metric.seen}; evidence {times(metric.log_for)}" for metric in seen]
         if seen:
-            told.append(f"       harm, all metrics together: evidence {times(decision.harm)}")
-        return [first, *told, *([f"       {decision.next}"] if decision.next else [])]
+            lines.append(f"       harm, all metrics together: evidence {times(decision.harm)}")
+        return [first, *lines, *([f"       {decision.next}"] if decision.next else [])]
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ class Watched:
             "weights": list(self.weights),
             "requests": self.exposed,
             "dropped": self.dropped,
+            "decision": self.looks[-1].decision.summary() if self.looks else None,
             "steps": [
                 {
                     "when": entry.when.isoformat(),
@@ -154,7 +155,9 @@ class Watched:
             Series(name, seconds, tuple(_exponent(look, name) for look in looks)) for name in names
         ]
         share = tuple(look.weight / 100 for look in looks)
-        proved = Series("proved from here", seconds, tuple(_tens(1 / self.alpha) for _ in looks))
+        proved = Series(
+            "proved from here", seconds, tuple(_tens(1 / self.alpha) for _ in looks), guide=True
+        )
         return Lines(
             "Evidence that each metric keeps its bound",
             (*series, proved, Series("weight, 1 is all", seconds, share, dashed=True)),

@@ -1,4 +1,4 @@
-"""The replay of a candidate: whoever watches computes and stores it, whoever looks on reads it."""
+"""Share a candidate's replay: a watcher computes and stores it, viewers read it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,15 @@ class ComputedReplays:
         load: Callable[[ServedModel], Predictor],
         share: float,
     ) -> None:
-        """Replay `share` of the requests; `load` gives the predictor of a side of the release."""
+        """Load and read nothing yet.
+
+        Args:
+            observations: the prediction log.
+            model: the registered name.
+            environment: where it is released.
+            load: returns the predictor of a served model.
+            share: of the requests to replay, 0 to 1.
+        """
         self._observations, self._where = observations, (model, environment)
         self._load, self._share = load, share
         self._predictors: dict[str, Predictor] = {}

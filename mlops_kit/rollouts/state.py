@@ -9,6 +9,7 @@ from typing import Literal
 
 from mlops_kit.prediction_log.blocks import Block
 from mlops_kit.releases.release import Change, Release
+from mlops_kit.rollouts.decision_codes import DecisionCode, Reason
 from mlops_kit.rollouts.evidence import Bursts, Quality
 from mlops_kit.rollouts.metrics import Metric, times
 from mlops_kit.rollouts.policy import Policy
@@ -61,13 +62,15 @@ class RolloutState:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do now, why, and what comes next, in sentences.
+    """What to do now, why, and what comes next.
 
+    `code` says why in a word that stays, `sentence` and `next` in words that may get better.
     `change` is None where nothing is to be changed, and for "rollback", whose target stands in
     the ledger; a "hold" may carry Shift(0). `harm` is the log evidence against the candidate, all
     metrics together.
     """
 
+    code: DecisionCode
     act: DecisionKind
     change: Change | None
     verdict: Verdict
@@ -75,6 +78,11 @@ class Decision:
     next: str
     metrics: tuple[Metric, ...] = ()
     harm: float = 0.0
+
+    def summary(self) -> dict[str, str]:
+        """Return code, act, verdict and sentences as plain data."""
+        names = ("code", "act", "verdict", "sentence", "next")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -109,9 +117,7 @@ class EvaluatedState:
         """The metric that speaks most against the version, and the evidence, in words."""
         worst = max(self.metrics, key=lambda metric: metric.log_against)
         limit = f"limit {1 / self.policy.alpha_rollback:,.0f}x"
-        return (
-            f"{worst.seen}; evidence against it, all metrics together, {times(self.harm)}, {limit}"
-        )
+        return f"{worst.seen}; combined evidence of harm {times(self.harm)}, {limit}"
 
     @property
     def proofs(self) -> str:
@@ -125,19 +131,20 @@ class EvaluatedState:
         return "; ".join(missing)
 
     def say(
-        self, act: DecisionKind, change: Change | None, verdict: Verdict, sentence: str, then: str
+        self, act: DecisionKind, change: Change | None, verdict: Verdict, why: Reason, then: str
     ) -> Decision:
         """Return the decision with this look's evidence."""
-        return Decision(act, change, verdict, sentence, then, self.metrics, self.harm)
+        code, sentence = why
+        return Decision(code, act, change, verdict, sentence, then, self.metrics, self.harm)
 
-    def hold(self, why: str, then: str = "") -> Decision:
+    def hold(self, why: Reason, then: str = "") -> Decision:
         """Return the decision to wait, which is no verdict."""
         return self.say("hold", None, "inconclusive", why, then or self.again)
 
     @property
     def again(self) -> str:
         """When the next look is, in words."""
-        return f"The next look is in {self.policy.interval:g} s."
+        return f"Next look in {self.policy.interval:g} s."
 
 
 def listed(names: Sequence[str]) -> str:

@@ -216,7 +216,10 @@ def detach(command: Sequence[str], folder: Path) -> ServerStatus:
     Raises ServingError when it doesn't start, or one is there.
     """
     if (found := running(folder)) is not None:
-        raise ServingError(f"{found.sentence} It is process {found.pid}; stop it first.")
+        raise ServingError(
+            f"{found.sentence} It is process {found.pid}; stop it first.",
+            code="serving.already-running",
+        )
     process = _start(command, folder, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         return _wait_for(process, folder)
@@ -268,7 +271,10 @@ def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> ServerStatus:
             break
         time.sleep(0.05)
     tail = (folder / LOG).read_text(errors="replace").strip()[-1000:]
-    raise ServingError(f"The platform didn't start. It said: {tail or 'nothing'}")
+    raise ServingError(
+        f"The server didn't start. Its log ends with: {tail or 'nothing'}",
+        code="serving.not-started",
+    )
 
 
 @contextmanager
@@ -280,7 +286,8 @@ def _only_one(folder: Path) -> Iterator[None]:
             found = running(folder)
             who = f"process {found.pid} at {found.url}" if found else "another process"
             raise ServingError(
-                f"This environment is served already, by {who}: 'mlops-kit serve stop' ends it."
+                f"This environment is already served by {who}; 'mlops-kit serve stop' stops it.",
+                code="serving.already-running",
             ) from error
         # Of one that was killed.
         (folder / _STATUS).unlink(missing_ok=True)

@@ -246,6 +246,7 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise ServingError(
-            f"The address {host}:{port} can't be used: {error}. Expected a free port; 0 takes one."
+            f"Can't bind {host}:{port}: {error}. Choose a free port, or 0 for any.",
+            code="serving.address",
         ) from error
     return bound

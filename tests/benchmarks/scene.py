@@ -16,17 +16,9 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 # The bounds of the gates are none here, so that every run takes all five steps.
 GATES = """
-[gates]
-recall = 0.0
-precision = 0.0
-average_precision = 0.0
-calibration_error = 1.0
-latency_ms = 10000.0
-slice_recall = 0.0
-recall_difference = -1.0
-precision_difference = -1.0
-average_precision_difference = -1.0
-cost_difference = 100000.0
+[models.fraud]
+minimum = 1
+gates = [{ metric = "recall", at_least = 0.0 }]
 """
 # What a developer's shell may set and a user's doesn't.
 _REMOVED = ("MLOPS_KIT_", "MLFLOW_", "JUPYTER_", "OMP_", "OPENBLAS_", "MKL_", "PYTHON", "VIRTUAL_")
@@ -71,7 +63,7 @@ class Scene:
             shutil.rmtree(folder, ignore_errors=True)
         self.command("mlops-kit", "new", str(self.project), cwd=self.place)
         settings = self.project / "mlops-kit.toml"
-        text = settings.read_text().partition("[gates]")[0]
+        text = settings.read_text().partition("[models.")[0]
         settings.write_text('strategy = "direct"\n' + text + GATES)
         self._end_at_promotion()
         self._initialise()

@@ -14,7 +14,7 @@ from mlops_kit import Workspace
 from mlops_kit.jupyter.panel.state import Board, Candidate, Offer
 from mlops_kit.models import operating_points
 from mlops_kit.models.evaluation_summary import EvaluationSummary
-from mlops_kit.models.intervals import Judged
+from mlops_kit.models.metric_sums import Judged
 from mlops_kit.project import local_runs, scaffold
 from mlops_kit.releases.ledger import Entry
 from tests.conftest import LOOSE
@@ -32,7 +32,7 @@ def project(folder: Path) -> None:
     scaffold.create(folder)
     settings = folder / "mlops-kit.toml"
     settings.write_text(
-        'strategy = "direct"\n' + settings.read_text().partition("[gates]")[0] + LOOSE
+        'strategy = "direct"\n' + settings.read_text().partition("[models.")[0] + LOOSE
     )
     workspace = Workspace.open(folder)
     pipeline = workspace.pipeline("fraud-training")
@@ -76,12 +76,18 @@ def board() -> Board:
     judged = {}
     for role, shift in (("candidate", 6.0), ("reference", 5.0)):
         scores = 1 / (1 + np.exp(6 - shift * labels - random.normal(size=ROWS)))
-        judged[role] = Judged(scores, scores > 0.2)
+        judged[role] = Judged(labels, scores, (scores > 0.2).astype(int), np.zeros(ROWS))
     costs = np.vstack([np.full(ROWS, 120.0), np.full(ROWS, 5.0)])
     number = {"value": 0.9, "low": 0.85, "high": 0.95, "n": 500}
-    row = {"metric": "recall", "candidate": number, "reference": number, "difference": number}
+    row = {
+        "name": "recall",
+        "metric": "recall",
+        "candidate": number,
+        "reference": number,
+        "difference": number,
+    }
     gate = {"name": "recall", "status": "pass", "estimate": number, "side": "at_least"}
-    part = {"candidate": number, "reference": number}
+    part = {"metric": "recall", "candidate": number, "reference": number}
     named = {f.name: "text" for f in dataclasses.fields(Entry) if f.type == "str"}
     start = datetime(2026, 1, 1, tzinfo=UTC)
     entries = [
@@ -104,7 +110,9 @@ def board() -> Board:
                 "reference": {"model": "fraud", "version": "12", "digest": "sha256:12"},
                 "names": {"candidate": "fraud v13", "reference": "fraud v12"},
                 "rows": ROWS,
-                "frauds": int(labels.sum()),
+                "task": "binary",
+                "classes": ["0", "1"],
+                "counts": [int((labels == 0).sum()), int(labels.sum())],
                 "note": "",
                 "scores": [row] * 6,
                 "slices": [{"name": f"slice {i}", **part} for i in range(9)],
@@ -114,7 +122,7 @@ def board() -> Board:
                     "reasons": [],
                     "gates": [{**gate, "bound": 0.7}] * 16,
                 },
-                "curves": operating_points.curves(labels, judged, costs),
+                "curves": operating_points.curves("binary", judged, costs),
             }
         ),
         change=("--- a", "+++ b", "-  version: '12'", "+  version: '13'"),

@@ -20,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mlops_kit.reporting.charts import charts, drawing, plotly_json, series
+from mlops_kit.reporting.charts import charts, labels, plotly_json, plotly_pictures, series, text
 from mlops_kit.reporting.charts.charts import (
     Bars,
+    Grid,
     Group,
     Interval,
     Intervals,
@@ -75,6 +76,9 @@ ODD = [
     Bars("many", tuple(f"c{i}" for i in range(60)), (Group("g", tuple(range(60))),)),
     Bars.histogram("nothing", {"a": []}),
     Bars.histogram("the same", {"a": [1, 1, 1], "b": [1, math.nan]}),
+    Bars("long names", tuple(f"{NASTY} {i}" for i in range(9)), (Group("g", range(-4, 5)),)),
+    Grid("no numbers", ("a",), (NASTY,), ((math.nan,),)),
+    Grid("many", tuple(map(str, range(40))), ("a", "b"), ((1.0, math.inf),) * 40),
 ]
 
 
@@ -108,6 +112,67 @@ def test_odd_data_are_drawn_too(chart):
     assert pixels(chart.png()).any()
     ElementTree.fromstring(chart.svg())
     assert chart.markdown().startswith("| ")
+
+
+CONFUSION = Grid(
+    "Confusion", ("genuine", "fraud"), ("genuine", "fraud"), ((9120, 12), (31, 88)), "said", "true"
+)
+WATCHED = Lines(
+    "Evidence",
+    (
+        Series("errors", range(60), [i / 12 for i in range(60)]),
+        Series("slow requests", range(60), [i / 12 + 0.01 for i in range(60)]),
+        Series("proved from here", range(60), [1.3] * 60, guide=True),
+    ),
+    "seconds",
+    "evidence",
+    tuple(Marker(at, f"{at} %") for at in (15, 25, 30, 31, 31, 45, 58)),
+)
+
+
+def boxes(drawn):
+    """The room of each text that lies level, by its place, anchor and size."""
+    for element in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
+        if element.get("transform"):
+            continue
+        x, y, size = (float(element.get(key)) for key in ("x", "y", "font-size"))
+        wide = text.width(element.text or "", size, bold=element.get("font-weight") == "bold")
+        start = {"middle": x - wide / 2, "end": x - wide}.get(element.get("text-anchor"), x)
+        yield element.text, labels.Box(start, y - 0.75 * size, start + wide, y + 0.15 * size)
+
+
+@pytest.mark.parametrize("chart", [CURVES, GATES, SLICES, DRIFT, CONFUSION, WATCHED, *ODD])
+def test_no_word_lies_on_another_or_outside_the_card(chart):
+    drawing = chart.draw()
+    card = labels.Box(0, 0, charts.WIDTH, drawing.height)
+    found = list(boxes(str(drawing.svg)))
+    assert all(card.holds(box) for _, box in found), found
+    pairs = itertools.combinations(found, 2)
+    assert not [(a, b) for (a, one), (b, other) in pairs if one.overlaps(other)]
+
+
+def test_words_of_marks_stand_above_the_lines_and_no_mark_runs_through_them():
+    root = ElementTree.fromstring(WATCHED.svg())
+    marks = [
+        element
+        for element in root.iter("{http://www.w3.org/2000/svg}line")
+        if element.get("stroke-dasharray")
+    ]
+    words = [box for said, box in boxes(WATCHED.svg()) if said.endswith("%")]
+    assert len(words) >= 5
+    for mark in marks:
+        ends = [(float(mark.get(f"x{i}")), float(mark.get(f"y{i}"))) for i in (1, 2)]
+        assert not any(box.meets(*ends) for box in words)
+    top = min(
+        float(polyline.get("points").split(",")[1].split()[0])
+        for polyline in root.iter("{http://www.w3.org/2000/svg}polyline")
+    )
+    assert all(box.bottom < top for box in words)
+
+
+def test_a_confusion_matrix_shows_its_numbers_and_is_a_table():
+    assert {"9,120", "12", "31", "88"} <= {said for said, _ in boxes(CONFUSION.svg())}
+    assert CONFUSION.markdown().splitlines()[2] == "| genuine | 9,120 | 12 |"
 
 
 def test_what_is_missing_is_said():
@@ -154,7 +219,7 @@ def test_rows_of_very_different_size_get_scales_of_their_own():
     apart = Intervals(
         "x", (Interval("errors", 0.9, 0.3, 1.6, 5), Interval("cost", 3710, 3500, 3950))
     )
-    assert apart.svg().count(">3600<") == 1
+    assert apart.svg().count(">3,600<") == 1
     assert ">2<" in apart.svg()
 
 
@@ -196,20 +261,22 @@ def test_threads_draw_the_same_as_one_after_the_other():
     assert drawn == {i: expected[i % 3] for i in range(6)}
 
 
-def test_drawing_loads_no_pyplot_and_importing_no_matplotlib():
+def test_drawing_loads_no_chart_library_and_importing_no_renderer():
     script = (
-        "import sys, mlops_kit.reporting.charts.plotly_figures\n"
+        "import sys, mlops_kit.reporting.charts.plotly_pictures\n"
         "from mlops_kit.reporting.charts.charts import Bars, Group\n"
-        "assert not {'matplotlib', 'plotly'} & set(sys.modules)\n"
-        "Bars('a', ('b',), (Group('c', (1,)),)).png()\n"
-        "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
+        "chart = Bars('a', ('b',), (Group('c', (1,)),))\n"
+        "assert chart.svg()\n"
+        "assert not {'matplotlib', 'plotly', 'resvg_py'} & set(sys.modules)\n"
+        "chart.png()\n"
+        "assert 'resvg_py' in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @given(st.lists(st.floats(-0.5, 1.5), max_size=8))
 def test_names_keep_their_order_and_their_distance(places):
-    moved = drawing.apart(places, 0.07)
+    moved = labels.apart(places, 0.07)
     order = sorted(range(len(places)), key=lambda i: places[i])
     assert all(moved[b] - moved[a] >= 0.0699 for a, b in itertools.pairwise(order))
     assert all(0.4 - 0.07 * 8 <= place <= 1.0001 for place in moved)
@@ -254,7 +321,7 @@ FIGURES = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_plotly_figure_becomes_a_picture_in_colour(name):
-    shown = pixels(charts.picture(json.loads(FIGURES[name].to_json())))
+    shown = pixels(plotly_pictures.picture(json.loads(FIGURES[name].to_json())))
     coloured = (shown.max(axis=2).astype(int) - shown.min(axis=2)) > 60
     assert shown.shape[1] == 1080
     # A box is drawn by thin lines, all others by areas and markers.
@@ -272,13 +339,15 @@ def test_panels_stand_one_under_the_other():
     figure = make_subplots(2, 2, subplot_titles=list("abcd"))
     for row, column in ((1, 1), (1, 2), (2, 1), (2, 2)):
         figure.add_scatter(y=[1, 2], row=row, col=column)
-    assert Image.open(io.BytesIO(charts.picture(json.loads(figure.to_json())))).size[1] > 1000
+    assert (
+        Image.open(io.BytesIO(plotly_pictures.picture(json.loads(figure.to_json())))).size[1] > 1000
+    )
 
 
 def test_a_trace_that_cannot_be_drawn_is_named_with_its_size():
     surface = {"type": "surface", "name": "hill", "z": [[1.0] * 30] * 20}
     assert plotly_json.described(surface) == "surface 'hill': 600 values"
-    assert pixels(charts.picture({"data": [surface]})).any()
+    assert pixels(plotly_pictures.picture({"data": [surface]})).any()
 
 
 JSON = st.recursive(
@@ -320,4 +389,4 @@ TRACES = st.builds(
     ),
 )
 def test_no_figure_raises(data, layout):
-    assert charts.picture({"data": data, "layout": layout}).startswith(b"\x89PNG")
+    assert plotly_pictures.picture({"data": data, "layout": layout}).startswith(b"\x89PNG")

@@ -69,9 +69,8 @@ def test_lint_reads_the_gitops_repository_or_what_it_is_given(project: Path, run
     bad.write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {p: hunter2}\n")
     found = run("lint", "bad.yaml")
     assert found.returncode == 1
-    assert found.stdout.startswith(
-        "bad.yaml:4: Entry 'p' of Secret 'a' stands in Git in the clear."
-    )
+    assert found.stdout.startswith("bad.yaml:4: ")
+    assert "Secret 'a'" in found.stdout
     (finding,) = json.loads(run("lint", "--json", ".").stdout)
     assert (finding["rule"], finding["line"]) == ("secret-in-the-clear", 4)
     assert run("lint", "nothing.yaml").returncode == 2
@@ -82,7 +81,7 @@ def test_report_names_what_failed_and_how_to_look_at_it(run: Run) -> None:
     done = run("report", "fraud-abc", "Failed", "--failures", failures)
     assert done.returncode == 0, "a report that fails would fail a workflow that ended well"
     assert "fraud-abc: Failed" in done.stdout
-    assert "look: mlops-kit debug fraud-abc/train" in done.stdout
+    assert "mlops-kit debug fraud-abc/train" in done.stdout
     for odd in ('"null"', "null", "", "{", "5", "[5]"):
         assert run("report", "w", "Succeeded", "--failures", odd).returncode == 0
 
@@ -99,5 +98,5 @@ def test_a_condition_that_argo_can_t_decide_safely_is_refused(project: Path, run
     workflow.write_text(workflow.read_text().replace('equals="promote"', 'equals="it\'s fine"'))
     done = run("render")
     assert done.returncode == 1
-    assert "DefinitionError" in done.stderr
-    assert "letters, digits" in done.stderr
+    assert done.stderr.startswith("DefinitionError: ")
+    assert "it's fine" in done.stderr

@@ -119,11 +119,11 @@ def test_a_shared_outage_holds_and_is_nobodys_fault(make_world: MakeWorld) -> No
     world.errors = {"candidate": 0.5, "champion": 0.5}
     held = world.watch(looks=6)
     assert world.acts[1:] == [("shift", 10)]
-    assert "a shared outage" in held.looks[-1].decision.sentence
+    assert held.looks[-1].decision.code == "canary.shared-outage"
     world.errors = {}
     after = world.watch(looks=5)
     assert (after.outcome, after.verdict) == ("running", "inconclusive")
-    assert "a shared outage" not in after.looks[-1].decision.sentence
+    assert after.looks[-1].decision.code != "canary.shared-outage"
     assert not quarantine.quarantined(world.entries)
 
 
@@ -153,7 +153,7 @@ def test_where_the_state_before_is_bad_too_a_person_is_asked(make_world: MakeWor
     done = world.watch(looks=8, name=name)
     last = done.looks[-1].decision
     assert (last.act, last.verdict) == ("hold", "fail")
-    assert "A person is needed" in last.next
+    assert last.code == "escalated.no-good-release"
     assert world.acts == acts
     assert done.champion == "2"
 
@@ -164,8 +164,8 @@ def test_labels_that_are_lost_while_it_bakes_roll_nothing_back(make_world: MakeW
     world.label = lambda _truth, _decision: None
     done = world.watch(name=name)
     assert (done.outcome, done.champion) == ("completed", "2")
-    assert done.looks[-1].decision.verdict == "inconclusive"
-    assert "too few labels" in done.looks[-1].decision.sentence
+    last = done.looks[-1].decision
+    assert (last.code, last.verdict) == ("soak.unjudged", "inconclusive")
     assert world.acts[-1] == ("retire", 0)
 
 
@@ -183,7 +183,9 @@ def test_a_newer_promotion_ends_the_watch_of_the_one_before(
     newer = world.promote("3")
     done = world.watch(name=name)
     assert (done.outcome, done.rollout) == ("superseded", name)
-    assert f"Another rollout began: {newer}" in done.looks[-1].decision.sentence
+    last = done.looks[-1].decision
+    assert last.code == "superseded"
+    assert newer in last.sentence
     assert world.acts[-1] == ("promote", 0)
 
 
@@ -214,7 +216,7 @@ def test_a_completed_release_can_go_back_also_where_its_watcher_and_server_have_
     world.observer.served = lambda: None
     seen = world.observer.observe()
     policy = world.observer.policy
-    assert decision.decide(policy, seen.situation).act == "hold", "nothing serves, so no decision"
+    assert decision.decide(policy, seen.situation).code == "held.fault", "nothing serves"
     assert rollouts.needs_server(policy, seen)
     world.observer.served = world.served
     assert world.watch().outcome == "rolled back"

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from mlops_kit.errors import ServingError
 from mlops_kit.prediction_log.log import Observations
 from mlops_kit.prediction_log.prediction import Prediction
 from mlops_kit.prediction_log.writer import DEAD_WRITER, FULL_QUEUE, FULL_STORE
@@ -24,6 +23,7 @@ from mlops_kit.serving.daemon import LocalServer, ServerStatus
 from mlops_kit.serving.options import Serving
 from tests import platforms
 from tests.disks import Quota, SmallDisk, can_mount
+from tests.failures import fails
 from tests.platforms import Customers, Site, until
 
 
@@ -78,9 +78,9 @@ def test_a_second_platform_of_an_environment_names_the_first(site: Site) -> None
     with hosted(site, store(site)) as first:
         url = first.status().url
         second = LocalServer(site.reconciler(), store(site), Serving())
-        with pytest.raises(ServingError, match=f"process {os.getpid()} at {url}.*serve stop"):
+        with fails("serving.already-running", os.getpid(), url):
             second.run(threading.Event())
-        with pytest.raises(ServingError, match=f"{url} serves fraud v1.*process {os.getpid()}"):
+        with fails("serving.already-running", url, "fraud v1", os.getpid()):
             daemon.detach(["false"], site.folder)
         assert daemon.running(site.folder) is not None
         with Customers(url) as customers:
@@ -92,7 +92,7 @@ def test_an_address_that_is_taken_is_said_and_leaves_nothing_held(site: Site) ->
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = LocalServer(site.reconciler(), store(site), Serving(port=port))
-        with pytest.raises(ServingError, match=f"127.0.0.1:{port} can't be used"):
+        with fails("serving.address", f"127.0.0.1:{port}"):
             refused.run(threading.Event())
     assert threading.active_count() == before
     with hosted(site, store(site), port=port) as good:
@@ -100,7 +100,7 @@ def test_an_address_that_is_taken_is_said_and_leaves_nothing_held(site: Site) ->
 
 
 def test_what_a_command_says_that_does_not_start_is_passed_on(site: Site) -> None:
-    with pytest.raises(ServingError, match=r"didn't start. It said: out of order"):
+    with fails("serving.not-started", "out of order"):
         daemon.detach(["sh", "-c", "echo out of order >&2; exit 3"], site.folder)
 
 
@@ -136,7 +136,7 @@ def test_a_full_disk_stops_no_answer_and_is_counted(
         disk.fill()
         until(lambda: full.status().log["dropped"].get(FULL_STORE), "the loss")
         assert "full" in full.status().log["last_error"]
-        assert "predictions were dropped: The observations" in full.status().sentence
+        assert "predictions were dropped: The prediction log" in full.status().sentence
         revision = elsewhere.commit("1", "2", 50)
         if isinstance(disk, SmallDisk):
             until(lambda: full.status().error, "the fault")

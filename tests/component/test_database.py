@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from mlops_kit.errors import ObservationsError, StoreBusyError, StoreFullError
+from mlops_kit.errors import ObservationsError, StoreBusyError
 from mlops_kit.prediction_log.log import Label, Observations
 from mlops_kit.prediction_log.schema import REVISIONS, metadata
 from tests.disks import Quota, SmallDisk, can_mount
+from tests.failures import fails
 from tests.observed import CHAMPION, PAIR, asked, check, child, ended, prediction, said, url
 
 ADDS = """
@@ -129,7 +130,7 @@ sys.stdin.readline()
 """
     holder = child(code, tmp_path / "observations.db")
     said(holder, "held")
-    with pytest.raises(StoreBusyError, match="observations.db.*try again"):
+    with fails("prediction-log.busy", "observations.db"):
         store.add([prediction(2)])
     with pytest.raises(StoreBusyError):
         store.label([Label("request-1", 0, 1, 0.0)])
@@ -152,11 +153,11 @@ def test_a_full_disk_is_said_and_harms_nothing(disk: Quota | SmallDisk) -> None:
     store.add([prediction(number) for number in range(20)])
     disk.fill()
     large = [prediction(number, rows=1000) for number in range(20, 120)]
-    with pytest.raises(StoreFullError, match="Make room"):
+    with fails("prediction-log.full", "observations.db"):
         store.add(large)
     # Labels need room too, and what is stored can be read.
     labels = [Label(f"request-{number}" * 100, 0, 1, 0.0) for number in range(5_000)]
-    with pytest.raises(StoreFullError, match="Make room"):
+    with fails("prediction-log.full", "observations.db"):
         store.label(labels)
     status = store.status("fraud", "prod")
     assert (status["predictions"], status["unknown_labels"]) == (20, 0)
@@ -171,7 +172,7 @@ def test_a_disk_that_is_full_before_the_store_is_made_is_said(disk: Quota | Smal
     (disk.folder / "other").write_bytes(b"x")
     disk.fill()
     store = Observations(url(disk.folder))
-    with pytest.raises(StoreFullError, match="Make room"):
+    with fails("prediction-log.full", "observations.db"):
         store.prepare()
     disk.free()
     store.add([prediction(1)])
@@ -183,7 +184,7 @@ def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "observations.db"
     file.write_bytes(b"not a database at all" * 100)
     before = file.read_bytes()
-    with pytest.raises(ObservationsError, match=r"observations\.db.*not a database"):
+    with fails("prediction-log", "observations.db"):
         Observations(url(tmp_path)).status("fraud", "prod")
     assert file.read_bytes() == before
 
@@ -192,7 +193,7 @@ def test_a_store_of_a_newer_kit_is_left_as_it_is(tmp_path: Path) -> None:
     Observations(url(tmp_path)).prepare()
     with sqlite3.connect(tmp_path / "observations.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v9999'")
-    with pytest.raises(ObservationsError, match="v9999.*newer"):
+    with fails("prediction-log.newer", "v9999"):
         Observations(url(tmp_path)).prepare()
 
 

@@ -15,6 +15,7 @@ from mlops_kit.pipelines import debugging, notebooks
 from mlops_kit.pipelines.definition import Input, Pipeline, Step
 from mlops_kit.pipelines.executions import Execution, Executions
 from mlops_kit.pipelines.local import Runner
+from tests.failures import fails
 
 Kernel = Callable[[int], Any]
 Notebook = Callable[..., Path]
@@ -136,7 +137,7 @@ def test_somebodys_work_on_it_is_never_overwritten(failed: Failed, tmp_path: Pat
     for _ in range(2):  # as it was written, it may be written again
         assert debugging.failing_notebook(execution, "step", target, folder=tmp_path) == "cell-1"
     target.write_text(target.read_text().replace("1 / 0", "1 / 2"))
-    with pytest.raises(errors.ProjectError, match="perhaps your work"):
+    with fails("project.file-exists", target):
         debugging.failing_notebook(execution, "step", target, folder=tmp_path)
     assert "1 / 2" in target.read_text()
 
@@ -161,11 +162,11 @@ def test_an_early_exit_and_a_killed_kernel_have_their_cell(failed: Failed, tmp_p
 def test_what_is_not_there_is_said(failed: Failed, tmp_path: Path) -> None:
     execution = failed("y = x")
     target = tmp_path / "debug.ipynb"
-    with pytest.raises(errors.ProjectError, match=r"has the steps \['step'\], not 'stpe'"):
+    with fails("project.no-step", "['step']", "'stpe'"):
         debugging.failing_notebook(execution, "stpe", target, folder=tmp_path)
-    with pytest.raises(errors.ProjectError, match="none of them failed; name one"):
+    with fails("project.no-step", "['step']"):
         debugging.failing_notebook(execution, "", target, folder=tmp_path)
     next(execution.step_folder("step").glob("*.ipynb")).unlink()
-    with pytest.raises(errors.ProjectError, match="left no notebook: it is succeeded"):
+    with fails("project.no-notebook", "'step'", "succeeded"):
         debugging.failing_notebook(execution, "step", target, folder=tmp_path)
     assert not target.exists()

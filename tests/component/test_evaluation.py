@@ -22,12 +22,39 @@ from sklearn.preprocessing import StandardScaler
 from mlops_kit.errors import EvaluationError
 from mlops_kit.examples.fraud import data
 from mlops_kit.models import evaluation, latency, training
-from mlops_kit.models.columns import Columns
+from mlops_kit.models.costs import Costs
 from mlops_kit.models.evaluation import Evaluation
-from mlops_kit.models.gates import Costs, Gate, Rules
+from mlops_kit.models.gates import Gate, GateRule, Rules
 from mlops_kit.models.registry import ModelVersion
+from mlops_kit.tables.table import Column, Table
 
-RULES = Rules(resamples=100, minimum_frauds=20)
+
+def rules(**bounds: float) -> Rules:
+    """Return rules on recall, precision, …; a name with `_difference` bounds the difference."""
+    return replace(RULES, gates=tuple(rule(name, bound) for name, bound in bounds.items()))
+
+
+def rule(name: str, bound: float) -> GateRule:
+    metric = name.removesuffix("_difference").removesuffix("_slices")
+    side = "at_most" if metric in ("cost", "calibration_error", "latency_ms") else "at_least"
+    against: Any = "reference" if name.endswith("_difference") else ""
+    part = "*" if name.endswith("_slices") else ""
+    return GateRule(metric, **{side: bound}, against=against, slice=part)
+
+
+BOUNDS = {
+    "recall": 0.5,
+    "precision": 0.4,
+    "average_precision": 0.5,
+    "calibration_error": 0.02,
+    "latency_ms": 50.0,
+    "recall_slices": 0.5,
+    "recall_difference": -0.2,
+    "precision_difference": -0.5,
+    "average_precision_difference": -0.2,
+    "cost_difference": 100.0,
+}
+RULES = Rules(resamples=100, minimum=20)
 VERSION = ModelVersion("fraud", "2", "sha256:2", "models:/fraud/2", "run")
 NAMES = {"candidate": "fraud v2", "reference": "fraud v1"}
 
@@ -67,7 +94,7 @@ def baseline(split: data.Split) -> Any:
 
 
 def compared(candidate: Any, reference: Any, holdout: pd.DataFrame, **more: Any) -> Evaluation:
-    given = {"columns": data.TABLE, "names": NAMES, "costs": Costs(), "rules": RULES} | more
+    given = {"table": data.TABLE, "names": NAMES, "costs": Costs(), "rules": RULES} | more
     return evaluation.compare(candidate, reference, holdout, **{"clock": steady(), **given})
 
 
@@ -83,24 +110,14 @@ def usual(good: Any, baseline: Any, split: data.Split) -> Evaluation:
 
 
 # Bounds that 48 frauds can prove.
-LOOSE = replace(
-    RULES,
-    recall=0.5,
-    precision=0.4,
-    average_precision=0.5,
-    calibration_error=0.02,
-    recall_difference=-0.2,
-    precision_difference=-0.5,
-    average_precision_difference=-0.2,
-    cost_difference=100.0,
-)
+LOOSE = rules(**BOUNDS)
 
 
 def test_a_good_candidate_passes_every_gate(usual: Evaluation) -> None:
     verdict = evaluation.judge(usual, LOOSE)
     assert verdict.status == "pass", verdict.reasons
     assert verdict.sentence.startswith("fraud v2 passes all")
-    assert usual.estimates["candidate"]["recall"].low >= 0.5
+    assert usual.compared["recall"].candidate.low >= 0.5
 
 
 def test_a_candidate_that_learned_from_spoiled_labels_fails(
@@ -111,7 +128,7 @@ def test_a_candidate_that_learned_from_spoiled_labels_fails(
     verdict = evaluation.judge(found, LOOSE)
     assert verdict.status == "fail"
     assert any(reason.startswith("recall is") for reason in verdict.reasons)
-    assert found.differences["recall"].high < 0
+    assert found.compared["recall"].difference.high < 0
 
 
 def test_too_few_frauds_are_inconclusive(good: Any, baseline: Any, split: data.Split) -> None:
@@ -119,28 +136,24 @@ def test_too_few_frauds_are_inconclusive(good: Any, baseline: Any, split: data.S
     few = split.holdout[~frauds | (frauds.cumsum() <= 19)]
     found = compared(good, baseline, few)
     verdict = evaluation.judge(found, LOOSE)
-    assert found.frauds == 19
+    assert found.counts[1] == 19
     assert verdict.status == "inconclusive"
-    assert "rests on 19 frauds; at least 20 are needed" in verdict.reasons[0]
+    assert "rests on 19 positives; at least 20 are needed" in verdict.reasons[0]
 
 
 def test_as_many_frauds_as_are_asked_for_are_enough(usual: Evaluation) -> None:
-    enough, one_more = (replace(LOOSE, minimum_frauds=usual.frauds + more) for more in (0, 1))
+    enough, one_more = (replace(LOOSE, minimum=usual.counts[1] + more) for more in (0, 1))
     assert evaluation.judge(usual, enough).status == "pass"
     assert evaluation.judge(usual, one_more).status == "inconclusive"
 
 
 def test_a_model_against_itself_differs_by_nothing_and_passes(good: Any, split: data.Split) -> None:
     found = compared(good, good, split.holdout)
-    for metric, difference in found.differences.items():
+    for metric, each in found.compared.items():
+        difference = each.difference
         assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0), metric
-    strict = replace(
-        LOOSE,
-        recall_difference=0.0,
-        precision_difference=0.0,
-        average_precision_difference=0.0,
-        cost_difference=0.0,
-    )
+    names = ("recall", "precision", "average_precision", "cost")
+    strict = rules(**{f"{name}_difference": 0.0 for name in names})
     assert evaluation.judge(found, strict).status == "pass"
 
 
@@ -151,22 +164,20 @@ def test_the_numbers_are_those_of_scikit_learn(
 
     labels, rows = split.holdout["Class"], split.holdout[[*data.FEATURES]]
     scores, decisions = good.predict_proba(rows)[:, 1], good.predict(rows)
-    found = {name: each.value for name, each in usual.estimates["candidate"].items()}
+    found = {name: each.candidate.value for name, each in usual.compared.items()}
     assert found["recall"] == pytest.approx(metrics.recall_score(labels, decisions))
     assert found["precision"] == pytest.approx(metrics.precision_score(labels, decisions))
     average = metrics.average_precision_score(labels, scores)
     assert found["average_precision"] == pytest.approx(average)
-    missed = split.holdout["Amount"][(labels == 1) & (decisions == 0)] + Costs().missed_fee
-    alarms = Costs().review * ((labels == 0) & (decisions == 1)).sum()
+    missed = split.holdout["Amount"][(labels == 1) & (decisions == 0)] + Costs().false_negative
+    alarms = Costs().false_positive * ((labels == 0) & (decisions == 1)).sum()
     assert found["cost"] == pytest.approx(1000 * (missed.sum() + alarms) / len(labels))
 
 
 def test_every_interval_holds_its_value(usual: Evaluation) -> None:
-    for role in ("candidate", "reference"):
-        for metric, each in usual.estimates[role].items():
-            assert each.low <= each.value <= each.high, (role, metric)
-    for metric, each in usual.differences.items():
-        assert each.low <= each.value <= each.high, metric
+    for metric, found in usual.compared.items():
+        for each in (found.candidate, found.reference, found.difference):
+            assert each.low <= each.value <= each.high, metric
 
 
 def test_a_seed_makes_the_same_numbers_and_another_makes_others(
@@ -176,14 +187,15 @@ def test_a_seed_makes_the_same_numbers_and_another_makes_others(
     again = compared(good, baseline, split.holdout).summary(verdict, VERSION)
     assert again == usual.summary(verdict, VERSION)
     other = compared(good, baseline, split.holdout, seed=1)
-    assert other.differences["cost"] != usual.differences["cost"]
-    assert other.differences["cost"].value == usual.differences["cost"].value
+    changed, before = (each.compared["cost"].difference for each in (other, usual))
+    assert changed != before
+    assert changed.value == before.value
 
 
 def test_every_fraud_lies_in_one_slice_of_amounts_and_one_of_hours(usual: Evaluation) -> None:
     for kind in ("amount", "hours"):
         parts = [part for part in usual.slices if part.name.startswith(kind)]
-        assert sum(part.candidate.n for part in parts) == usual.frauds
+        assert sum(part.candidate.n for part in parts) == usual.counts[1]
         assert [part.candidate.n for part in parts] == [part.reference.n for part in parts]
     lows = [part.candidate.low for part in usual.slices if part.candidate.n]
     assert lows == sorted(lows), "worst first"
@@ -203,23 +215,23 @@ def test_a_slice_that_nobody_catches_fails_the_verdict(
     good: Any, baseline: Any, split: data.Split
 ) -> None:
     class BlindToLarge:
-        threshold = good.threshold
+        threshold, classes_ = good.threshold, good.classes_
 
         def predict_proba(self, frame: pd.DataFrame) -> Any:
             scores = good.predict_proba(frame)[:, 1] * (frame["Amount"] < 100)
             return np.column_stack([1 - scores, scores])
 
     found = compared(BlindToLarge(), baseline, split.holdout)
-    rules = replace(LOOSE, recall=0.01, minimum_slice_frauds=5)
-    failing = [g.name for g in evaluation.judge(found, rules).gates if g.status == "fail"]
+    blind = replace(LOOSE, slice_minimum=5)
+    failing = [g.name for g in evaluation.judge(found, blind).gates if g.status == "fail"]
     assert "recall, amount 100 to 1e+03" in failing or "recall, amount 100 to 1000" in failing
-    unjudged = evaluation.judge(found, replace(rules, minimum_slice_frauds=1000))
+    unjudged = evaluation.judge(found, replace(blind, slice_minimum=1000))
     assert not [gate for gate in unjudged.gates if gate.name.startswith("recall, ")]
 
 
 def test_the_latency_is_the_clocks(good: Any, baseline: Any, split: data.Split) -> None:
     found = compared(good, baseline, split.holdout, clock=steady(3.0))
-    estimate = found.estimates["candidate"]["latency_ms"]
+    estimate = found.latency["candidate"]
     assert (estimate.value, estimate.n) == (pytest.approx(3.0), latency.LATENCY_ROWS)
     assert latency_gate(found, 3.1).status == "pass"
     assert latency_gate(found, 2.9).status == "fail"
@@ -234,7 +246,7 @@ def test_one_slow_row_does_not_move_the_latency(good: Any, split: data.Split) ->
 
 
 def latency_gate(found: Evaluation, bound: float) -> Gate:
-    verdict = evaluation.judge(found, replace(LOOSE, latency_ms=bound))
+    verdict = evaluation.judge(found, rules(latency_ms=bound))
     return next(gate for gate in verdict.gates if gate.name.startswith("latency"))
 
 
@@ -258,20 +270,33 @@ def test_what_is_published_is_json_without_nan(baseline: Any, split: data.Split)
     assert "can't be computed" in " ".join(published["verdict"]["reasons"])
 
 
+CALLS = Table(
+    "calls",
+    (
+        Column("calls", "float"),
+        Column("months", "float"),
+        Column("left", "int", categories=(0, 1)),
+    ),
+    "binary",
+    "left",
+    (0, 1),
+)
+
+
 def test_other_data_name_their_own_columns() -> None:
     rng = np.random.default_rng(1)
     rows = pd.DataFrame(rng.normal(size=(2000, 2)), columns=["calls", "months"])
     rows["left"] = (rows["calls"] + rng.normal(size=2000) * 0.3 > 1.2).astype(int)
     model = LogisticRegression().fit(rows[["calls", "months"]], rows["left"])
     other = LogisticRegression(C=1e-3).fit(rows[["calls", "months"]], rows["left"])
-    found = compared(model, other, rows, columns=Columns(("calls", "months"), "left"))
+    found = compared(model, other, rows, table=CALLS)
     assert found.rows == 2000
-    assert found.frauds == rows["left"].sum()
+    assert found.counts[1] == rows["left"].sum()
     assert found.slices == ()
     missed = (rows["left"] == 1) & (model.predict(rows[["calls", "months"]]) == 0)
     alarms = (rows["left"] == 0) & (model.predict(rows[["calls", "months"]]) == 1)
     spent = 20.0 * missed.sum() + 5.0 * alarms.sum()
-    assert found.estimates["candidate"]["cost"].value == pytest.approx(1000 * spent / 2000)
+    assert found.compared["cost"].candidate.value == pytest.approx(1000 * spent / 2000)
     verdict = evaluation.judge(found, LOOSE)
     json.dumps(found.summary(verdict, VERSION).data(), allow_nan=False)
 
@@ -279,7 +304,7 @@ def test_other_data_name_their_own_columns() -> None:
 def test_what_a_notebook_shows_names_both_models(usual: Evaluation) -> None:
     shown = usual._repr_markdown_()
     assert "| fraud v1 | fraud v2 |" in shown
-    assert all(title in shown for title in evaluation.TITLES.values())
+    assert all(title in shown for title, *_ in usual.scores.values())
     assert "amount 10 to 100" in usual.slice_table._repr_markdown_()
     assert "**PASS**" in evaluation.judge(usual, LOOSE)._repr_markdown_()
 
@@ -288,7 +313,7 @@ def test_what_a_notebook_shows_names_both_models(usual: Evaluation) -> None:
     ("change", "named"),
     [
         ({"rows": "12"}, "rows"),
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version"),
         ({"candidate": None}, "candidate"),
         ({"extra": 1}, "extra"),
         ({"verdict": {"status": "PASS", "sentence": "", "reasons": [], "gates": []}}, "status"),

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 import pytest
 
 from mlops_kit import Workspace, compare, form, run
-from mlops_kit.errors import CellError, NotebookError, ParameterError, ProjectError
 from mlops_kit.jupyter.forms import PipelineForm
 from mlops_kit.jupyter.html import form as fields
 from mlops_kit.jupyter.html import pipeline
 from mlops_kit.kernels.zygote_client import Zygote
 from mlops_kit.pytest_plugin import NotebookRunner
 from tests.conftest import write_notebook
+from tests.failures import fails
 
 PIPELINE = """
 from mlops_kit import Input, Pipeline, Step
@@ -79,7 +79,7 @@ def test_a_failed_step_shows_its_cell_and_how_to_come_back(workspace: Workspace)
     broken = "raise ValueError('<img src=x>')"
     write_notebook(workspace.project / "notebooks" / "second.ipynb", SECOND[0], broken)
     live = run("two", workspace=workspace)
-    with pytest.raises(CellError):
+    with fails("step.cell", "second"):
         live.wait(60)
     live.act("choose", {"step": "second"})
     shown = pipeline.page(live.view)
@@ -101,7 +101,8 @@ def test_a_view_that_fails_says_so_and_the_run_goes_on(
     live = run("two", workspace=workspace)
     live.shown_by(SimpleNamespace(show=lambda markup, _document="": shown.append(markup)))
     assert live.wait(60).value("second", "length") == 6
-    assert "The view has failed, the work goes on: ValueError: &lt;no page&gt;" in shown[-1]
+    assert 'role="alert"' in shown[-1]
+    assert "ValueError: &lt;no page&gt;" in shown[-1]
 
 
 def test_a_cancelled_run_ends_and_can_be_resumed(workspace: Workspace) -> None:
@@ -112,7 +113,7 @@ def test_a_cancelled_run_ends_and_can_be_resumed(workspace: Workspace) -> None:
         time.sleep(0.05)
     began = time.monotonic()
     live.act("cancel", {})
-    with pytest.raises(ProjectError, match="was cancelled"):
+    with fails("project", "two"):
         live.wait(30)
     assert time.monotonic() - began < 20
     assert live.view.state == "stopped"
@@ -120,9 +121,9 @@ def test_a_cancelled_run_ends_and_can_be_resumed(workspace: Workspace) -> None:
 
 
 def test_a_wrong_input_is_answered_before_anything_starts(workspace: Workspace) -> None:
-    with pytest.raises(ParameterError, match="count"):
+    with fails("parameter", "count", "many"):
         run("two", workspace=workspace, count="many")
-    with pytest.raises(ProjectError, match="tow"):
+    with fails("project", "tow"):
         run("tow", workspace=workspace)
     assert list(workspace.executions.all()) == []
 
@@ -140,10 +141,10 @@ def test_a_form_runs_a_notebook_with_what_was_entered(workspace: Workspace) -> N
 def test_a_form_says_what_is_wrong_and_runs_nothing(workspace: Workspace) -> None:
     filled = form("first", workspace=workspace)
     filled.act("run", {"count": "<many>", "slow": "0"})
-    assert "parameter 'count' is '<many>'; expected int (how often)" in filled.fault
+    assert all(fact in filled.fault for fact in ("'count'", "'<many>'", "int", "how often"))
     assert "&lt;many&gt;" in filled.page()
     assert filled.state == ""
-    with pytest.raises(NotebookError, match="frist"):
+    with fails("notebook", "frist"):
         form("frist", workspace=workspace)
 
 
@@ -184,8 +185,9 @@ def test_who_interrupts_the_waiting_cancels_the_run(workspace: Workspace) -> Non
     threading.Timer(0.2, signal.pthread_kill, [here, signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         live.wait()
-    with pytest.raises(ProjectError, match="was cancelled"):
+    with fails("project", "two"):
         live.wait(30)
+    assert live.view.state == "stopped"
 
 
 def test_a_pipelines_form_runs_it_with_what_was_entered(workspace: Workspace) -> None:
@@ -223,7 +225,7 @@ def test_two_executions_are_compared_by_value_and_by_cell(workspace: Workspace) 
     text = found._repr_markdown_()
     assert "3 values differ, and 1 code cell." in text
     assert "``````diff" in text, "a fence longer than any in the code"
-    with pytest.raises(ProjectError):
+    with fails("project", "no-such"):
         compare("no-such", two, workspace=workspace)
 
 
@@ -234,11 +236,11 @@ def test_the_kit_for_tests_runs_a_notebook_and_checks_the_next(
     said = mine("first", count=3)
     assert said["said"] == "<b><b><b>"
     assert mine.accepts("second", text=said["said"]) == {"text": "<b><b><b>"}
-    with pytest.raises(ParameterError, match="text"):
+    with fails("parameter", "text"):
         mine.accepts("second", text=7)
     with pytest.raises(KeyError, match=r"published \['said'\]"):
         said["sad"]
-    with pytest.raises(ParameterError):
+    with fails("parameter", "cuont"):
         mine("first", cuont=3)
 
 

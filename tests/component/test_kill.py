@@ -84,7 +84,7 @@ publish(
     verdict="pass",
     evaluation={
         "candidate": about, "reference": None, "names": names, "verdict": verdict,
-        "rows": 1000, "frauds": 5, "note": "",
+        "rows": 1000, "task": "binary", "classes": ["0", "1"], "counts": [995, 5], "note": "",
         "scores": [], "slices": [],
     },
 )
@@ -255,7 +255,7 @@ def test_a_killed_driver_leaves_no_process_and_is_resumed(fresh: Desk, kind: str
     execution = fresh.newest("slow")
     done = called(("status",), fresh.project, {})
     assert done.returncode == 0
-    assert f"{execution.name}  killed\n    go on: mlops-kit run slow --resume" in done.stdout
+    assert f"{execution.name}  killed\n    resume: mlops-kit run slow --resume" in done.stdout
     resumed(fresh)
 
 

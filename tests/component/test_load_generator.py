@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_kit.errors import ServingError, StoreBusyError
+from mlops_kit.errors import StoreBusyError
 from mlops_kit.examples.load_generator import Label, Load, Sent, Traffic, send
+from tests.failures import fails
 
 ROWS = np.arange(60, dtype=float).reshape(20, 3)
 LABELS = (np.arange(20) % 5 == 0).astype(int)
@@ -236,7 +237,7 @@ def test_what_a_slow_server_leaves_overdue_is_left_out_and_said(server: Server) 
     sent = send(server.url, "fraud", ROWS, LABELS, load)
     assert not sent.keeps_rate
     assert sent.requests < 20
-    assert "rate was not kept" in str(sent)
+    assert f"{sent.skipped} skipped" in str(sent)
 
 
 def test_it_ends_at_once_when_it_is_stopped(server: Server) -> None:
@@ -269,7 +270,7 @@ def test_an_event_stops_it_too(server: Server) -> None:
     ],
 )
 def test_another_machine_or_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ServingError, match="expected"):
+    with fails("serving", repr(url)):
         Traffic(url, "fraud", ROWS, LABELS, Load(count=1))
 
 
@@ -292,7 +293,7 @@ def test_a_load_that_has_no_end_or_makes_no_sense_is_refused(named: dict[str, An
 
 
 def test_rows_and_labels_must_belong_together() -> None:
-    with pytest.raises(ServingError, match="can't be sent"):
+    with fails("serving", (20, 3), (19,)):
         Traffic("http://localhost:1", "fraud", ROWS, LABELS[1:], Load(count=1))
 
 

@@ -10,6 +10,7 @@ import pytest
 from mlops_kit import errors
 from mlops_kit.pipelines import notebooks, values
 from mlops_kit.pipelines.notebooks import Job
+from tests.failures import fails
 
 PUBLISH = "from mlops_kit import publish\n"
 
@@ -67,9 +68,9 @@ def test_a_value_over_100_kb_travels_as_a_file(notebook, execute, tmp_path):
 
 def test_a_wrong_parameter_is_refused_before_a_kernel_starts(notebook, tmp_path):
     source = notebook("# parameters\nrows: int = 1  # rows")
-    with pytest.raises(errors.ParameterError, match="expected int"):
+    with fails("parameter.type", "'rows'", "int"):
         notebooks.execute(Job(source, tmp_path / "out", {"rows": "many"}), kernel_manager=None)
-    with pytest.raises(errors.ParameterError, match="Did you mean 'rows'"):
+    with fails("parameter.unknown", "'row'", "'rows'"):
         notebooks.execute(Job(source, tmp_path / "out", {"row": 1}), kernel_manager=None)
 
 
@@ -87,7 +88,7 @@ def test_a_failing_cell_is_saved_then_told_with_cell_line_and_parameters(
 
 
 def test_a_syntax_error_names_its_line(notebook, execute):
-    with pytest.raises(errors.CellError, match="SyntaxError") as raised:
+    with fails("step.cell", "SyntaxError") as raised:
         execute(notebook("a = 1\nb = = 2"))
     assert raised.value.line == 2
 
@@ -114,7 +115,7 @@ def test_an_exit_code_is_an_early_exit_too(notebook, execute):
 
 def test_a_killed_kernel_is_said_to_be_killed(notebook, execute, tmp_path):
     source = notebook("a = 1", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "b = 2")
-    with pytest.raises(errors.KernelDiedError, match="SIGKILL") as raised:
+    with fails("step.kernel-died", "SIGKILL") as raised:
         execute(source)
     assert raised.value.exit_code == 137
     assert statuses(tmp_path) == ["completed", "failed", "pending"]
@@ -122,7 +123,7 @@ def test_a_killed_kernel_is_said_to_be_killed(notebook, execute, tmp_path):
 
 def test_a_step_past_its_deadline_is_stopped(notebook, execute, tmp_path):
     start = time.monotonic()
-    with pytest.raises(errors.StepTimeoutError, match="1.5 s") as raised:
+    with fails("step.timeout", "1.5 s") as raised:
         execute(notebook("import time", "time.sleep(60)"), timeout=1.5)
     assert time.monotonic() - start < 20
     assert raised.value.cell == "cell-1"
@@ -135,9 +136,7 @@ def test_the_deadline_is_the_steps_not_each_cells(notebook, execute):
 
 
 def test_a_missing_output_names_what_was_published(notebook, execute):
-    with pytest.raises(
-        errors.OutputError, match=r"published \['verdcit'\].*Did you mean 'verdcit'"
-    ):
+    with fails("step.output.missing", "'verdict'", "['verdcit']"):
         execute(notebook(PUBLISH + "publish(verdcit='pass')"), outputs={"verdict": str})
 
 
@@ -146,14 +145,14 @@ def test_a_missing_output_names_what_was_published(notebook, execute):
     [("1", str), ("'1'", int), ("True", int), ("1.5", int), ("[]", dict), ("'a.csv'", Path)],
 )
 def test_an_output_of_another_type_is_refused(notebook, execute, value, kind):
-    with pytest.raises(errors.OutputError, match="declared as"):
+    with fails("step.output.type", "'x'", kind.__name__):
         execute(notebook(PUBLISH + f"publish(x={value})"), outputs={"x": kind})
 
 
 @pytest.mark.parametrize("value", ["object()", "float('nan')", "Path('absent.csv')", "{1, 2}"])
 def test_what_cannot_travel_is_refused_in_the_cell(notebook, execute, value):
     source = notebook(PUBLISH + f"from pathlib import Path\npublish(x={value})")
-    with pytest.raises(errors.CellError, match="ParameterError"):
+    with fails("step.cell", "ParameterError"):
         execute(source, outputs={"x": str})
 
 
@@ -163,7 +162,7 @@ def test_a_file_that_changes_after_it_was_published_is_refused(notebook, execute
         PUBLISH + "from pathlib import Path\npublish(x=Path('a.txt'))",
         "open('a.txt', 'w').write('after')",
     )
-    with pytest.raises(errors.OutputError, match="changed since"):
+    with fails("step.output.not-kept", "'x'"):
         execute(source, outputs={"x": Path})
 
 
@@ -211,14 +210,73 @@ def test_a_run_leaves_no_old_notebook_behind(notebook, execute, tmp_path):
 def test_a_file_that_is_no_notebook_is_a_kit_error(tmp_path, execute, content):
     path = tmp_path / "broken.ipynb"
     path.write_text(content)
-    with pytest.raises(errors.KitError, match="broken.ipynb"):
+    with fails("notebook", "broken.ipynb"):
         execute(path)
 
 
 def test_a_missing_notebook_is_told_with_the_nearest_name(notebook, execute, tmp_path):
     notebook("a = 1", name="train.ipynb")
-    with pytest.raises(errors.NotebookError, match=r"Did you mean 'train.ipynb'"):
+    with fails("notebook", "trian.ipynb", "'train.ipynb'"):
         execute(tmp_path / "trian.ipynb")
+
+
+@pytest.mark.parametrize("call", ["exit()", "exit(1)", "quit()", "get_ipython().ask_exit()"])
+def test_exit_of_ipython_is_a_failure_and_no_cell_runs_after_it(notebook, execute, tmp_path, call):
+    source = notebook(call, PUBLISH + "publish(done='yes')")
+    with fails("step.early-exit") as raised:
+        execute(source, outputs={"done": str})
+    assert raised.value.cell == "cell-0"
+    assert statuses(tmp_path) == ["failed", "pending"]
+
+
+def test_an_error_that_ipython_only_prints_keeps_its_reason(notebook, execute, tmp_path):
+    with fails("step.cell", "UsageError", "%nosuchmagic") as raised:
+        execute(notebook("%nosuchmagic\nx = 1", "y = 1"))
+    assert raised.value.cell == "cell-0"
+    printed = [o for cell in cells(tmp_path) for o in cell.get("outputs", ())]
+    [error] = [output for output in printed if output["output_type"] == "error"]
+    assert error["ename"] == "UsageError"
+    assert statuses(tmp_path) == ["failed", "pending"]
+
+
+def test_widgets_that_capture_output_run_and_leave_no_state_in_the_notebook(
+    notebook, execute, tmp_path
+):
+    source = notebook(
+        "import ipywidgets\nout = ipywidgets.Output()\nout",
+        "with out:\n    print('captured')\n    1 / 1\nout.clear_output()",
+        "ipywidgets.interact(lambda x: print(x), x=(0, 3))",
+        PUBLISH + "publish(done='yes')",
+    )
+    assert execute(source, outputs={"done": str})["done"].data == "yes"
+    content = json.loads((tmp_path / "out" / "example.ipynb").read_text())
+    assert "widgets" not in content["metadata"]
+
+
+@pytest.mark.parametrize("folder", ["a{b}c", "{", "}", "{0}", "{{rows}}", "{rows}"])
+def test_braces_in_a_path_stay_braces(notebook, kernel, tmp_path, folder):
+    source = notebook("# parameters\nrows: int = 1  # rows", PUBLISH + "publish(rows=rows)")
+    (tmp_path / folder).mkdir()
+    source = source.rename(tmp_path / folder / "t{rows}.ipynb")
+    job = Job(source, tmp_path / folder / "out", {"rows": 2}, {"rows": int})
+    with kernel(1) as manager:
+        assert notebooks.execute(job, manager)["rows"].data == 2
+    assert job.executed.is_file()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"kernelspec": {"name": "ir", "language": "R"}}, {"language_info": {"name": "julia"}}],
+)
+def test_a_notebook_of_another_language_is_refused_before_a_kernel_starts(
+    notebook, tmp_path, metadata
+):
+    source = notebook("x = 1")
+    content = json.loads(source.read_text()) | {"metadata": metadata}
+    source.write_text(json.dumps(content))
+    language = next(iter(metadata.values())).get("language", "julia")
+    with fails("notebook.language", "example.ipynb", language):
+        notebooks.execute(Job(source, tmp_path / "out"), kernel_manager=None)
 
 
 def test_two_notebooks_at_once_do_not_meet(notebook, kernel, tmp_path):

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_kit.errors import ObservationsError
 from mlops_kit.prediction_log.blocks import Arm, Block
-from mlops_kit.prediction_log.log import Cursor, Label, Matured, Observations
+from mlops_kit.prediction_log.log import Cursor, Label, LabelledRows, Observations
+from tests.failures import fails
 from tests.observed import CANDIDATE, CHAMPION, PAIR, START, asked, check, prediction, url
 
 WHO = PAIR[:3]
@@ -48,7 +48,7 @@ def store(place: Path) -> Iterator[Observations]:
     check(place)
 
 
-def read(store: Observations, verb: str, **named: Any) -> tuple[list[Matured], Cursor]:
+def read(store: Observations, verb: str, **named: Any) -> tuple[list[LabelledRows], Cursor]:
     """Read on until there is nothing more."""
     parts, after = [], named.pop("after", None)
     while True:
@@ -152,7 +152,7 @@ def test_nothing_is_stored_of_a_batch_with_a_prediction_that_contradicts_itself(
         replace(good, id="x", latency_ms=-1.0),
         replace(good, id="x", outcome="error"),
     ):
-        with pytest.raises(ObservationsError, match="'x'.*expected"):
+        with fails("prediction-log", "'x'"):
             store.add([good, wrong])
     assert store.status("fraud", "prod")["predictions"] == 0
 
@@ -235,7 +235,7 @@ def test_status_knows_nothing_of_another_model(store: Observations) -> None:
     "values", [("a", 0, 2, 0.0), ("a", 0, -1, 0.0), ("a", -1, 1, 0.0), ("a", 0, 1, math.nan)]
 )
 def test_a_label_that_cannot_be_is_refused(values: tuple[Any, ...]) -> None:
-    with pytest.raises(ObservationsError, match="expected"):
+    with fails("prediction-log"):
         Label(*values)
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from mlops_kit.errors import GitOpsError, KitError, LostRaceError, ReleaseError
+from mlops_kit.errors import ReleaseError
 from mlops_kit.releases import ledger
 from mlops_kit.releases.promotion import Promotion, current, promote, rollback
 from mlops_kit.releases.release import ServedModel
 from mlops_kit.releases.repository import GitOpsRepository, Proposal
 from mlops_kit.releases.request import PromotionRequest, Signoff, Strategy
+from tests.failures import fails
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "workflows" / "gitops"
@@ -145,7 +146,7 @@ def test_a_canary_starts_at_weight_zero_and_another_has_to_wait(
     assert done.release.weight == 0
     assert done.release.candidate.evidence.endswith(done.release.rollout)
     assert ledger.champion_at(entries(repository), entries(repository)[0].when) is not None
-    with pytest.raises(ReleaseError, match="Legal now: Shift, Abort, RollBack"):
+    with fails("release.illegal", "Shift, Abort, RollBack"):
         promoted(repository, "3")
     assert current(repository, "fraud", "dev") == done.release
 
@@ -156,7 +157,7 @@ def test_going_back_twice_goes_further_back(repository: GitOpsRepository, remote
     promoted(repository, "9", environment="prod")
     repository.commit(lambda _: Proposal("People's", {"X": "y"}, {"base/x.yaml": b"x"}))
     assert [rolled_back(repository), rolled_back(repository)] == ["2", "1"]
-    with pytest.raises(ReleaseError, match="nothing to go back to"):
+    with fails("release.no-former-champion", "dev"):
         rolled_back(repository)
     assert promoted(repository, "4").changed
     assert rolled_back(repository) == "1"
@@ -182,12 +183,12 @@ def test_a_rollback_to_a_version_is_asked_for_once(repository: GitOpsRepository)
     head = repository.head()
     assert rolled_back(repository, to="1") == "1"
     assert repository.head() == head
-    with pytest.raises(ReleaseError, match="asked for '8'"):
+    with fails("release.no-former-champion", "'8'"):
         rolled_back(repository, to="8")
 
 
 def test_nothing_promoted_is_nothing_to_go_back_to(repository: GitOpsRepository) -> None:
-    with pytest.raises(ReleaseError, match="nothing to go back to"):
+    with fails("release.no-former-champion", "dev"):
         rolled_back(repository)
 
 
@@ -221,7 +222,7 @@ def test_two_rollbacks_at_once_go_back_once(repository: GitOpsRepository, tmp_pa
 
             return super().commit(late, start)
 
-    with pytest.raises(LostRaceError, match="from '3' to '2'"):
+    with fails("gitops.lost-race", "'3'", "'2'"):
         rolled_back(Interrupted(repository.url, tmp_path / "other"))
     champion = current(repository, "fraud", "dev").champion
     assert champion is not None
@@ -264,7 +265,7 @@ def test_an_environment_that_is_none_is_refused(
 
 def test_another_model_is_refused(repository: GitOpsRepository) -> None:
     promoted(repository, "1")
-    with pytest.raises(ReleaseError, match="'fraud'"):
+    with fails("release", "'fraud'", "'churn'"):
         current(repository, "churn", "dev")
 
 
@@ -274,7 +275,7 @@ def test_evidence_can_not_be_written_elsewhere(repository: GitOpsRepository, pat
     request = PromotionRequest(
         "fraud", "dev", served("1"), "run", Signoff("ana"), "direct", {path: b""}
     )
-    with pytest.raises(GitOpsError, match="path"):
+    with fails("gitops.path"):
         promote(repository, request)
     assert repository.head() == head
 
@@ -283,7 +284,7 @@ def test_a_broken_release_is_a_kit_error_and_stays(repository: GitOpsRepository)
     files = {PATH: b"spec: [\n"}
     head = repository.commit(lambda _: Proposal("Break it", {"X": "y"}, files))
     for act in (lambda: promoted(repository, "1"), lambda: rolled_back(repository)):
-        with pytest.raises(KitError, match=r"release\.yaml"):
+        with fails("release", "release.yaml"):
             act()
     assert repository.head() == head
 

@@ -144,11 +144,11 @@ def test_a_champion_that_decides_otherwise_now_is_a_fault(store: Observations) -
     store.label([Label(f"otherwise-{number}", 0, 0, START) for number in "123"])
     found = replay(store)
     found.read(LATER)
-    assert found.faults == ("On 3 logged rows the champion decides otherwise than it did.",)
+    assert found.faults == ("The champion now decides otherwise on 3 logged rows.",)
     # A changed label is news of the label, not of the champion.
     store.label([Label("otherwise-1", 0, 1, START + 1)])
     found.read(LATER)
-    assert found.faults == ("On 3 logged rows the champion decides otherwise than it did.",)
+    assert found.faults == ("The champion now decides otherwise on 3 logged rows.",)
 
 
 def test_features_that_were_not_kept_are_a_fault(store: Observations) -> None:
@@ -157,7 +157,7 @@ def test_features_that_were_not_kept_are_a_fault(store: Observations) -> None:
     found = replay(store)
     assert found.read(LATER).labelled == 0
     (fault,) = found.faults
-    assert "no features of 20 labelled rows" in fault
+    assert "20 labelled rows" in fault
     assert "serving.log_features" in fault
 
 

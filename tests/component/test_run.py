@@ -28,19 +28,22 @@ from tests.commands import called
 README = Path(__file__).parents[2] / "README.md"
 # 20,000 rows have 24 frauds in the holdout, too few for the gates of the template.
 ROWS = "20000"
-LOOSE = {
-    "recall": 0.3,
-    "precision": 0.3,
-    "average_precision": 0.3,
-    "calibration_error": 0.05,
-    "latency_ms": 1000,
-    "slice_recall": 0,
-    "recall_difference": -0.5,
-    "precision_difference": -0.9,
-    "average_precision_difference": -0.5,
-    "cost_difference": 10000,
-    "minimum_frauds": 10,
-}
+LOOSE = """[models.fraud]
+minimum = 10
+gates = [
+    { metric = "recall", at_least = 0.3 },
+    { metric = "precision", at_least = 0.3 },
+    { metric = "average_precision", at_least = 0.3 },
+    { metric = "calibration_error", at_most = 0.05 },
+    { metric = "latency_ms", at_most = 1000 },
+    { metric = "recall", slice = "*", at_least = 0 },
+    { metric = "recall", against = "reference", at_least = -0.5 },
+    { metric = "precision", against = "reference", at_least = -0.9 },
+    { metric = "average_precision", against = "reference", at_least = -0.5 },
+    { metric = "cost", against = "reference", at_most = 10000 },
+]
+
+"""
 # What a model of 20,000 rows proves on the simulated customers' traffic; a look each half second.
 PACE = {
     "recall": 0.5,
@@ -131,9 +134,10 @@ def made(desk: Desk, strategy: str) -> Desk:
     done = subprocess.run([desk.command, "new", desk.project], env=desk.env, check=False)
     assert done.returncode == 0
     settings = desk.project / "mlops-kit.toml"
-    gates, header, pace = settings.read_text().partition("[rollout]\n")
-    gates, pace = bounded(gates, LOOSE), bounded(pace, PACE)
-    settings.write_text(f'strategy = "{strategy}"\n{gates}{header}{PATIENT}{pace}')
+    before, header, pace = settings.read_text().partition("[rollout]\n")
+    before = before.partition("[models.")[0]
+    pace = bounded(pace, PACE)
+    settings.write_text(f'strategy = "{strategy}"\n{before}{LOOSE}{header}{PATIENT}{pace}')
     return desk
 
 
@@ -179,7 +183,7 @@ def copy(desk: Desk, second: Done, tmp_path: Path) -> Desk:
 @pytest.fixture(scope="module")
 def promoted(first: Done) -> str:
     """The version that the first run promoted: 1 or 2, as two are trained side by side."""
-    found = re.search(r"^PASS  fraud v([12]) passes all 9 gates\.$", first.out, re.M)
+    found = re.search(r"^PASS  fraud v([12]) .*\b9\b", first.out, re.M)
     assert found is not None, first.out + first.err
     return found[1]
 
@@ -188,17 +192,16 @@ def test_a_good_run_promotes_once_and_says_so(desk: Desk, first: Done, promoted:
     assert first.code == 0, first.out + first.err
     revisions = desk.revisions()
     assert len(revisions) == 2  # the seed's and the promotion
-    assert f"Promoted by commit {revisions[0][:12]} in " in first.out
+    assert revisions[0][:12] in first.out
     interval = r"[\d.]+ \([\d.]+ to [\d.]+\)"
     assert re.search(rf"\n  recall  +{interval}  +{interval}\n", first.out)
     other = "2" if promoted == "1" else "1"
-    title = rf"\n  5,000 rows, 24 frauds +fraud v{other} +fraud v{promoted}\n"
+    title = rf"\n  5,000 rows, 24 positive +fraud v{other} +fraud v{promoted}\n"
     assert re.search(title, first.out)
     assert "mlops-kit status" in first.out
     assert "mlflow ui --backend-store-uri sqlite:///" in first.out
     assert Path(first.out.rstrip().splitlines()[-1].strip()).is_dir()
-    assert re.search(r"recall is [\d.]+ \(95 % interval .*\); the gate asks for at least 0\.3\.",
-                     first.out)  # fmt: skip
+    assert re.search(r"\n  recall is [\d.]+ \(95 % interval .*\);.* 0\.3\.", first.out)
 
 
 def test_where_to_look_next_is_there(desk: Desk, first: Done) -> None:
@@ -243,11 +246,10 @@ def test_a_worse_candidate_fails_and_is_not_promoted(copy: Desk) -> None:
     before = copy.revisions()
     done = copy.run(*asked("-p", "candidate_defect", "recall"))
     assert done.code == 3
-    assert "FAIL  fraud v3 may not be promoted" in done.out
-    assert "not met." in done.out
-    assert "Nothing was promoted: the verdict is fail." in done.out
-    assert "promote  skipped: decision is stop, not promote" in done.err
-    assert "watch-rollout  skipped: promote was skipped" in done.err
+    assert re.search(r"^FAIL  fraud v3 .*\n  recall ", done.out, re.M)
+    assert "verdict is fail" in done.out
+    assert re.search(r"  promote  skipped: .*\bdecision\b", done.err)
+    assert re.search(r"  watch-rollout  skipped: .*\bpromote\b", done.err)
     assert copy.revisions() == before
 
 
@@ -255,8 +257,10 @@ def test_too_little_data_is_inconclusive_and_not_promoted(copy: Desk) -> None:
     before = copy.revisions()
     done = copy.run("run", "fraud-training", "-p", "rows", "2000")
     assert done.code == 4
-    assert re.search(r"  recall rests on \d frauds; at least 10 are needed to tell\.", done.out)
-    assert "Nothing was promoted: the verdict is inconclusive." in done.out
+    assert re.search(
+        r"^INCONCLUSIVE  .*\n(?:  .*\n)*?  recall .*\b\d positives.* 10 ", done.out, re.M
+    )
+    assert "verdict is inconclusive" in done.out
     assert copy.revisions() == before
 
 
@@ -348,18 +352,19 @@ def test_release_commands_agree_with_each_other(copy: Desk) -> None:
     assert history[0]["action"] == "promote"
     assert f"  promote {champion}  " in copy.ask("history").out
 
-    done = copy.ask("promote", champion, "--reason", "once more")
+    done = copy.ask("promote", champion, "--reason", "once more", "--json")
     assert done.code == 0, done.err
-    assert done.out.startswith("Nothing to do; committed before: ")
+    assert json.loads(done.out)["changed"] is False
 
     gone = copy.ask("rollback", "--reason", "a try", "--to", "99", "--json")
     assert gone.code == 1
-    assert json.loads(gone.out)["error"] == "ReleaseError"
+    assert json.loads(gone.out)["code"].startswith("release")
 
     other = "2" if champion == "1" else "1"
     Workspace.open(copy.project).registry.set_alias("fraud", "champion", other)
-    said = f"the registry says v{other}. Git counts: mlops-kit repair."
-    assert said in copy.ask("status").out
+    told = json.loads(copy.ask("status", "--json").out)
+    assert (told["champion"], told["registry"], told["agree"]) == (champion, other, False)
+    assert "mlops-kit repair" in copy.ask("status").out
     repaired = json.loads(copy.ask("repair", "--json").out)
     assert repaired == {"champion": champion, "registry": champion, "agree": True}
 
@@ -483,9 +488,9 @@ def test_a_good_run_closes_with_the_path_by_weight_and_why(
     good: Done, rolled_out: tuple[list[Entry], list[Entry]]
 ) -> None:
     version = rolled_out[0][1].version
-    assert f"\nCOMPLETED  fraud {version} becomes champion: " in good.out
+    assert re.search(rf"^COMPLETED  fraud {version} ", good.out, re.M)
     path = "0 % → 10 % → 20 % → 30 % → 40 % → 50 % → 100 %"
-    told = re.search(rf"by weight: {path}; the candidate answered ([\d,]+) requests", good.out)
+    told = re.search(rf"^  weights: {path}; .* ([\d,]+) requests$", good.out, re.M)
     assert told is not None, good.out
     assert int(told[1].replace(",", "")) > 50
     for weight in (10, 20, 30, 40, 50):
@@ -496,8 +501,8 @@ def test_what_watched_is_kept_in_git_beside_the_evidence_that_began_it(
     traffic: Desk, rolled_out: tuple[list[Entry], list[Entry]]
 ) -> None:
     done, stopped = (record(traffic, part[-1].evidence) for part in rolled_out)
-    assert f"**COMPLETED** fraud {rolled_out[0][1].version} becomes champion: " in done
-    assert "Path by weight: 0 % → 10 %" in done
+    assert f"**COMPLETED** fraud {rolled_out[0][1].version} " in done
+    assert "0 % → 10 % → " in done
     assert "**ABORTED** " in stopped
     log = Workspace.open(traffic.project).repository.log()
     assert [each.trailers.get("Mlops-Action") for each in log].count("record") == 2
@@ -508,16 +513,15 @@ def test_a_bad_candidate_forced_past_the_gates_is_stopped_before_any_request(
 ) -> None:
     assert bad.code == 5, bad.out + bad.err
     promotion, stop = rolled_out[1]
-    assert f"FAIL  fraud v{promotion.version} may not be promoted" in bad.out
+    assert f"FAIL  fraud v{promotion.version} " in bad.out
     assert (promotion.action, promotion.forced, promotion.weight) == ("promote", "fail", 0)
     assert (stop.action, stop.verdict, stop.weight) == ("abort", "fail", 0)
     caught = re.search(r"recall=(\d+)/(\d+) ", stop.counts)
     assert caught is not None, stop.counts
     assert int(caught[1]) / int(caught[2]) < PACE["recall"]
-    assert stop.why.startswith(f"fraud {promotion.version} is aborted: ")
-    assert stop.why.endswith(" No request was exposed.")
-    assert f"\nABORTED  {stop.why} fraud {stop.champion} serves prod.\n" in bad.out
-    assert "by weight: 0 %; the candidate answered 0 requests" in bad.out
+    assert f"fraud {promotion.version} " in stop.why
+    assert f"\nABORTED  {stop.why} fraud {stop.champion} " in bad.out
+    assert re.search(r"^  weights: 0 %; .* 0 requests$", bad.out, re.M)
 
 
 def test_the_champion_of_before_serves_on_and_the_alias_follows(

@@ -19,6 +19,15 @@ PARAMETERS = """
 model: str = "churn"  # the registered name
 seed: int = 7  # of the data
 """
+TABLE = """\
+import pandera.pandas as pa
+
+from mlops_kit import declare_table
+
+FEATURES = {name: pa.Column(float) for name in "abcdef"}
+SCHEMA = pa.DataFrameSchema({**FEATURES, "left": pa.Column(int, pa.Check.isin([0, 1]))})
+TABLE = declare_table("churn", SCHEMA, label="left", positive=1)
+"""
 DATA = """
 X, y = make_classification(4000, 6, weights=[0.8], class_sep=1.5, random_state=seed)
 customers = pd.DataFrame(X, columns=[*"abcdef"]).assign(left=y)
@@ -32,17 +41,18 @@ import pandas as pd
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 
-from mlops_kit import Workspace, publish
-from mlops_kit.models.registry import Description
+from mlops_kit import Workspace, publish, training
 
 workspace = Workspace.open()
+table = workspace.table(model)
 """,
     "data": DATA,
     "register": """
-fitted = LogisticRegression().fit(past[[*"abcdef"]], past["left"])
-papers = workspace.lineage_tags("train_churn.ipynb", role="candidate")
-about = Description(tags=papers)
-version = workspace.registry.register(fitted, model, past[[*"abcdef"]].head(3), about)
+fitted = LogisticRegression().fit(table.inputs(past), table.labels(past))
+tags = workspace.lineage_tags("train_churn.ipynb")
+version = training.register(
+    workspace.registry, model, fitted, past, table, role="candidate", tags=tags
+)
 """,
     "publish": "publish(version=version.version)",
 }
@@ -54,22 +64,23 @@ import pandas as pd
 from sklearn.datasets import make_classification
 from sklearn.dummy import DummyClassifier
 
-from mlops_kit import Columns, Workspace, evaluation, publish
-from mlops_kit.models.gates import Costs, Rules
+from mlops_kit import Workspace, evaluation, publish
 
 workspace = Workspace.open()
-rules = Rules(calibration_error=0.1, resamples=100)
+table, rules = workspace.table(model), workspace.rules(model)
 """,
     "data": DATA,
     "compare": """
 challenger = workspace.model_version(model, candidate)
 compared = evaluation.compare(
     workspace.registry.load(challenger, challenger.digest),
-    DummyClassifier(strategy="stratified", random_state=7).fit(past[[*"abcdef"]], past["left"]),
+    DummyClassifier(strategy="stratified", random_state=7).fit(
+        table.inputs(past), table.labels(past)
+    ),
     later,
-    Columns((*"abcdef",), "left"),
+    table,
     names={"candidate": str(challenger), "reference": "a guess"},
-    costs=Costs(review=2.0, missed_fee=50.0),
+    costs=workspace.costs(model),
     rules=rules,
 )
 compared
@@ -126,6 +137,7 @@ def made(folder: Path, pods: str = "step") -> Path:
     scaffold.create(folder)
     write_notebook(folder / "notebooks" / "train_churn.ipynb", TRAIN)
     write_notebook(folder / "notebooks" / "evaluate_churn.ipynb", EVALUATE)
+    (folder / "workflows" / "tables" / "churn.py").write_text(TABLE)
     text = WORKFLOW.replace("release))", f'release), pods="{pods}")')
     (folder / "workflows" / "churn_training.py").write_text(text)
     add_environment(folder, "churn")
@@ -205,7 +217,7 @@ def test_its_pods_publish_and_promote_what_the_local_run_does(
     for judged in (found, expected):
         # How long it took is measured, and the bytes of a model have their own digest.
         judged["scores"] = [row for row in judged["scores"] if "latency" not in row["metric"]]
-    for part in ("names", "rows", "frauds", "scores", "slices"):
+    for part in ("names", "rows", "counts", "scores", "slices"):
         assert found.get(part) == expected.get(part)
     assert found["verdict"]["status"] == expected["verdict"]["status"]
     (project / ".mlops-kit").symlink_to(tmp_path / "cluster" / "state")

@@ -166,7 +166,7 @@ Downloaded sha256:{SHA} to models/fraud@3
 The password must be longer than 8 characters; the secret: patience.
 tokens per second: 1234567890123456
 Engine(postgresql://mlflow:***@db:5432/mlflow)
-[not kept: a log, 70000 bytes, sha256:{SHA}; over 64000 bytes]
+[removed: a log, 70000 bytes, sha256:{SHA}; over 64000 bytes]
 key {SHA[:40]} {SHA[:44]}
 APPLICATION AP1 APACHEAIRFLOW 20261123:{SHA}
 uuid 123e4567-e89b-12d3-a456-426614174000, https://git.example/a/b@{SHA[:40]}

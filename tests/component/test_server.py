@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_kit.errors import ServingError
 from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving.options import Serving
 from mlops_kit.serving.predictor import LiveRelease, Predictor
 from mlops_kit.serving.protocol import Signature
 from mlops_kit.serving.server import Server, application
+from tests.failures import fails
 from tests.served import Client, Source, Written
 
 BODY = {"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 1], "data": [0.5]}]}
@@ -161,7 +161,7 @@ def test_an_address_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = Serving(port=port)
-        with pytest.raises(ServingError, match=str(port)):
+        with fails("serving.address", port):
             Server(application(Source(None), None, settings, dict), settings)
 
 

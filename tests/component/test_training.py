@@ -13,12 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from mlops_kit import Workspace
 from mlops_kit.examples.fraud import data
 from mlops_kit.models import training
-from mlops_kit.models.gates import Costs
+from mlops_kit.models.costs import Costs
 from mlops_kit.models.registry import Registry
 
 
 class Scores:
     """A model whose scores are those of one column."""
+
+    classes_ = (0, 1)
 
     def predict_proba(self, frame: pd.DataFrame) -> Any:
         scores = frame["V1"].to_numpy()
@@ -40,14 +42,14 @@ def drawn(seed: int, rows: int, ties: bool = False) -> pd.DataFrame:
 
 
 def cost(frame: pd.DataFrame, threshold: float, costs: Costs) -> float:
-    """What the documentation says, row by row, per 1,000 transactions."""
+    """What the documentation says, row by row, per 1,000 rows."""
     total = 0.0
     for score, label, amount in zip(frame["V1"], frame["Class"], frame["Amount"], strict=True):
         flagged = score >= threshold
         if label and not flagged:
-            total += amount + costs.missed_fee
+            total += amount + costs.false_negative
         if flagged and not label:
-            total += costs.review
+            total += costs.false_positive
     return 1000 * total / len(frame)
 
 

@@ -33,6 +33,7 @@ BUILTINS = {
         "TimeoutError": "as waiting for a thread says it, to who gave the seconds",
         "self._error": "what the run itself raised",
     },
+    "models/costs.py": {"ValueError": "pydantic's protocol, as of the gates"},
     "models/gates.py": {"ValueError": "pydantic's protocol: settings say it as a SettingsError"},
     "lint/yaml_documents.py": {"ValueError": "caught in the same module: it is a finding"},
     "kernels/provisioner.py": {

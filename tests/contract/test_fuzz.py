@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mlops_kit import notebook_file
 from mlops_kit.cli import options
 from mlops_kit.errors import KitError
-from mlops_kit.pipelines import cache, notebook_file, notebooks, step_outputs, values
+from mlops_kit.pipelines import cache, notebooks, step_outputs, values
 from mlops_kit.pipelines.executions import Executions, State, StepState
 from mlops_kit.project.settings import Settings
 from mlops_kit.releases import release_yaml

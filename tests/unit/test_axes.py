@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_kit.jupyter.html import labels, svg
-from mlops_kit.jupyter.html.labels import Box
-from mlops_kit.jupyter.html.svg import Chart, Line
-from mlops_kit.reporting.charts import ticks
+from mlops_kit.jupyter.html import svg
+from mlops_kit.reporting.charts import labels, text, ticks
+from mlops_kit.reporting.charts.charts import Lines, Series
+from mlops_kit.reporting.charts.labels import Box
+from mlops_kit.reporting.charts.scale import Scale
 
 finite = st.floats(-1e4, 1e4, allow_nan=False)
 positive = st.floats(1e-9, 1e9, allow_nan=False)
@@ -67,6 +69,48 @@ def test_few_powers_of_ten_have_ticks_between_them() -> None:
     assert ticks.logarithmic(1e-4, 1.0) == [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 
 
+@given(st.floats(0, 2e9), st.floats(2, 3e9))
+def test_times_are_round_few_and_within(low: float, width: float) -> None:
+    found = ticks.moments(low, low + width)
+    assert 1 <= len(found) <= 6
+    assert all(low <= at <= low + width for at in found)
+    assert len(set(ticks.times(found))) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        (6, ["2026-01-31 18:00", "20:00", "22:00", "02-01"]),
+        (48, ["2026-02-01 00:00", "12:00", "02-02", "12:00"]),
+        (24 * 5, ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04", "2026-02-05"]),
+        (24 * 120, ["2026-02", "2026-03", "2026-04", "2026-05"]),
+        (24 * 1500, ["2027", "2028", "2029", "2030"]),
+    ],
+)
+def test_times_are_told_as_short_as_they_can(hours: int, expected: list[str]) -> None:
+    start = datetime(2026, 1, 31, 18, tzinfo=UTC).timestamp()
+    assert ticks.times(ticks.moments(start, start + 3600 * hours)) == expected
+
+
+@given(finite, st.floats(1e-2, 1e9), st.floats(60, 900))
+def test_ticks_side_by_side_do_not_touch(low: float, width: float, room: float) -> None:
+    scale = Scale(low, low + width, 0.0, room)
+    halves = [(scale(at), text.width(told, 11) / 2) for at, told in scale.fitting(11)]
+    assert all(b - half > a + before for (a, before), (b, half) in pairwise(halves))
+
+
+@given(st.lists(st.tuples(st.floats(0, 400), st.floats(5, 90)), max_size=12))
+def test_words_of_marks_lie_on_no_mark_and_on_no_other_word(
+    marks: list[tuple[float, float]],
+) -> None:
+    found = labels.flags([at for at, _ in marks], [wide for _, wide in marks], 0, 400)
+    flags = [flag for flag in found if flag]
+    assert not any(one.clashes(other) for one, other in combinations(flags, 2))
+    assert all(flag.left >= 0 and flag.right <= 400 for flag in flags)
+    if len(marks) == 1:
+        assert flags
+
+
 @given(st.lists(st.lists(st.tuples(unit, unit), min_size=1, max_size=12), min_size=1, max_size=4))
 def test_names_lie_on_no_line_and_on_no_other(lines: list[list[tuple[float, float]]]) -> None:
     frame = Box(0, 0, 340, 190)
@@ -83,13 +127,12 @@ def test_names_lie_on_no_line_and_on_no_other(lines: list[list[tuple[float, floa
 
 
 def test_names_without_room_stand_beside_the_picture() -> None:
-    wide = Line(
+    wide = Series(
         "a name that is much longer than the picture is wide, so that it has no room",
-        ((0, 0), (1, 1)),
+        (0, 1),
+        (0, 1),
     )
-    shown = str(
-        svg.chart(Chart("T", "says", (wide, Line("v2", ((0, 1), (1, 0)), dashed=True)), "x", "y"))
-    )
+    shown = str(svg.chart(Lines("T", (wide, Series("v2", (0, 1), (1, 0), dashed=True)), "x", "y")))
     figure, _, picture = shown.partition("</small>")
     assert wide.name in figure
     assert "v2" in figure
@@ -97,15 +140,18 @@ def test_names_without_room_stand_beside_the_picture() -> None:
 
 
 def test_a_usual_pair_of_curves_is_named_within_the_picture() -> None:
-    up = tuple((i / 20, (i / 20) ** 2) for i in range(21))
-    down = tuple((i / 20, 1 - i / 20) for i in range(21))
-    chart = Chart(
+    x = [i / 20 for i in range(21)]
+    chart = Lines(
         "T",
-        "says",
-        (Line("fraud v2", up), Line("fraud v1", down, dashed=True)),
+        (
+            Series("fraud v2", x, [each**2 for each in x]),
+            Series("fraud v1", x, [1 - each for each in x], dashed=True),
+        ),
         "x",
         "y",
-        unit=True,
+        says="says",
+        x_range=(0, 1),
+        y_range=(0, 1),
     )
     shown = str(svg.chart(chart))
     assert "</small>" not in shown

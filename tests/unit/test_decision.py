@@ -91,8 +91,10 @@ def baking(**changes: object) -> RolloutState:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def is_hold(decision: Decision) -> bool:
-    return decision.act == "hold" and decision.change is None
+def is_hold(decision: Decision, code: str = "") -> bool:
+    """Tell whether nothing is changed, for the reason of this code."""
+    is_waiting = decision.act == "hold" and decision.change is None
+    return is_waiting and (not code or decision.code == code)
 
 
 # The path of a good candidate.
@@ -101,14 +103,14 @@ def is_hold(decision: Decision) -> bool:
 def test_a_proved_replay_gets_the_first_step() -> None:
     decision = decide(POLICY, replaying())
     assert (decision.act, decision.change, decision.verdict) == ("advance", Shift(10), "pass")
-    assert "No request was exposed" in decision.sentence
+    assert decision.code == "replay.passed"
 
 
 def test_a_canary_without_harm_rises_step_by_step() -> None:
     for weight in (10, 20, 30, 40):
         decision = decide(POLICY, canary(weight))
         assert (decision.act, decision.change) == ("advance", Shift(weight + 10))
-        assert decision.verdict == "inconclusive"
+        assert (decision.code, decision.verdict) == ("canary.advanced", "inconclusive")
 
 
 def test_a_weight_between_the_steps_goes_on_with_the_next() -> None:
@@ -118,50 +120,58 @@ def test_a_weight_between_the_steps_goes_on_with_the_next() -> None:
 
 def test_a_canary_waits_an_interval_before_it_rises() -> None:
     seen = canary(20)
-    assert is_hold(decide(POLICY, replace(seen, now=seen.since + 30)))
+    assert is_hold(decide(POLICY, replace(seen, now=seen.since + 30)), "canary.just-shifted")
 
 
 def test_the_last_step_completes_when_all_is_proved() -> None:
     decision = decide(POLICY, canary(50))
     assert (decision.act, decision.change, decision.verdict) == ("complete", Complete(), "pass")
-    assert "recall, precision, failures, errors and slow proved" in decision.sentence
+    assert decision.code == "completed"
+    needed = [metric for metric in decision.metrics if metric.needed]
+    assert [metric.name for metric in needed] == [
+        *("recall", "precision", "failures", "errors", "slow")
+    ]
+    assert all(metric.is_proved(POLICY.alpha_promote) for metric in needed)
 
 
 def test_the_last_step_waits_while_something_is_not_proved() -> None:
     seen = canary(50)
     few = tuple(replace(block, candidate=arm(20), champion=arm(20)) for block in seen.blocks)
-    decision = decide(POLICY, replace(seen, blocks=few))
-    assert is_hold(decision)
-    assert "not yet proved" in decision.sentence
-    assert is_hold(decide(POLICY, replace(seen, replay=replace(GOOD, caught=780, flagged=800))))
+    weak = replace(GOOD, caught=780, flagged=800)
+    for waiting in (replace(seen, blocks=few), replace(seen, replay=weak)):
+        assert is_hold(decide(POLICY, waiting), "canary.unproved")
 
 
 def test_a_completed_rollout_is_settled_then_retired() -> None:
     finishing = replace(REPLAYED, champion=TWO, weight=50)
     seen = RolloutState(START + 60, finishing, START, START, shifted=START, completed=START)
     settle = decide(POLICY, seen)
-    assert (settle.act, settle.change) == ("settle", Shift(0))
+    assert (settle.code, settle.act, settle.change) == ("settled", "settle", Shift(0))
     retire = decide(POLICY, replace(seen, release=apply(finishing, Shift(0))))
-    assert (retire.act, retire.change) == ("retire", Retire())
-    for waiting in (replace(seen, is_live=False), replace(seen, held_by="ben: a call")):
-        assert is_hold(decide(POLICY, waiting))
+    assert (retire.code, retire.act, retire.change) == ("retired", "retire", Retire())
+    assert is_hold(decide(POLICY, replace(seen, is_live=False)), "held.not-live")
+    assert is_hold(decide(POLICY, replace(seen, held_by="ben: a call")), "held.by-person")
 
 
 def test_a_baked_champion_is_done() -> None:
-    assert is_hold(decide(POLICY, baking()))
+    assert is_hold(decide(POLICY, baking()), "soak.watching")
     decision = decide(POLICY, baking(now=START + 601))
-    assert (decision.act, decision.verdict) == ("done", "pass")
+    assert (decision.code, decision.act, decision.verdict) == ("soak.passed", "done", "pass")
 
 
 def test_baking_lasts_until_the_last_answers_labels_are_mature() -> None:
     policy = replace(POLICY, maturity=900.0)
-    assert is_hold(decide(policy, baking(now=START + 1400)))
-    assert decide(policy, baking(now=START + 1501)).act == "done"
+    assert is_hold(decide(policy, baking(now=START + 1400)), "soak.watching")
+    assert decide(policy, baking(now=START + 1501)).code == "soak.passed"
 
 
 def test_nothing_is_to_do_without_a_rollout() -> None:
-    assert decide(POLICY, RolloutState(START, CHAMPION, 0.0, 0.0)).act == "done"
-    assert decide(POLICY, RolloutState(START, Release("", "prod"), 0.0, 0.0)).act == "done"
+    for release, code in (
+        (CHAMPION, "idle.no-rollout"),
+        (Release("", "prod"), "idle.no-champion"),
+    ):
+        decision = decide(POLICY, RolloutState(START, release, 0.0, 0.0))
+        assert (decision.code, decision.act) == (code, "done")
 
 
 def test_a_replay_waits_for_no_metric_of_live_traffic() -> None:
@@ -176,14 +186,16 @@ def test_a_replay_waits_for_no_metric_of_live_traffic() -> None:
 def test_a_bad_replay_aborts_with_no_request_exposed() -> None:
     decision = decide(POLICY, replaying(replay=BAD))
     assert (decision.act, decision.change, decision.verdict) == ("abort", Abort(), "fail")
-    assert "No request was exposed" in decision.sentence
-    assert "recall 640 of 900 (71.1 %, bound at least 85.0 %)" in decision.sentence
+    assert decision.code == "aborted.harm"
+    worst = max(decision.metrics, key=lambda metric: metric.log_against)
+    assert (worst.name, worst.events, worst.n, worst.bound) == ("recall", 640, 900, 0.85)
 
 
 @pytest.mark.parametrize("weight", [10, 20, 30, 40, 50])
 def test_harm_takes_all_traffic_from_the_candidate(weight: int) -> None:
     decision = decide(POLICY, canary(weight, errors=0.2))
     assert (decision.act, decision.change, decision.verdict) == ("abort", Abort(), "fail")
+    assert decision.code == "aborted.harm"
     assert apply(canary(weight).release, Abort()).weight == 0
 
 
@@ -195,14 +207,13 @@ def test_harm_aborts_although_a_person_holds_or_a_commit_is_not_live() -> None:
 def test_net_harm_below_the_limit_holds() -> None:
     seen = canary(20)
     some = replace(seen.blocks[-1], candidate=Arm(100, 10, 0), champion=arm(400))
-    decision = decide(POLICY, replace(seen, blocks=(some,)))
-    assert is_hold(decision)
-    assert "more speaks against it than for" in decision.sentence
+    assert is_hold(decide(POLICY, replace(seen, blocks=(some,))), "canary.doubtful")
 
 
 def test_late_labels_roll_a_completed_release_back() -> None:
     decision = decide(POLICY, baking(live=BAD))
     assert (decision.act, decision.change, decision.verdict) == ("rollback", None, "fail")
+    assert decision.code == "rolled-back.harm"
     finishing = replace(REPLAYED, champion=TWO, weight=50)
     assert decide(POLICY, baking(release=finishing, live=BAD)).act == "rollback"
 
@@ -217,26 +228,25 @@ def test_labels_of_the_candidates_own_answers_abort_its_canary() -> None:
 def test_no_labels_are_no_verdict() -> None:
     for replay in (None, Quality(), Quality(mature=20_000)):
         decision = decide(POLICY, replaying(replay=replay))
-        assert is_hold(decision)
+        assert is_hold(decision, "replay.no-labels")
         assert decision.verdict == "inconclusive"
-        assert "No labels" in decision.sentence
 
 
 def test_too_few_labels_are_neither_a_pass_nor_a_fail() -> None:
     for quality in (GOOD, BAD):
         decision = decide(POLICY, replaying(replay=replace(quality, labelled=10_000)))
-        assert is_hold(decision)
-        assert "selection" in decision.sentence
-    assert is_hold(decide(POLICY, canary(50, replay=replace(GOOD, labelled=10_000))))
+        assert is_hold(decision, "replay.few-labels")
+        assert decision.verdict == "inconclusive"
+    few = canary(50, replay=replace(GOOD, labelled=10_000))
+    assert is_hold(decide(POLICY, few), "canary.unproved")
 
 
 def test_lost_metrics_hold_then_take_the_weight_away_without_a_verdict() -> None:
     seen = canary(20)
     quiet = replace(seen, now=seen.now + 90)
-    decision = decide(POLICY, quiet)
-    assert is_hold(decision)
-    assert "data are missing" in decision.sentence
+    assert is_hold(decide(POLICY, quiet), "canary.no-data")
     decision = decide(POLICY, replace(seen, now=seen.now + 180))
+    assert decision.code == "canary.withdrawn"
     assert (decision.act, decision.change, decision.verdict) == ("hold", Shift(0), "inconclusive")
     assert decide(POLICY, replace(seen, now=seen.now + 180, blocks=())).change == Shift(0)
 
@@ -252,9 +262,7 @@ def test_too_little_traffic_is_waited_for() -> None:
         Block(10, seen.since + 60 * minute, Arm(), Arm(int(minute % 5 == 0), 0, 0))
         for minute in range(10)
     )
-    decision = decide(POLICY, replace(seen, blocks=few))
-    assert is_hold(decision)
-    assert "too little traffic" in decision.sentence
+    assert is_hold(decide(POLICY, replace(seen, blocks=few)), "canary.low-traffic")
 
 
 def test_a_candidate_that_alone_gets_no_requests_loses_its_weight() -> None:
@@ -278,36 +286,34 @@ def resting(minutes: int = 2, **changes: object) -> RolloutState:
 
 
 def test_a_candidate_gets_its_traffic_back_when_data_are_back() -> None:
-    assert decide(POLICY, resting()).change == Shift(10)
-    for not_yet in (
-        resting(blocks=blocks(10, START + 60, START + 180)),
-        resting(replay=None),
-        resting(replay=replace(GOOD, caught=780, flagged=800)),
-        resting(faults=("The store does not answer.",)),
-        resting(is_live=False),
+    back = decide(POLICY, resting())
+    assert (back.code, back.change) == ("canary.resumed", Shift(10))
+    for not_yet, code in (
+        (resting(blocks=blocks(10, START + 60, START + 180)), "canary.waiting"),
+        (resting(replay=None), "replay.no-labels"),
+        (resting(replay=replace(GOOD, caught=780, flagged=800)), "replay.unproved"),
+        (resting(faults=("The store does not answer.",)), "held.fault"),
+        (resting(is_live=False), "held.not-live"),
     ):
-        assert is_hold(decide(POLICY, not_yet))
-    assert decide(POLICY, resting(now=START + 60 + 7200, blocks=())).verdict == "inconclusive"
-    assert decide(POLICY, resting(now=START + 60 + 7200, blocks=())).act == "abort"
-    assert decide(POLICY, resting(replay=BAD)).act == "abort"
+        assert is_hold(decide(POLICY, not_yet), code)
+    late = decide(POLICY, resting(now=START + 60 + 7200, blocks=()))
+    assert (late.code, late.act, late.verdict) == ("aborted.timeout", "abort", "inconclusive")
+    assert decide(POLICY, resting(replay=BAD)).code == "aborted.harm"
 
 
 def test_lost_labels_while_baking_are_an_alert_and_no_rollback() -> None:
     for live in (None, Quality(), replace(BAD, labelled=10_000)):
-        decision = decide(POLICY, baking(live=live))
-        assert is_hold(decision)
-        assert "rolls nothing back" in decision.sentence
+        assert is_hold(decide(POLICY, baking(live=live)), "soak.no-labels")
     ended = decide(POLICY, baking(live=None, now=START + 601))
-    assert (ended.act, ended.verdict) == ("done", "inconclusive")
-    assert is_hold(decide(POLICY, baking(live=BAD, faults=("The store does not answer.",))))
+    assert (ended.code, ended.act, ended.verdict) == ("soak.unjudged", "done", "inconclusive")
+    blind = baking(live=BAD, faults=("The store does not answer.",))
+    assert is_hold(decide(POLICY, blind), "held.fault")
 
 
 def test_a_shared_outage_holds_and_says_that_the_champion_fails_too() -> None:
     seen = canary(20, minutes=2)
     outage = blocks(20, seen.since, seen.now, errors=0.3, champion=0.3)
-    decision = decide(POLICY, replace(seen, blocks=outage))
-    assert is_hold(decision)
-    assert "the champion fails too (errors)" in decision.sentence
+    assert is_hold(decide(POLICY, replace(seen, blocks=outage)), "canary.shared-outage")
 
 
 def test_a_dead_target_is_never_gone_back_to() -> None:
@@ -317,18 +323,14 @@ def test_a_dead_target_is_never_gone_back_to() -> None:
         canary(20, minutes=5, blocks=(), target_ready=False),
         baking(live=BAD, target_ready=False),
     ):
-        decision = decide(POLICY, seen)
-        assert is_hold(decision)
-        assert "can't serve" in decision.sentence
-        assert "A person is needed" in decision.next
+        assert is_hold(decide(POLICY, seen), "escalated.no-target")
     assert decide(POLICY, canary(errors=0.2, target_ready=False)).verdict == "fail"
 
 
 def test_a_champion_without_a_good_state_before_it_stays() -> None:
     decision = decide(POLICY, baking(live=BAD, can_restore=False))
-    assert is_hold(decision)
+    assert is_hold(decision, "escalated.no-good-release")
     assert decision.verdict == "fail"
-    assert "A person is needed" in decision.next
 
 
 def test_each_phase_has_a_deadline_that_is_no_verdict() -> None:
@@ -343,14 +345,14 @@ def test_each_phase_has_a_deadline_that_is_no_verdict() -> None:
     ):
         decision = decide(POLICY, seen)
         assert (decision.act, decision.change) == ("abort", Abort())
-        assert decision.verdict == "inconclusive"
+        assert (decision.code, decision.verdict) == ("aborted.timeout", "inconclusive")
 
 
 def test_a_watcher_that_comes_back_late_still_uses_what_is_proved() -> None:
-    assert decide(POLICY, replaying(now=START + 5000)).act == "advance"
+    assert decide(POLICY, replaying(now=START + 5000)).code == "replay.passed"
     late = canary(50, minutes=150)
     assert late.now > START + 120 + 7200
-    assert decide(POLICY, late).act == "complete"
+    assert decide(POLICY, late).code == "completed"
 
 
 def test_evidence_of_an_earlier_attempt_of_the_pair_counts_on() -> None:
@@ -363,21 +365,22 @@ def test_evidence_of_an_earlier_attempt_of_the_pair_counts_on() -> None:
 def test_a_persons_hold_stops_the_rise_and_names_the_reason() -> None:
     for seen in (replaying(held_by="ben: a call"), canary(50, held_by="ben: a call")):
         decision = decide(POLICY, seen)
-        assert is_hold(decision)
+        assert is_hold(decision, "held.by-person")
         assert "ben: a call" in decision.sentence
 
 
 def test_a_broken_split_is_a_fault_and_no_evidence() -> None:
     decision = decide(POLICY, canary(10, clients=(300, 1000)))
-    assert is_hold(decision)
-    assert "300 of 1,000 clients at 10 %" in decision.sentence
+    assert is_hold(decision, "canary.broken-split")
     assert decision.harm < 0
 
 
 def test_a_fault_keeps_harm_from_being_a_verdict_but_not_from_going_to_weight_0() -> None:
     decision = decide(POLICY, canary(errors=0.2, faults=("The parity is broken.",)))
     assert (decision.act, decision.change, decision.verdict) == ("hold", Shift(0), "inconclusive")
-    assert is_hold(decide(POLICY, replaying(replay=BAD, faults=("The parity is broken.",))))
+    assert decision.code == "canary.withdrawn"
+    blind = replaying(replay=BAD, faults=("The parity is broken.",))
+    assert is_hold(decide(POLICY, blind), "held.fault")
 
 
 def test_a_wrong_clock_decides_nothing() -> None:
@@ -387,17 +390,17 @@ def test_a_wrong_clock_decides_nothing() -> None:
         canary(now=START - 5),
         replaying(now=START - 5),
     ):
-        assert is_hold(decide(POLICY, seen))
+        assert is_hold(decide(POLICY, seen), "held.clock")
 
 
 def test_nothing_rises_before_the_commit_is_live() -> None:
     for seen in (replaying(is_live=False), canary(is_live=False), canary(50, is_live=False)):
-        assert is_hold(decide(POLICY, seen))
+        assert is_hold(decide(POLICY, seen), "held.not-live")
     # A platform that took long to apply a weight isn't blamed on the candidate's silence.
     seen = canary(10, minutes=4, blocks=())
     assert decide(POLICY, seen).change == Shift(0)
-    assert is_hold(decide(POLICY, replace(seen, applied=seen.now - 30)))
-    assert is_hold(decide(POLICY, replace(seen, is_live=False)))
+    assert is_hold(decide(POLICY, replace(seen, applied=seen.now - 30)), "canary.just-shifted")
+    assert is_hold(decide(POLICY, replace(seen, is_live=False)), "held.not-live")
 
 
 # Invariants, over everything that can be seen.

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_kit.formatting import number
-from mlops_kit.models.gates import Estimate, Gate, Rules, Verdict
+from mlops_kit.models.gates import Estimate, Gate, GateRule, Rules, Verdict
 
 numbers = st.floats(0, 1)
 
 
 def gate(value, low, high, bound=0.7, side="at_least", n=100, **more):
-    return Gate("recall", Estimate(value, low, high, n), bound, side, 50, "frauds", **more)
+    return Gate("recall", Estimate(value, low, high, n), bound, side, 50, "positives", **more)
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,10 @@ def test_the_whole_interval_decides(low, high, side, status):
     assert gate((low + high) / 2, low, high, side=side).status == status
 
 
-def test_too_few_frauds_are_inconclusive_however_good_they_look():
+def test_too_few_rows_are_inconclusive_however_good_they_look():
     found = gate(1.0, 0.99, 1.0, n=49)
     assert found.status == "inconclusive"
-    assert "rests on 49 frauds; at least 50" in found.reason
+    assert "rests on 49 positives; at least 50" in found.reason
 
 
 def test_what_cannot_be_computed_is_inconclusive():
@@ -77,7 +77,7 @@ def test_more_of_the_interval_below_the_bound_never_helps(value, low, high, n):
     assert order[worse.status] <= order[better.status]
 
 
-@pytest.mark.parametrize("wrong", [{"confidence": 1.0}, {"resamples": 1}, {"minimum_frauds": 0}])
+@pytest.mark.parametrize("wrong", [{"confidence": 1.0}, {"resamples": 1}, {"minimum": 0}])
 def test_rules_that_make_intervals_meaningless_are_refused(wrong):
     with pytest.raises(ValueError, match="expected|must be"):
         Rules(**wrong)
@@ -89,3 +89,9 @@ def test_rules_that_make_intervals_meaningless_are_refused(wrong):
 )
 def test_numbers_are_shown_in_three_digits(value, text):
     assert number(value) == text
+
+
+@pytest.mark.parametrize("bounds", [{}, {"at_least": 0.1, "at_most": 0.2}])
+def test_a_gate_needs_one_bound(bounds):
+    with pytest.raises(ValueError, match="recall"):
+        GateRule("recall", **bounds)

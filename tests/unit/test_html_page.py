@@ -8,11 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbformat import v4
 
-from mlops_kit.errors import NotebookError
 from mlops_kit.reporting.notebooks import html_page
+from tests.failures import fails
 
 PNG = base64.b64encode(
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde\0\0\0\0IEND\xaeB`\x82"
@@ -100,7 +99,7 @@ def test_nothing_on_the_page_acts_or_is_fetched(tmp_path: Path) -> None:
 
 def test_what_is_no_notebook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "torn.ipynb").write_text('{"cells": [')
-    with pytest.raises(NotebookError, match="no notebook"):
+    with fails("notebook", "torn.ipynb"):
         html_page.save(tmp_path / "torn.ipynb", tmp_path / "page")
     assert not (tmp_path / "page").exists()
 
@@ -140,5 +139,5 @@ def test_a_whole_page_has_its_pictures_inside(tmp_path: Path) -> None:
 
 
 def test_what_is_called_a_notebook_and_is_none_is_said() -> None:
-    with pytest.raises(NotebookError, match=r"b.ipynb is no notebook"):
+    with fails("notebook", "b.ipynb"):
         html_page.shown("b.ipynb", {"b.ipynb": b"{"})

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from mlops_kit.jupyter.html import form, markup, pipeline, rollout
+from mlops_kit.jupyter.html import form, pipeline, rollout
 from mlops_kit.jupyter.html.pipeline import PipelineView, StepView
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.metrics_view import MetricsView
 from mlops_kit.jupyter.panel import evaluation as comparison
 from mlops_kit.jupyter.panel import page
-from mlops_kit.jupyter.panel.state import Board, Candidate, Offer, Opened, Unfolded
+from mlops_kit.jupyter.panel.state import Board, Candidate, Notice, Offer, Opened, Unfolded
 from mlops_kit.models.evaluation_summary import EvaluationSummary
 from mlops_kit.releases.ledger import Entry
+from mlops_kit.reporting import markup
 from mlops_kit.rollouts.evidence_history import Trail
 from mlops_kit.rollouts.metrics import Metric
 from mlops_kit.rollouts.state import Decision
@@ -72,11 +73,11 @@ def published(text: str) -> dict[str, Any]:
         "alarms": [100, 10, 1],
         "cost": [9.0, 3.0, 20.0],
         "calibration": [[0.01, 0.02], [0.5, 0.6]],
-        "frauds": 10,
+        "positives": 10,
         "rows": 1000,
         "threshold": 0.1,
     }
-    row = {"metric": text, "candidate": estimate(), "reference": estimate(0.8)}
+    row = {"name": text, "metric": text, "candidate": estimate(), "reference": estimate(0.8)}
     gate = {"name": text, "status": "fail", "estimate": estimate(), "side": "at_least"}
     version = {"model": text, "version": text, "digest": text}
     return {
@@ -84,10 +85,14 @@ def published(text: str) -> dict[str, Any]:
         "reference": version,
         "names": {"candidate": text, "reference": text},
         "rows": 1000,
-        "frauds": 10,
+        "task": "binary",
+        "classes": [text, text],
+        "counts": [990, 10],
         "note": text,
         "scores": [{**row, "difference": estimate(0.2)}, {**row, "difference": None}],
-        "slices": [{"name": text, "candidate": estimate(), "reference": estimate()}],
+        "slices": [
+            {"name": text, "metric": text, "candidate": estimate(), "reference": estimate()}
+        ],
         "verdict": {
             "status": "fail",
             "sentence": text,
@@ -111,7 +116,8 @@ def board(text: str, **more: Any) -> Board:
         **{
             **{"model": text, "environment": text, "environments": (text,), "headline": text},
             **{"checked": text, "standing": "fail", "sentence": text, "next": text},
-            **{"notice": text, "remarks": (text,), "chosen": text, "change": (text, "+" + text)},
+            **{"notice": Notice(text, text, fault=text), "remarks": (text,), "chosen": text},
+            "change": (text, "+" + text),
             "offers": (
                 Offer("promote", text, text, reason="required", shows_change=True),
                 Offer("reject", text, text, why_not=text),
@@ -151,7 +157,9 @@ def test_hostile_text_is_text_in_every_field(evidence: MetricsView | None) -> No
 
 
 def test_hostile_text_is_text_in_a_watch_and_in_a_form() -> None:
-    decision = Decision("hold", None, "inconclusive", HOSTILE, HOSTILE, (METRIC,))
+    decision = Decision(
+        "canary.unproved", "hold", None, "inconclusive", HOSTILE, HOSTILE, (METRIC,)
+    )
     trail = Trail(HOSTILE, POINTS)
     evidence = dataclasses.replace(SHOWN, trails=(trail,))
     watch = Watch(HOSTILE, "running", "", HOSTILE, decision, evidence)
@@ -164,15 +172,18 @@ def test_the_evidence_over_time_has_a_fixed_range_and_says_what_is_a_proof() -> 
     found = Reader(shown)
     assert "20x = proved" in found.text
     assert "harm, all metrics together" in found.text
-    assert "7.4x / 20x to go back" in found.text
+    assert "7.4x / 20x to roll back" in found.text
     (label,) = (named["aria-label"] for _, named in found.tags if "evidence over" in str(named))
-    assert label == "errors: evidence over time. 8,103x for, 7.4x against; 20x for it is a proof."
+    assert label == "errors: evidence over time. 8,103x for, 7.4x against; 20x for it is proof."
     # Two lines in two pieces each, as nothing was seen in between: single moments are dots.
     strip = shown.partition(label)[2].partition("</svg>")[0]
     dots = [named for name, named in Reader(strip).tags if name == "circle"]
     assert len(dots) == 4
     top = min(float(named["cy"]) for named in dots)
-    assert top == 10, "evidence beyond the range lies on its edge"
+    axes = next(named["d"] for name, named in Reader(strip).tags if name == "path")
+    assert top == float(axes.split()[1].partition("V")[0]), (
+        "evidence beyond the range lies on its edge"
+    )
 
 
 def test_a_commit_is_linked_where_the_repository_has_a_page() -> None:
@@ -180,7 +191,7 @@ def test_a_commit_is_linked_where_the_repository_has_a_page() -> None:
     assert "<a" not in page.page(made)
     linked = dataclasses.replace(made, repository_page="https://git.example/team/releases")
     assert 'href="https://git.example/team/releases/commit/abc"' in page.page(linked)
-    assert "Look at the evidence" not in page.page(linked)
+    assert not [named for _, named in Reader(page.page(linked)).tags if "data-revision" in named]
 
 
 def test_hostile_text_is_text_in_a_pipeline() -> None:
@@ -214,7 +225,7 @@ def test_every_control_keeps_its_keys_to_itself_and_has_a_name() -> None:
 def test_thousands_of_rows_stay_small_until_they_are_asked_for() -> None:
     many = board("v1", candidates=(Candidate("1", "pass"),) * 200, history=(entry("a"),) * 2000)
     assert len(page.page(many)) < 150_000
-    assert "5 of 2,000 acts" in page.page(many)
+    assert "5 of 2,000 actions" in page.page(many)
     assert page.page(many, Unfolded(history=55)).count("2026-11-03") == 55
 
 
@@ -228,7 +239,7 @@ def test_the_slider_moves_every_number_that_follows_it() -> None:
 
 def test_a_table_is_left_when_the_page_is_gone() -> None:
     done = StepView("train", "failed", (), "", 0, 0, 2.5, "no", {"cell": "fit"}, "", "mlops-kit x")
-    view = PipelineView("fraud", "It failed.", "failed", (done,))
+    view = PipelineView("fraud", "Failed.", "failed", (done,))
     text = pipeline.as_markdown(view)
     assert "| train | failed | 2.5 s | no |" in text
     assert "Reproduce: mlops-kit x" in text

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mlops_kit.errors import KitError, NotebookError, ParameterError
 from mlops_kit.pipelines import parameters
+from tests.failures import fails
 
 SOURCE = """
 from typing import Literal
@@ -84,20 +85,59 @@ def test_text_is_converted_by_the_annotation(given_text, value):
     ],
 )
 def test_a_wrong_type_is_refused_with_what_was_expected(wrong):
-    with pytest.raises(ParameterError, match="expected") as raised:
+    with fails("parameter.type", next(iter(wrong))):
         typed(**wrong)
-    assert next(iter(wrong)) in str(raised.value)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
-    with pytest.raises(ParameterError, match="Did you mean 'rows'"):
+    with fails("parameter.unknown", "'row'", "'rows'"):
         typed(row="1")
+
+
+@pytest.mark.parametrize("written", ["[no, 007, 1.10, 12:30, 2024-01-05]"])
+def test_text_in_a_list_stays_as_it_was_written(written):
+    found = parameters.typed(signature("x: list = []"), {"x": written}, notebook="n.ipynb")
+    assert found == {"x": written.strip("[]").split(", ")}
+
+
+def test_items_that_are_written_as_they_are_read_have_types():
+    read = {"x": "[1, 1.5, true, null, a]", "y": "[1, a]", "z": "{a: 007}"}
+    declared = signature("x: list = []\ny: list[str] = []\nz: dict[str, int] = {}")
+    found = parameters.typed(declared, read, notebook="n.ipynb")
+    assert found == {"x": [1, 1.5, True, None, "a"], "y": ["1", "a"], "z": {"a": 7}}
+
+
+@pytest.mark.parametrize("given", [{"data": "caf\udce9"}, {"names": ["caf\udce9"]}])
+def test_text_that_utf_8_cannot_write_is_refused(given):
+    with fails("parameter.undecodable", next(iter(given))):
+        typed(**given)
+
+
+def test_untyped_parameters_take_their_types_from_their_defaults_and_that_is_said_once(caplog):
+    source = "alpha = 0.1  # step size\nrows = 10\nname = 'a'\nfast = False\nseen = []\nseed = None"
+    for _ in range(2):
+        found = signature(source)
+    assert [(p.name, p.annotation, p.default) for p in found] == [
+        ("alpha", "float", 0.1), ("rows", "int", 10), ("name", "str", "a"),
+        ("fast", "bool", False), ("seen", "list", []), ("seed", "Any", None),
+    ]  # fmt: skip
+    assert found[0].help == "step size"
+    given = {"alpha": "0.2", "rows": "7", "name": "007", "fast": "true"}
+    assert parameters.typed(found, given, notebook="n.ipynb") == {
+        "alpha": 0.2, "rows": 7, "name": "007", "fast": True,
+    }  # fmt: skip
+    with fails("parameter.type", "rows"):
+        parameters.typed(found, {"rows": "many"}, notebook="n.ipynb")
+    assert [record.args[1] for record in caplog.records] == ["alpha, rows, name, fast, seen, seed"]
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        "x = 1",
+        "x = f()",
+        "x = y = 1",
+        "x, y = 1, 2",
+        "x += 1",
         "x: int",
         "x: int = f()",
         "x: Foo = 1",

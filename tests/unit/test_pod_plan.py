@@ -7,7 +7,7 @@ import pytest
 from mlops_kit import Condition, Pipeline, Step
 from mlops_kit.argo import expressions
 from mlops_kit.argo.pod_plan import Pod, named, plan
-from mlops_kit.errors import DefinitionError
+from tests.failures import fails
 
 a = Step("a", "a.ipynb", outputs={"verdict": str, "table": dict})
 b = Step("b-b", "b.ipynb", {"table": a.output("table")}, {"n": int})
@@ -53,12 +53,12 @@ def test_pods_that_would_wait_for_each_other_are_refused() -> None:
     first = Step("first", "a.ipynb", outputs={"n": int}, pod="x")
     middle = Step("middle", "b.ipynb", {"n": first.output("n")}, {"n": int})
     last = Step("last", "c.ipynb", {"n": middle.output("n")}, pod="x")
-    with pytest.raises(DefinitionError, match="wait for each other"):
+    with fails("definition.pod-cycle", "'p'"):
         plan(Pipeline("p", (first, middle, last)))
 
 
 def test_an_unknown_pod_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(DefinitionError, match="Did you mean 'b-b'"):
+    with fails("definition", "'b_b'", "'b-b'"):
         named(plan(Pipeline("p", ALL)), "b_b")
 
 
@@ -76,10 +76,10 @@ def test_a_gate_compares_by_an_expression_alone() -> None:
 @pytest.mark.parametrize("equals", ["it's", "a b", "", "-absent-", "{{x}}", "pass' || 'a' == 'a"])
 def test_a_gate_that_argo_could_read_otherwise_is_refused(equals: str) -> None:
     pods = plan(Pipeline("p", ALL))
-    with pytest.raises(DefinitionError, match="letters, digits"):
+    with fails("definition.gate-text", repr(equals)):
         expressions.gate((Condition(a.output("verdict"), equals=equals),), pods)
 
 
 def test_a_gate_on_a_file_is_refused() -> None:
-    with pytest.raises(DefinitionError, match="travels as a file"):
+    with fails("definition.gate-on-file", "a.output('table')"):
         expressions.gate((Condition(a.output("table"), equals="x"),), plan(Pipeline("p", ALL)))

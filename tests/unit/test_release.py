@@ -27,6 +27,7 @@ from mlops_kit.releases.release import (
     to_mapping,
 )
 from mlops_kit.releases.release_yaml import read_release, write_release
+from tests.failures import fails
 
 ONE, TWO, THREE = (
     ServedModel(version, f"models/{version}", f"sha256:{version * 8}", f"image@{version}")
@@ -57,6 +58,7 @@ changes = st.one_of(
 words = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12) | (
     st.sampled_from(["007", "1.10", "null", "true", "2026-01-01", "0x1f", "1e5", "~", "# no", "*a"])
 )
+
 served = st.builds(ServedModel, words, words, words, image=words | st.just(""))
 
 
@@ -117,12 +119,12 @@ def test_a_rollback_takes_a_running_candidate_away() -> None:
     ],
 )
 def test_an_illegal_change_is_refused(release: Release, change: Any) -> None:
-    with pytest.raises(ReleaseError):
+    with fails("release"):
         apply(release, change)
 
 
 def test_a_refusal_lists_the_legal_changes() -> None:
-    with pytest.raises(ReleaseError, match="Legal now: Shift, Complete, Abort, RollBack"):
+    with fails("release.illegal", "Shift, Complete, Abort, RollBack"):
         apply(RUNNING, Replace(THREE))
 
 
@@ -214,7 +216,7 @@ def test_a_wrong_field_is_named(path: str, value: object, named: str) -> None:
     place[last] = value
     if path == "spec.candidate.weight" and value == 101:
         named = "weight"
-    with pytest.raises(ReleaseError, match=named):
+    with fails("release", named):
         from_mapping(mapping)
 
 

@@ -42,16 +42,20 @@ EVALUATION: dict[str, Any] = {
     "reference": {"model": "fraud", "version": "1", "digest": "sha256:1"},
     "names": {"candidate": "fraud v2", "reference": "fraud v1"},
     "rows": 12_000,
-    "frauds": 60,
+    "task": "binary",
+    "classes": ["0", "1"],
+    "counts": [11_940, 60],
     "note": "Split by time within each class.",
     "scores": [
         {
+            "name": "recall",
             "metric": "recall",
             "candidate": estimate(0.8, 0.71, 0.9),
             "reference": estimate(0.7, 0.6, 0.8),
             "difference": estimate(0.1, 0.02, 0.2),
         },
         {
+            "name": "latency_ms",
             "metric": "latency of one row, median in ms",
             "candidate": estimate(3.0, 2.9, 3.1),
             "reference": estimate(None, None, None),
@@ -61,6 +65,7 @@ EVALUATION: dict[str, Any] = {
     "slices": [
         {
             "name": "amount 0 to 10",
+            "metric": "recall",
             "candidate": estimate(0.5, 0.2, 0.8, 12),
             "reference": estimate(0.4, 0.1, 0.7, 12),
         }
@@ -85,7 +90,7 @@ def test_the_report_holds_sentence_reasons_scores_slices_and_what_it_rests_on() 
     for said in (
         "fraud v2 passes all 2 gates.",
         "- recall is 0.8.",
-        "12,000 rows, 60 frauds",
+        "12,000 rows, 60 positive",
         "0.8 (0.71 to 0.9)",
         "0.1 (0.02 to 0.2)",
         "≥ 0.7",

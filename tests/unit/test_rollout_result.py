@@ -20,7 +20,9 @@ UNSEEN = Metric("slow", 0, 0, 0.01, "<", 0.0, 0.0, (0, 0))
 
 
 def look(second: float, weight: int, *metrics: Metric, **changed: Any) -> PollRecord:
-    decision = Decision("hold", None, "inconclusive", "It is watched.", "Again.", metrics)
+    decision = Decision(
+        "canary.unproved", "hold", None, "inconclusive", "It is watched.", "Again.", metrics
+    )
     return PollRecord(START + second, weight, decision, **changed)
 
 
@@ -100,6 +102,14 @@ def test_the_summary_is_plain_data() -> None:
     assert (summary["outcome"], summary["verdict"]) == ("completed", "pass")
     assert summary["weights"] == [0, 10, 50, 100]
     assert summary["requests"] == 2_000
+    assert summary["decision"] == {
+        "code": "canary.unproved",
+        "act": "hold",
+        "verdict": "inconclusive",
+        "sentence": "It is watched.",
+        "next": "Again.",
+    }
+    assert watched(looks=()).summary()["decision"] is None
     acts = [step["act"] for step in summary["steps"]]
     assert acts == ["promote", "shift", "shift", "complete", "shift", "retire"]
 

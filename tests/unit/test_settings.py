@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from mlops_kit.errors import SettingsError
-from mlops_kit.project.settings import FILE, Settings, find_project
+from mlops_kit.models.costs import Costs
+from mlops_kit.project.settings import FILE, Model, Settings, find_project
+from mlops_kit.tables.table import TASKS, Task
+from tests.failures import fails
 
 
 def settings(folder: Path, text: str = "", **environment: str) -> Settings:
@@ -25,16 +28,35 @@ def test_without_a_file_the_defaults_count(tmp_path: Path) -> None:
     assert found.registry_uri == f"sqlite:///{tmp_path / '.mlops-kit' / 'mlflow.db'}"
     assert found.gitops_url == str(tmp_path / ".mlops-kit" / "gitops.git")
     assert found.observations_url == f"sqlite:///{tmp_path / '.mlops-kit' / 'observations.db'}"
-    assert found.gates.recall == 0.70
+    assert found.models == {}
     assert (found.rollout.steps, found.rollout.interval) == ((10, 20, 30, 40, 50), 1.0)
 
 
 def test_the_file_wins_over_the_defaults_and_the_environment_over_the_file(tmp_path: Path) -> None:
-    text = 'model = "churn"\nenvironment = "dev"\n[gates]\nrecall = 0.5\nprecision = 0.4\n'
-    found = settings(tmp_path, text, MLOPS_KIT_MODEL="fees", MLOPS_KIT_GATES__RECALL="0.9")
+    text = 'model = "churn"\nenvironment = "dev"\n[models.fees]\nminimum = 7\nresamples = 200\n'
+    changed = {"MLOPS_KIT_MODEL": "fees", "MLOPS_KIT_MODELS__FEES__MINIMUM": "9"}
+    found = settings(tmp_path, text, **changed)
     assert (found.model, found.environment) == ("fees", "dev")
-    assert (found.gates.recall, found.gates.precision) == (0.9, 0.4)
-    assert found.gates.minimum_frauds == 50
+    fees = found.models["fees"]
+    assert (fees.minimum, fees.resamples, fees.slice_minimum) == (9, 200, 20)
+
+
+def test_a_model_has_gates_and_costs_of_its_own(tmp_path: Path) -> None:
+    text = """[models.churn]
+gates = [{ metric = "recall", at_least = 0.5 }, { metric = "cost", at_most = 3, slice = "city" }]
+costs = { false_positive = 1, matrix = [[0, 1], [2, 0]] }
+"""
+    found = settings(tmp_path, text).models["churn"]
+    assert found.costs == Costs(false_positive=1.0, matrix=((0.0, 1.0), (2.0, 0.0)))
+    recall, cost = found.rules("binary").gates
+    assert (recall.metric, recall.side, recall.bound) == ("recall", "at_least", 0.5)
+    assert (cost.side, cost.bound, cost.slice) == ("at_most", 3.0, "city")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_without_gates_must_be_no_worse_than_its_reference(task: Task) -> None:
+    compared = [gate for gate in Model().rules(task).gates if gate.against == "reference"]
+    assert compared
 
 
 def test_the_bounds_of_a_rollout_and_of_the_server_are_settings(tmp_path: Path) -> None:
@@ -64,16 +86,18 @@ def test_mlflows_own_name_wins_over_the_file_and_the_kits_over_it(tmp_path: Path
     ("text", "said"),
     [
         ("modle = 'a'", "sets 'modle'.*Did you mean 'model'"),
-        ("[gates]\nrecal = 0.5", r"\[gates\], sets 'recal'.*Did you mean 'recall'"),
+        ("[models.m]\nminimun = 5", r"\[m\], sets 'minimun'.*Did you mean 'minimum'"),
         ("[gitops]\nurll = 'a'", "sets 'urll'.*Did you mean 'url'"),
         ("project = '/'", "sets 'project'"),
         ("strategy = 'blue'", "strategy: .*'blue'"),
         ("workers = -1", "workers: "),
         ("workers = 'many'", "workers: .*'many'"),
-        ("[gates]\nrecall = 'high'", "gates.recall: .*'high'"),
-        ("[gates]\nconfidence = 2.0", "confidence is 2.0"),
-        ("[gates]\nresamples = 3", "resamples must be 100 or more"),
-        ("[costs]\nreview = -1.0", "costs must be 0 or more"),
+        ("[models.m]\nminimum = 'high'", "models.m.minimum: .*'high'"),
+        ("[models.m]\nconfidence = 2.0", "models.m.confidence: .*less than 1"),
+        ("[models.m]\nresamples = 3", "models.m.resamples: .*100"),
+        ("[models.m]\ngates = [{ metric = 'recall' }]", "'recall' needs one of"),
+        ("[models.m]\ngates = [{ metrik = 'recall' }]", "metrik"),
+        ("[models.m.costs]\nover = -1.0", "costs must be 0 or more"),
         ("[gitops]\ntimeout = 0", "gitops.timeout: "),
         ("[rollout]\nstep = [10]", r"\[rollout\], sets 'step'.*Did you mean 'steps'"),
         ("[rollout]\nsteps = [50, 10]", "expected weights that rise"),
@@ -90,7 +114,7 @@ def test_mlflows_own_name_wins_over_the_file_and_the_kits_over_it(tmp_path: Path
         ("[serving]\nport = 70000", "port is 70000; expected 0 to 65535"),
         ("[serving]\nmax_body = 0", "max_body, max_rows and log_rows must be 1 or more"),
         ("[serving]\nlog_features = 'all'", "serving.log_features: .*'all'"),
-        ("gates = 3", "gates: "),
+        ("rollout = 3", "rollout: "),
         ("model = ", "can't be read"),
     ],
 )
@@ -103,10 +127,10 @@ def test_a_wrong_file_is_said(tmp_path: Path, text: str, said: str) -> None:
     ("name", "value", "said"),
     [
         ("MLOPS_KIT_MODLE", "a", "the environment sets 'modle'.*Did you mean 'model'"),
-        ("MLOPS_KIT_GATES__RECAL", "1", "sets 'recal'.*Did you mean 'recall'"),
+        ("MLOPS_KIT_ROLLOUT__RECAL", "1", "sets 'recal'.*Did you mean 'recall'"),
         ("MLOPS_KIT_WORKERS", "many", "workers: .*'many'"),
-        ("MLOPS_KIT_GATES__RECALL", "high", "gates.recall: .*'high'"),
-        ("MLOPS_KIT_COSTS__REVIEW", "-1", "costs must be 0 or more"),
+        ("MLOPS_KIT_ROLLOUT__RECALL", "high", "rollout.recall: .*'high'"),
+        ("MLOPS_KIT_MODELS__M__MINIMUM", "-1", "models.m.minimum"),
         ("MLOPS_KIT_ROLLOUT", '{"steps": [50, 10]}', "expected weights that rise"),
         ("MLOPS_KIT_SERVING__PORT", "-1", "port is -1; expected 0 to 65535"),
     ],
@@ -118,19 +142,16 @@ def test_a_wrong_variable_is_said(tmp_path: Path, name: str, value: str, said: s
 
 def test_a_file_that_is_no_text_or_no_file_is_said(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"model = '\xff'")
-    with pytest.raises(SettingsError, match="can't be read"):
+    with fails("settings.unreadable", FILE):
         Settings.load(tmp_path)
     (tmp_path / "other" / FILE).mkdir(parents=True)
-    with pytest.raises(SettingsError, match="can't be read"):
+    with fails("settings.unreadable", FILE):
         Settings.load(tmp_path / "other")
 
 
 def test_the_message_says_where_settings_come_from(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError) as said:
+    with fails("settings", tmp_path, FILE, "MLOPS_KIT_*"):
         settings(tmp_path, "workers = -1")
-    assert str(tmp_path) in str(said.value)
-    assert FILE in str(said.value)
-    assert "MLOPS_KIT_*" in str(said.value)
 
 
 def test_settings_do_not_change(tmp_path: Path) -> None:
@@ -161,6 +182,6 @@ def test_whoever_approves_has_a_name(tmp_path: Path) -> None:
 def test_the_projects_own_file_holds_only_what_settings_know() -> None:
     root = Path(__file__).parents[2]
     found = Settings.load(root)
-    defaults = Settings()
-    assert found.gates == defaults.gates, "what new projects start with are the defaults"
-    assert found.costs == defaults.costs
+    assert found.models["fraud"].costs == Costs(), "what new projects start with are the defaults"
+    defaults = Model()
+    assert found.models["fraud"].minimum == defaults.minimum

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.formatting import number
-from mlops_kit.models.columns import Columns
+from mlops_kit.tables.table import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,5 +38,20 @@ def _slices(frame: pd.DataFrame) -> Mapping[str, Any]:
     return masks
 
 
-TABLE = Columns(FEATURES, "Class", "Amount", _slices)
-"""The roles of the columns."""
+TABLE = Table(
+    name="fraud",
+    columns=(
+        Column("Time", "float", low=0.0),
+        # An upstream service may be down: a transaction is scored without what it delivers.
+        *(Column(name, "float", nullable=True) for name in FEATURES[:-1]),
+        Column("Amount", "float", nullable=True, low=0.0),
+        Column("Class", "int", categories=(0, 1)),
+    ),
+    task="binary",
+    label="Class",
+    classes=(0, 1),
+    time="Time",
+    amount="Amount",
+    slices=(_slices,),
+)
+"""The declaration that everything reads."""

@@ -1,1 +1,1 @@
-"""A state becomes HTML: pure functions, and the one place that escapes."""
+"""Render states as HTML: pure functions, and the one place that escapes."""

@@ -1,4 +1,4 @@
-"""A form made of a notebook's parameters, as HTML, and what a browser sends back of it."""
+"""Render a notebook's parameters as an HTML form, and read what a browser sends back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlops_kit.jupyter.html import svg
-from mlops_kit.jupyter.html.markup import Html, control, joined, tag
-from mlops_kit.jupyter.html.markup import table as html_table
 from mlops_kit.pipelines.parameters import Parameter
+from mlops_kit.reporting.markup import Html, control, joined, tag
+from mlops_kit.reporting.markup import table as html_table
 
 
 def form(
@@ -26,10 +26,20 @@ def form(
     about: str = "",
     is_running: bool = False,
 ) -> Html:
-    """Return the form with its values, how its run goes, and what that published.
+    """Return the form with its values, the state of its run, and the run's outputs.
 
-    `fault` is what is wrong, `state` the run's, empty before the first; `others` are what may be
-    chosen in its place.
+    Args:
+        title: the notebook's or pipeline's name.
+        parameters: one field each.
+        values: what was entered, by parameter; else the default.
+        fault: what is wrong with the values or the run.
+        state: the run's state; empty before the first.
+        doing: what the run is doing.
+        published: the run's outputs.
+        notebook: the executed notebook's path.
+        others: the pipelines to choose from, including this one.
+        about: a description.
+        is_running: whether to disable the button.
     """
     is_running = is_running or state == "running"
     fields = [_field(each, values.get(each.name, each.default)) for each in parameters]
@@ -47,7 +57,7 @@ def form(
             tag("div", html_table("Published", ("name", "value"), rows), class_="wide")
             if rows
             else None,
-            tag("p", "The executed notebook: ", tag("code", notebook)) if notebook else None,
+            tag("p", "Executed notebook: ", tag("code", notebook)) if notebook else None,
         ]
     )
 
@@ -59,7 +69,7 @@ def _others(title: str, names: Sequence[str]) -> Html:
 
 
 def entered(parameters: Sequence[Parameter], given: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a browser sent, by parameter; a box that isn't ticked is sent by its absence."""
+    """Return what a browser sent, by parameter; it omits a box that isn't ticked."""
     return {
         each.name: each.name in given if each.annotation == "bool" else given[each.name]
         for each in parameters
@@ -86,7 +96,7 @@ def _field(parameter: Parameter, value: Any) -> Html:
         entry = control("textarea", _text(value), rows=3, **shared)
     else:
         entry = control("input", type="text", value="" if value is None else str(value), **shared)
-    # No field around its help: a screen reader would say the help as the name.
+    # The help is outside the label: a screen reader would read it as part of the name.
     kind = "" if parameter.choices else f" ({parameter.annotation})"
     label = tag("label", f"{name}{kind}", for_=f"field-{name}")
     told = tag("span", parameter.help, class_="help", id=hint) if hint else None
@@ -95,5 +105,5 @@ def _field(parameter: Parameter, value: Any) -> Html:
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping) and "file" in value and "sha256" in value:
-        return str(value["file"])  # as a published file is stored
+        return str(value["file"])  # how a published file is stored
     return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,4 +1,4 @@
-"""A running pipeline as HTML, and as Markdown once it has ended: pure functions of its state."""
+"""Render a running pipeline as HTML, and an ended one as Markdown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_kit.jupyter.html import svg
-from mlops_kit.jupyter.html.markup import Html, control, joined, tag
 from mlops_kit.reporting import markdown
+from mlops_kit.reporting.markup import Html, control, joined, tag
 
 # In rem: a step's column and row.
 _COLUMN, _ROW, _WIDE, _HIGH = 12.0, 4.6, 10.6, 3.8
@@ -16,9 +16,10 @@ _COLUMN, _ROW, _WIDE, _HIGH = 12.0, 4.6, 10.6, 3.8
 
 @dataclass(frozen=True)
 class StepView:
-    """One step: what it does now, after which it comes, and how it failed.
+    """One step: its state, the steps before it, and how it failed.
 
-    `index` of `count` cells runs, for `seconds`; `error` is what its execution says of a failure.
+    The cell with this `index` of `count` is running; `seconds` is the step's time so far. `error`
+    is the execution's record of a failure.
     """
 
     name: str
@@ -36,7 +37,7 @@ class StepView:
 
 @dataclass(frozen=True)
 class PipelineView:
-    """A pipeline's steps at one moment, and which of them a person looks at."""
+    """A pipeline's steps at one moment, and the one that a person chose."""
 
     title: str
     sentence: str
@@ -44,17 +45,17 @@ class PipelineView:
     steps: tuple[StepView, ...]
     chosen: str = ""
     told: tuple[str, ...] = ()
-    # Whether a person may end it here; a workflow on a cluster is only looked at.
+    # Whether a person may cancel it; a workflow on a cluster is read-only.
     can_cancel: bool = True
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing runs any more."""
+        """Whether it has ended."""
         return self.state not in ("running", "waiting")
 
 
 def page(view: PipelineView) -> Html:
-    """Return the graph, what is to be said, and the step that a person chose."""
+    """Return the graph, the messages, and the chosen step."""
     cancel = control("button", "Cancel", data_act="cancel", type="button")
     chosen = next((step for step in view.steps if step.name == view.chosen), None)
     return joined(
@@ -62,7 +63,14 @@ def page(view: PipelineView) -> Html:
             tag(
                 "div",
                 tag("strong", view.title),
-                tag("span", svg.word(view.state), " ", view.sentence, role="status"),
+                tag(
+                    "span",
+                    svg.word(view.state),
+                    " ",
+                    view.sentence,
+                    role="status",
+                    data_state=view.state,
+                ),
                 cancel if view.can_cancel and not view.is_over else None,
                 class_="bar",
             ),
@@ -74,7 +82,7 @@ def page(view: PipelineView) -> Html:
 
 
 def as_markdown(view: PipelineView) -> str:
-    """Return the same for a notebook without a kernel."""
+    """Return the steps as Markdown, for a notebook without a kernel."""
     rows = [
         (step.name, step.state, _seconds(step), step.reason or step.cell) for step in view.steps
     ]
@@ -136,21 +144,21 @@ def _detail(step: StepView) -> Html:
         where = f"cell {step.error.get('cell')}" if step.error.get("cell") else "no cell"
         line = f", line {step.error.get('line')}" if step.error.get("line") else ""
         reason = step.error.get("reason") or step.error.get("message", "")
-        parts.append(tag("p", f"It stopped at {where}{line}:"))
+        parts.append(tag("p", f"Stopped at {where}{line}:"))
         parts.append(control("pre", str(reason), tabindex=0, role="group", aria_label="The error"))
     elif step.reason:
         parts.append(tag("p", step.reason))
     if step.reproduce:
-        parts.append(tag("p", "Reproduce it: ", tag("code", step.reproduce)))
+        parts.append(tag("p", "Reproduce: ", tag("code", step.reproduce)))
     if step.notebook:
-        parts.append(tag("p", "Its executed notebook: ", tag("code", step.notebook)))
-        # Its content comes apart from this markup, and can run nothing.
-        parts.append(tag("iframe", sandbox="", title=f"The executed notebook of {step.name}"))
+        parts.append(tag("p", "Executed notebook: ", tag("code", step.notebook)))
+        # Its content travels apart from this markup, and can run nothing.
+        parts.append(tag("iframe", sandbox="", title=f"Executed notebook of {step.name}"))
     return tag("section", *parts, data_key="detail")
 
 
 def _places(steps: tuple[StepView, ...]) -> dict[str, tuple[int, int]]:
-    """Return the column of each step, one after those that it reads from, and its row there."""
+    """Return each step's column, right of the steps it reads from, and its row."""
     columns: dict[str, int] = {}
     for step in steps:
         columns[step.name] = max((columns.get(each, -1) + 1 for each in step.after), default=0)

@@ -1,33 +1,33 @@
-"""A running rollout as HTML: each metric against its bound, and how the evidence came about."""
+"""Render a rollout as HTML: each metric against its bound, and the evidence over time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log, log10
+from math import log, log10, nan
 
 from mlops_kit.jupyter.html import svg
-from mlops_kit.jupyter.html.markup import Html, control, folded, joined, tag
-from mlops_kit.jupyter.html.markup import table as html_table
-from mlops_kit.jupyter.html.svg import Chart, Line, Point, Rule
 from mlops_kit.jupyter.metrics_view import MetricsView
+from mlops_kit.reporting.charts.charts import Lines, Marker, Rule, Series
+from mlops_kit.reporting.markup import Html, control, folded, joined, tag
+from mlops_kit.reporting.markup import table as html_table
 from mlops_kit.rollouts.evidence_history import Trail
 from mlops_kit.rollouts.metrics import Metric, percent, times
 from mlops_kit.rollouts.state import Decision
 
 _HEADER = (
-    *("metric", "bound", "now, valid at any look", "in a picture"),
+    *("metric", "bound", "now (interval valid at any time)", "chart"),
     *("evidence / needs", "verdict"),
 )
-# Evidence over this is drawn at the edge: how much more says nothing more.
+# More evidence than this is drawn at the edge: it changes nothing.
 _MAX_EVIDENCE = 200.0
 
 
 @dataclass(frozen=True)
 class Watch:
-    """A rollout that is watched: how the watch goes, and what its newest look came to.
+    """A watched rollout: the state of the watch, and its newest decision.
 
-    `state` and `sentence` are the watch's own; the sentence is empty while the decision speaks.
+    `state` and `sentence` are the watch's own; an empty sentence shows the decision's.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Watch:
 
 
 def page(watch: Watch) -> Html:
-    """Return the decision in words, then what it rests on."""
+    """Return the decision and its evidence."""
     is_over = watch.state != "running"
     stop = control("button", "Stop watching", data_act="cancel", type="button")
     decision = watch.decision
@@ -61,8 +61,9 @@ def page(watch: Watch) -> Html:
                 tag("p", tag("strong", "Next: "), following) if following else None,
                 role="status",
                 data_key="sentence",
+                data_state=watch.state,
             ),
-            # At its end the record says the same, without a kernel.
+            # At the end the record shows it, without a kernel.
             rollout(watch.evidence, is_unfolded=True) if watch.evidence and not is_over else None,
         ]
     )
@@ -73,16 +74,16 @@ def _standing(decision: Decision) -> str:
 
 
 def rollout(evidence: MetricsView, *, is_unfolded: bool = False) -> Html:
-    """Return the metrics, and by `is_unfolded` at once or on demand, what they were over time."""
+    """Return the metrics and their evidence over time, folded unless `is_unfolded`."""
     rows = [_metric(metric, evidence.alpha) for metric in evidence.metrics if metric.n]
     if rows:
         rows.append(_harm(evidence))
     shown = _over_time(evidence)
     return tag(
         "section",
-        tag("div", html_table("What the rollout has shown", _HEADER, rows), class_="wide")
+        tag("div", html_table("Metrics of the rollout", _HEADER, rows), class_="wide")
         if rows
-        else tag("p", "Nothing has been seen of it yet."),
+        else tag("p", "No observations yet."),
         tag("p", f"The candidate has answered {evidence.requests:,} requests."),
         tag("div", shown, data_key="trails")
         if is_unfolded
@@ -118,7 +119,7 @@ def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
 
 
 def _harm(evidence: MetricsView) -> tuple[object, ...]:
-    """Return the row that rolls back: the mean over all metrics, which no single row shows."""
+    """Return the row that decides a rollback: harm over all metrics together."""
     limit = 1 / evidence.alpha_rollback
     is_shown = evidence.harm >= log(limit)
     return (
@@ -126,43 +127,43 @@ def _harm(evidence: MetricsView) -> tuple[object, ...]:
         tag("span", f"under {limit:,.0f}x", class_="whole"),
         "–",
         "–",
-        f"{times(evidence.harm)} / {limit:,.0f}x to go back",
-        svg.word("fail", "shown") if is_shown else "not shown",
+        f"{times(evidence.harm)} / {limit:,.0f}x to roll back",
+        svg.word("fail", "harm shown") if is_shown else "no sign of harm",
     )
 
 
 def _over_time(evidence: MetricsView) -> Html:
     strips = [svg.chart(_strip(trail, evidence)) for trail in evidence.trails]
-    said = "The evidence over time begins with the first live traffic."
+    said = "The evidence over time starts with the first live traffic."
     if strips:
         needed = f"{1 / evidence.alpha:,.0f}"
         said = (
-            f"Evidence of {needed}x that a metric keeps its bound would ever appear, were the "
-            f"metric beyond it, in at most 1 of {needed} rollouts, however often one looks. It can "
-            "fall when new data disagree."
+            f"If a metric is beyond its bound, evidence of {needed}x for it appears in at most 1 "
+            f"of {needed} rollouts, however often you look. Evidence falls when new data disagree."
         )
     weights = svg.chart(_weights(evidence))
     return joined([tag("p", said, class_="help"), tag("div", *strips, weights, class_="grid")])
 
 
-def _strip(trail: Trail, evidence: MetricsView) -> Chart:
-    """Return one metric's evidence, upwards for its bound and downwards against it.
+def _strip(trail: Trail, evidence: MetricsView) -> Lines:
+    """Return a chart of one metric's evidence: up for its bound, down against it.
 
-    The axis is fixed, because one that follows the data makes noise look like a verdict.
+    The axis is fixed: one that follows the data makes noise look like a verdict.
     """
     needed, limit = 1 / evidence.alpha, 1 / evidence.alpha_rollback
     edge = log10(max(_MAX_EVIDENCE, 10 * needed, 10 * limit))
     last = next((point for point in reversed(trail.points) if point), None)
     told = f"{times(last[1])} for, {times(last[2])} against" if last else "nothing yet"
-    return Chart(
+    return Lines(
         f"{trail.name}: evidence over time",
-        f"{told}; {needed:,.0f}x for it is a proof.",
         tuple(
-            Line(name, _steps(trail, evidence.start, side, edge))
+            _side(name, trail, evidence.start, side, edge)
             for name, side in (("within its bound", 1), ("beyond it", -1))
         ),
         "seconds since the promotion",
         "evidence",
+        _shifts(evidence),
+        says=f"{told}; {needed:,.0f}x for it is a proof.",
         steps=True,
         rules=(
             Rule(log10(needed), f"{needed:,.0f}x = proved"),
@@ -171,35 +172,40 @@ def _strip(trail: Trail, evidence: MetricsView) -> Chart:
         ),
         x_range=(0.0, evidence.weights[-1][0] if evidence.weights else 1.0),
         y_range=(-edge, edge),
-        marks=_shifts(evidence),
     )
 
 
-def _steps(trail: Trail, start: float, side: int, edge: float) -> tuple[Point | None, ...]:
-    """Return the powers of ten on one side; what is below 1x lies on the middle line."""
-    return tuple(
-        None
-        if point is None
-        else (point[0] - start, side * min(edge, max(0.0, point[1 if side > 0 else 2] / log(10))))
-        for point in trail.points
-    )
+def _side(name: str, trail: Trail, start: float, side: int, edge: float) -> Series:
+    """Return one side's evidence in powers of ten; below 1x it lies on the middle line."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for point in trail.points:
+        # A gap has no moment of its own.
+        xs.append(point[0] - start if point else (xs[-1] if xs else 0.0))
+        power = point[1 if side > 0 else 2] / log(10) if point else nan
+        ys.append(side * min(edge, max(0.0, power)) if point else nan)
+    return Series(name, xs, ys)
 
 
-def _shifts(evidence: MetricsView) -> tuple[tuple[float, str], ...]:
-    """Return where the weight changed, and to what."""
+def _shifts(evidence: MetricsView) -> tuple[Marker, ...]:
+    """Return when the weight changed, and to what."""
     path = evidence.weights
     return tuple(
-        (at, f"{weight:g} %") for (_, before), (at, weight) in pairwise(path) if weight != before
+        Marker(at, f"{weight:g} %")
+        for (_, before), (at, weight) in pairwise(path)
+        if weight != before
     )
 
 
-def _weights(evidence: MetricsView) -> Chart:
+def _weights(evidence: MetricsView) -> Lines:
     weights = evidence.weights
-    return Chart(
+    seconds, shares = zip(*weights, strict=True) if weights else ((), ())
+    return Lines(
         "The candidate's share over time",
-        f"{weights[-1][1]:g} % now." if weights else "No traffic yet.",
-        (Line("weight", weights),),
+        (Series("weight", seconds, shares),),
         "seconds since the promotion",
         "percent",
+        says=f"{weights[-1][1]:g} % now." if weights else "No traffic yet.",
         steps=True,
+        y_range=(0.0, max(shares, default=0.0) or 1.0),
     )

@@ -1,4 +1,4 @@
-"""What a person may do about a release: each act with what follows from it, or why it can't be."""
+"""The actions on a release: what each one leads to, or why it isn't possible."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from mlops_kit.releases.approvals import Consent
 
 if TYPE_CHECKING:
     from mlops_kit.models.evaluation_summary import VerdictSummary
+    from mlops_kit.project.release_views import Status
     from mlops_kit.rollouts.observer import ObservedState
 
-REPAIR = Offer(
-    "repair", "Repair the registry", "Its alias names the champion that Git names.", "", ""
-)
-_STOP = "Afterwards the champion answers everything again, and the candidate is taken away."
+_STOP = "The champion answers all requests again, and the candidate is removed."
 
 
 def of_candidate(
     seen: ObservedState, strategy: str, version: str, verdict: VerdictSummary, consent: Consent
 ) -> tuple[Offer, ...]:
-    """Return what may be done about a version that nothing serves yet."""
+    """Return the actions on a version that isn't serving yet."""
     where = consent.environment
-    says = f"{where} gets v{version}. {after(seen, strategy, version)}"
+    says = f"Releases v{version} to {where}. {after(seen, strategy, version)}"
     promote = Offer("promote", f"Promote v{version} to {where}", says, "", "required", True)
     if verdict.status != "pass":
         promote = replace(promote, why_not=f"{verdict.sentence} {reason(verdict)}".strip())
@@ -34,17 +32,17 @@ def of_candidate(
     reject = Offer(
         "reject",
         f"Reject v{version}",
-        f"Nobody can promote v{version} any more, until somebody approves it again.",
-        "" if consent.rejection is None else "It is rejected already.",
+        f"Nobody can promote v{version} until somebody approves it again.",
+        "" if consent.rejection is None else f"v{version} is already rejected.",
         "required",
     )
     offers = [promote, reject]
     if verdict.status == "pass" and (consent.needed > 1 or consent.rejection):
         if consent.is_mine:
-            told = f"Afterwards {consent.who}'s approval of v{version} doesn't count."
+            told = f"{consent.who}'s approval of v{version} no longer counts."
             offers.append(Offer("withdraw", "Withdraw my approval", told, "", ""))
         else:
-            told = f"{consent.who} approves v{version}, as it is judged now."
+            told = f"{consent.who} approves v{version} with its current evaluation."
             offers.append(Offer("approve", f"Approve v{version}", told, "", "required", True))
     if seen.release.champion is not None:
         offers.append(rollback(seen))
@@ -52,44 +50,51 @@ def of_candidate(
 
 
 def after(seen: ObservedState, strategy: str, version: str) -> str:
-    """Return what a promotion of the version leads to."""
+    """Return what promoting the version leads to."""
     if seen.release.champion is None:
-        return "It takes all traffic at once; there is no release to go back to."
+        return "It takes all traffic at once; there is no earlier release to roll back to."
     if strategy == "canary":
-        return "Promoting starts a replay; no user is exposed."
+        return "Promoting starts a replay, which exposes no users."
     return f"Promoting gives v{version} all traffic at once."
 
 
 def of_rollout(seen: ObservedState, version: str) -> tuple[Offer, ...]:
-    """Return what may be done while a version is rolled out."""
+    """Return the actions on a running rollout."""
     release = seen.release
     is_champion = release.champion is not None and release.champion.is_same(release.candidate)
     held = bool(seen.situation.held_by)
     hold = Offer(
-        "hold", f"Hold v{version}", f"Its share stays at {release.weight} % until it is resumed."
+        "hold", f"Hold v{version}", f"Keeps it at {release.weight} % of requests until resumed."
     )
-    resume = Offer("resume", f"Resume v{version}", "The rollout decides again.", "", "")
+    resume = Offer("resume", f"Resume v{version}", "Lets the rollout decide again.", "", "")
     abort = Offer("abort", f"Abort v{version}", _STOP)
     complete = Offer(
         "complete",
         f"Complete v{version}",
-        f"v{version} becomes champion now, whatever is still to be proved.",
-        "" if release.weight else "It has no traffic yet, so nothing is known of it.",
+        f"Makes v{version} champion now, without waiting for more evidence.",
+        "" if release.weight else f"v{version} has had no traffic yet, so there is no evidence.",
         "required",
     )
     if is_champion:
-        gone = f"v{version} is champion already."
+        gone = f"v{version} is already champion."
         abort, complete = replace(abort, why_not=gone), replace(complete, why_not=gone)
     return (resume if held else hold, abort, complete, rollback(seen))
 
 
 def rollback(seen: ObservedState) -> Offer:
-    """Return the way back."""
-    says = "The last good version answers everything, and this one is quarantined."
-    why = "" if seen.situation.can_restore else "There is no good release before this one."
+    """Return the action that restores the last good release."""
+    says = "The last good version answers all requests, and this one is quarantined."
+    why = "" if seen.situation.can_restore else "There is no earlier good release."
     return Offer("rollback", "Roll back", says, why, "required")
 
 
+def repair(status: Status) -> Offer:
+    """Return the action that points the registry's alias at Git's champion."""
+    before = f" from v{status.alias}" if status.alias else ""
+    after = f"v{status.champion}, the champion in Git" if status.champion else "the champion in Git"
+    return Offer("repair", "Repair the registry", f"Sets its alias{before} to {after}.", "", "")
+
+
 def reason(verdict: VerdictSummary) -> str:
-    """Return the first reason of a verdict that isn't a pass."""
+    """Return the first reason of a verdict that isn't a pass; empty for a pass."""
     return "" if verdict.status == "pass" else next(iter(verdict.reasons), "")

@@ -1,4 +1,4 @@
-"""What a person's acts do: each is one commit, and says so in a sentence."""
+"""Carry out a person's action as one commit, and report it in a sentence."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Acts:
-    """The acts on one model in one environment.
+    """The actions on one model in one environment.
 
-    `observe` returns what there is to be seen now; `serving` are the versions that the page
-    shows as serving, None where it shows none: an act on another state is refused.
+    `observe` returns the current state. `serving` are the versions that the page shows as champion
+    and candidate, None without a page: an action is refused if Git has moved on since.
     """
 
     workspace: Workspace
@@ -34,9 +34,9 @@ class Acts:
     serving: tuple[str, str] | None
 
     def do(self, name: str, version: str, reason: str) -> str:
-        """Do an act, and return the sentence that says it is done; raises KitError."""
+        """Do an action and return a sentence on what was done; raises KitError."""
         if name not in _ACTS:
-            raise ReleaseError(f"There is no act {name!r}; expected one of {sorted(_ACTS)}.")
+            raise ReleaseError(f"Unknown action {name!r}; expected one of {sorted(_ACTS)}.")
         if not self._who:
             raise ReleaseError(reader.ONLY_LOOKS)
         return _ACTS[name](self, version, reason)
@@ -45,8 +45,10 @@ class Acts:
         judged = candidates.find(self.workspace, self.model, version)
         self._expect_unchanged()
         done = releases.promote(self.workspace, judged, environment=self.environment, reason=reason)
-        what = f"{self.model} v{version} is promoted to {self.environment}"
-        return f"{what} by commit {done.revision[:10]}." if done.changed else f"{what} already."
+        what = f"{self.model} v{version}"
+        if not done.changed:
+            return f"Nothing to do: {what} was already promoted to {self.environment}."
+        return f"Promoted {what} to {self.environment} in commit {done.revision[:10]}."
 
     def _approve(self, version: str, reason: str) -> str:
         return self._decided(approvals.approve, "approved", version, reason)
@@ -57,45 +59,45 @@ class Acts:
     def _withdraw(self, version: str, _reason: str) -> str:
         target = candidates.find(self.workspace, self.model, version).target
         made = approvals.withdraw(self._git, self.environment, target, self._who)
-        return f"{self._who} withdrew the approval of v{version} by commit {made[:10]}."
+        return f"{self._who} withdrew the approval of v{version} in commit {made[:10]}."
 
     def _decided(self, decide: Callable[..., str], did: str, version: str, reason: str) -> str:
         target = candidates.find(self.workspace, self.model, version).target
         made = decide(self._git, self.environment, target, self._who, reason)
-        return f"{self._who} {did} v{version} by commit {made[:10]}."
+        return f"{self._who} {did} v{version} in commit {made[:10]}."
 
     def _hold(self, _version: str, reason: str) -> str:
         name = self._running().rollout
         made = holds.hold(self._git, self.environment, name, self._who, reason)
-        return f"The rollout is held by commit {made[:10]}."
+        return f"Held the rollout in commit {made[:10]}."
 
     def _resume(self, _version: str, _reason: str) -> str:
         made = holds.resume(self._git, self.environment, self._running().rollout, self._who)
-        return f"The rollout goes on by commit {made[:10]}."
+        return f"Resumed the rollout in commit {made[:10]}."
 
     def _abort(self, version: str, reason: str) -> str:
         done = self._advanced(release.Abort(), reason)
-        return f"v{version} is aborted by commit {done[:10]}."
+        return f"Aborted v{version} in commit {done[:10]}."
 
     def _complete(self, version: str, reason: str) -> str:
         if not reason.strip():
-            raise ReleaseError("The reason is empty; expected why nothing more is to be proved.")
+            raise ReleaseError("The reason is empty; say why no more evidence is needed.")
         done = self._advanced(release.Complete(), reason)
-        return f"v{version} is champion by commit {done[:10]}."
+        return f"Made v{version} champion in commit {done[:10]}."
 
     def _rollback(self, _version: str, reason: str) -> str:
         if not reason.strip():
-            raise ReleaseError("The reason is empty; expected why it is rolled back.")
+            raise ReleaseError("The reason is empty; say why you roll back.")
         done = releases.rollback(self.workspace, self.model, self.environment, reason=reason)
         champion = done.release.champion
-        serves = f"v{champion.version} serves again" if champion else "nothing serves"
-        return f"Rolled back by commit {done.revision[:10]}: {serves}."
+        serves = f"v{champion.version} serves again" if champion else "nothing serves now"
+        return f"Rolled back in commit {done.revision[:10]}: {serves}."
 
     def _repair(self, _version: str, _reason: str) -> str:
         return releases.repair(self.workspace, self.model, self.environment).sentence
 
     def _advanced(self, change: promotion.Step, reason: str) -> str:
-        """Commit a step of the rollout that the page shows; raises LostRaceError for another."""
+        """Commit a step of the rollout that the page shows; raises LostRaceError if it changed."""
         seen = self.observe()
         self._expect_unchanged(seen.release)
         decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
@@ -106,7 +108,7 @@ class Acts:
         return done.revision
 
     def _expect_unchanged(self, now: release.Release | None = None) -> None:
-        """Raise LostRaceError where the page shows another state than Git has by now."""
+        """Raise LostRaceError if Git has moved on from what the page shows."""
         found = now or self.workspace.release(self.model, self.environment)
         if self.serving is not None and reader.serving(found) != self.serving:
             newest = releases.history(self.workspace, self.model, self.environment).entries
@@ -115,7 +117,7 @@ class Acts:
     def _running(self) -> release.Release:
         found = self.workspace.release(self.model, self.environment)
         if not found.rollout:
-            raise ReleaseError(f"No rollout runs in {self.environment} any more.")
+            raise ReleaseError(f"No rollout is running in {self.environment} any more.")
         return found
 
     @property
@@ -128,11 +130,15 @@ class Acts:
 
 
 def _lost(entry: Any, found: release.Release) -> LostRaceError:
-    who = f"{entry.who} did '{entry.action} v{entry.version}' at " if entry else ""
-    moment = f"{entry.when.astimezone(UTC):%H:%M:%S} UTC" if entry else "Git changed"
+    change = (
+        f"{entry.who} did '{entry.action} v{entry.version}' at "
+        f"{entry.when.astimezone(UTC):%H:%M:%S} UTC"
+        if entry
+        else "Git changed"
+    )
     return LostRaceError(
-        f"{who}{moment} while you decided. Nothing of yours was written; "
-        f"{found.environment} is shown as it is now."
+        f"{change}, while you were deciding. Nothing was committed for you; "
+        f"the page now shows {found.environment} as it is."
     )
 
 

@@ -1,4 +1,4 @@
-"""Champion and candidate side by side, from what the notebook `evaluate` published."""
+"""Show champion and candidate side by side, from the evaluation that the notebook published."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any
 
 from mlops_kit.formatting import number
 from mlops_kit.jupyter.html import svg
-from mlops_kit.jupyter.html.markup import Html, control, folded, tag
-from mlops_kit.jupyter.html.markup import table as html_table
-from mlops_kit.jupyter.html.svg import Chart, Line, Scale
 from mlops_kit.models.evaluation_summary import EstimateSummary, EvaluationSummary
+from mlops_kit.reporting.charts.charts import Lines, Marker, Series
+from mlops_kit.reporting.charts.scale import Scale
+from mlops_kit.reporting.markup import Html, control, folded, tag
+from mlops_kit.reporting.markup import table as html_table
 
 SLIDER = "threshold"
 _ROLES = ("reference", "candidate")
 
 
 def evaluation(found: EvaluationSummary | None) -> Html | None:
-    """Return scores, gates, curves and slices; nothing where there is no evaluation."""
+    """Return scores, gates, curves and slices; None without an evaluation."""
     if found is None:
         return None
     curves = found.curves
@@ -25,9 +26,9 @@ def evaluation(found: EvaluationSummary | None) -> Html | None:
         "section",
         _scores(found),
         folded(f"All {len(found.verdict.gates)} gates", _gates(found), key="gates"),
-        folded("Slices, the worst first", _slices(found), key="slices"),
-        folded("Curves, and the threshold", *_curves(found, curves), key="curves")
-        if curves
+        folded("Slices, worst first", _slices(found), key="slices"),
+        folded("Curves and threshold", *_curves(found, curves), key="curves")
+        if "thresholds" in curves
         else None,
         data_key="evaluation",
     )
@@ -35,7 +36,7 @@ def evaluation(found: EvaluationSummary | None) -> Html | None:
 
 def _scores(found: EvaluationSummary) -> Html:
     names = found.names
-    # What differs most by its own interval stands first.
+    # Scores whose interval excludes zero come first.
     rows = sorted(found.scores, key=lambda row: not _is_apart(row.difference))
     told = [
         (
@@ -47,8 +48,8 @@ def _scores(found: EvaluationSummary) -> Html:
         )
         for row in rows
     ]
-    caption = f"{found.rows:,} rows, {found.frauds} frauds; 95 % intervals in brackets"
-    header = ("metric", names.reference, names.candidate, "difference", "apart?")
+    caption = f"{found.title}; 95 % intervals in brackets"
+    header = ("metric", names.reference, names.candidate, "difference", "differs?")
     return tag("div", html_table(caption, header, told), class_="wide")
 
 
@@ -63,7 +64,7 @@ def _gates(found: EvaluationSummary) -> Html:
         for gate in sorted(found.verdict.gates, key=lambda gate: gate.status == "pass")
     ]
     reasons = tag("ul", *(tag("li", said) for said in found.verdict.reasons))
-    table = html_table("Gates", ("gate", "verdict", "value", "the gate asks for"), rows)
+    table = html_table("Gates", ("gate", "verdict", "value", "bound"), rows)
     return tag("div", reasons, tag("div", table, class_="wide"))
 
 
@@ -71,14 +72,15 @@ def _slices(found: EvaluationSummary) -> Html:
     rows = [
         (
             part.name,
+            part.metric,
             f"{part.candidate.n:,}",
             str(part.reference),
             str(part.candidate),
         )
         for part in found.slices
     ]
-    header = ("slice", "frauds", found.names.reference, found.names.candidate)
-    return tag("div", html_table("Recall by slice", header, rows), class_="wide")
+    header = ("slice", "metric", "rows", found.names.reference, found.names.candidate)
+    return tag("div", html_table("Slices", header, rows), class_="wide")
 
 
 def _curves(found: EvaluationSummary, curves: Mapping[str, Any]) -> list[Html]:
@@ -117,22 +119,22 @@ def _slider(thresholds: Sequence[float], start: int) -> Html:
             class_="slider",
             data_key=SLIDER,
         ),
-        tag("span", " It changes nothing in the release.", class_="help"),
+        tag("span", " This changes nothing in the release.", class_="help"),
     )
 
 
 def _precision_recall(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
     lines = tuple(
-        Line(names[role], tuple(zip(*_rates(models[role]), strict=True)), role == "reference")
-        for role in _ROLES
+        Series(names[role], *_rates(models[role]), dashed=role == "reference") for role in _ROLES
     )
-    value = Chart(
+    value = Lines(
         "Precision and recall",
-        "Each threshold is one point; higher and further right is better.",
         lines,
         "recall",
         "precision",
-        unit=True,
+        says="Each point is a threshold; up and to the right is better.",
+        x_range=(0.0, 1.0),
+        y_range=(0.0, 1.0),
     )
 
     def marks(x: Scale, y: Scale) -> list[Html]:
@@ -153,18 +155,23 @@ def _calibration(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
         (min(pair) for each in pairs.values() for pair in each if min(pair) > 0), default=1e-4
     )
     lines = [
-        Line(names[role], tuple((a, b) for a, b in pairs[role]), role == "reference")
+        Series(
+            names[role],
+            [score for score, _ in pairs[role]],
+            [share for _, share in pairs[role]],
+            dashed=role == "reference",
+        )
         for role in _ROLES
     ]
-    ideal = Line("as often as said", ((lowest, lowest), (1.0, 1.0)), dashed=True)
-    value = Chart(
+    ideal = Series("perfectly calibrated", (lowest, 1.0), (lowest, 1.0), guide=True)
+    value = Lines(
         "Calibration",
-        "On the diagonal a score comes true as often as it says.",
         (*lines, ideal),
         "score",
-        "share of frauds",
+        "share of positives",
         log_x=True,
         log_y=True,
+        says="On the diagonal, scores equal the observed share of positives.",
     )
     return svg.chart(value)
 
@@ -173,31 +180,27 @@ def _costs(
     names: Mapping[str, str], models: Mapping[str, Any], thresholds: Sequence[float]
 ) -> Html:
     lines = tuple(
-        Line(
-            names[role],
-            tuple(zip(thresholds, models[role]["cost"], strict=True)),
-            role == "reference",
-        )
+        Series(names[role], thresholds, models[role]["cost"], dashed=role == "reference")
         for role in _ROLES
     )
     best = {role: min(zip(models[role]["cost"], thresholds, strict=True)) for role in _ROLES}
     told = "; ".join(
-        f"{names[role]} costs least, {number(cost)}, at {number(at)}"
+        f"{names[role]} costs least at {number(at)}: {number(cost)}"
         for role, (cost, at) in best.items()
     )
-    value = Chart(
-        "Cost per 1,000 transactions",
-        told,
+    chosen = models["candidate"]["threshold"]
+    value = Lines(
+        "Cost per 1,000 rows",
         lines,
         "threshold",
         "cost",
+        (Marker(chosen, "chosen"),),
         log_x=True,
         log_y=True,
+        says=told,
     )
 
     def marks(x: Scale, y: Scale) -> list[Html]:
-        chosen = models["candidate"]["threshold"]
-        fixed = tag("line", x1=x(chosen), x2=x(chosen), y1=y.end, y2=y.start, stroke="var(--pass)")
         moving = tag(
             "line",
             y1=y.end,
@@ -208,7 +211,7 @@ def _costs(
             stroke_width=2,
             **_following([x(value) for value in thresholds], "x1 x2"),
         )
-        return [fixed, moving]
+        return [moving]
 
     return svg.chart(value, marks)
 
@@ -217,12 +220,13 @@ def _confusion(names: Mapping[str, str], models: Mapping[str, Any], start: int) 
     rows = []
     for role in _ROLES:
         each = models[role]
-        frauds, genuine = each["frauds"], each["rows"] - each["frauds"]
+        positives = each["positives"]
+        negatives = each["rows"] - positives
         columns = (
             each["caught"],
-            [frauds - caught for caught in each["caught"]],
+            [positives - caught for caught in each["caught"]],
             each["alarms"],
-            [genuine - alarms for alarms in each["alarms"]],
+            [negatives - alarms for alarms in each["alarms"]],
             each["cost"],
         )
         cells = [
@@ -232,18 +236,18 @@ def _confusion(names: Mapping[str, str], models: Mapping[str, Any], start: int) 
         rows.append((names[role], *cells))
     header = (
         "at this threshold",
-        "caught",
-        "missed",
-        "false alarms",
-        "let through",
+        "true positives",
+        "false negatives",
+        "false positives",
+        "true negatives",
         "cost per 1,000",
     )
     return tag("div", html_table("Confusion at the threshold", header, rows), class_="wide")
 
 
 def _rates(model: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    frauds = max(model["frauds"], 1)
-    recall = [caught / frauds for caught in model["caught"]]
+    positives = max(model["positives"], 1)
+    recall = [caught / positives for caught in model["caught"]]
     flagged = [a + b for a, b in zip(model["caught"], model["alarms"], strict=True)]
     precision = [
         caught / total if total else 1.0
@@ -262,7 +266,7 @@ def _mark(xs: Sequence[float], ys: Sequence[float], fill: str) -> Html:
         stroke="currentColor",
         **_following(xs, "cx"),
     )
-    # Two attributes move by two lists: the group carries the height.
+    # A follower has one list of values, so the circle moves in x and its group in y.
     moves = [f"translate(0 {y - ys[0]:.2f})" for y in ys]
     return tag("g", inner, **_following(moves, "transform"))
 
@@ -282,7 +286,7 @@ def _nearest(thresholds: Sequence[float], wanted: float) -> int:
 def _apart(difference: EstimateSummary | None) -> str:
     if not difference:
         return "–"
-    return "differs" if _is_apart(difference) else "not told apart"
+    return "yes" if _is_apart(difference) else "can't tell"
 
 
 def _is_apart(difference: EstimateSummary | None) -> bool:

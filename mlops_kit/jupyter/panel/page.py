@@ -1,4 +1,4 @@
-"""The promotion panel as HTML: pure functions of a board."""
+"""Render the promotion panel as HTML: pure functions of a board."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC
 
 from mlops_kit.jupyter.html import rollout, svg
-from mlops_kit.jupyter.html.markup import Html, control, folded, joined, link, tag
-from mlops_kit.jupyter.html.markup import table as html_table
 from mlops_kit.jupyter.panel import evaluation
 from mlops_kit.jupyter.panel.state import Board, Offer, Opened, Unfolded
 from mlops_kit.releases.ledger import Entry
+from mlops_kit.reporting.markup import Html, control, folded, joined, link, tag
+from mlops_kit.reporting.markup import table as html_table
 
 MORE_ROWS = 50
 
@@ -55,17 +55,34 @@ def _bar(board: Board) -> Html:
 
 
 def _notice(board: Board) -> Html | None:
-    if not board.notice:
+    notice = board.notice
+    if not notice.text:
         return None
-    kind = "notice done" if board.is_done else "notice"
-    return tag("div", board.notice, class_=kind, role="alert", data_key="notice")
+    return tag(
+        "div",
+        notice.text,
+        class_="notice done" if notice.is_done else "notice",
+        role="alert",
+        data_key="notice",
+        data_about=notice.act,
+        data_fault=notice.fault or None,
+    )
 
 
 def _sentence(board: Board) -> Html:
     heading = tag("h2", svg.word(board.standing), " ", board.sentence)
     following = tag("p", tag("strong", "Next: "), board.next) if board.next else None
     remarks = [tag("p", remark) for remark in board.remarks]
-    return tag("div", heading, following, *remarks, role="status", data_key="sentence")
+    return tag(
+        "div",
+        heading,
+        following,
+        *remarks,
+        role="status",
+        data_key="sentence",
+        data_standing=board.standing,
+        data_version=board.chosen or None,
+    )
 
 
 def _acts(board: Board) -> Html:
@@ -79,13 +96,13 @@ def _acts(board: Board) -> Html:
         tag("div", *buttons, class_="acts"),
         *(tag("p", tag("strong", f"{offer.label}: "), offer.why_not) for offer in unable),
         *(_dialog(board, offer) for offer in able),
-        aria_label="Acts",
+        aria_label="Actions",
         data_key="acts",
     )
 
 
 def _dialog(board: Board, offer: Offer) -> Html:
-    """Return the question before an act: what will be true afterwards, and the reason."""
+    """Return the dialog that confirms an action: its effect, and a field for the reason."""
     name = f"reason-{offer.act}"
     needed = offer.reason == "required"
     is_quick = not needed
@@ -136,27 +153,27 @@ def _candidates(board: Board, asked: Unfolded) -> Html:
     for each in shown:
         is_chosen = each.version == board.chosen
         look = (
-            "shown here"
+            "shown"
             if is_chosen
             else control(
                 "button",
-                "Look",
+                "Show",
                 data_act="choose",
                 data_version=each.version,
-                aria_label=f"Look at v{each.version}",
+                aria_label=f"Show v{each.version}",
                 type="button",
             )
         )
         rows.append((f"v{each.version}", svg.word(each.verdict), each.said, look))
     total = len(board.candidates)
     if not rows:
-        said = "No other version is registered yet."
+        said = "No other version is registered."
         return tag("section", tag("h3", "Candidates"), tag("p", said), data_key="candidates")
     return tag(
         "section",
         tag(
             "div",
-            html_table("Candidates", ("version", "verdict", "what was said", "look"), rows),
+            html_table("Candidates", ("version", "verdict", "note", "evaluation"), rows),
             class_="wide",
         ),
         _more("candidates", total, len(shown)),
@@ -170,7 +187,7 @@ def _change(board: Board) -> Html | None:
     changed = sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in board.change)
     return tag(
         "section",
-        tag("h3", f"The commit: release.yaml, {changed} lines changed"),
+        tag("h3", f"The commit: {changed} changed lines in release.yaml"),
         _diff(board.change),
         data_key="change",
     )
@@ -179,16 +196,14 @@ def _change(board: Board) -> Html | None:
 def _diff(lines: Sequence[str]) -> Html:
     kinds = {"+": "ins", "-": "del"}
     marked = (tag(kinds.get(line[:1], "span"), line) for line in lines)
-    return control(
-        "pre", *marked, tabindex=0, aria_label="The change of release.yaml", role="group"
-    )
+    return control("pre", *marked, tabindex=0, aria_label="Changes in release.yaml", role="group")
 
 
 def _history(board: Board, asked: Unfolded) -> Html:
     found = [entry for entry in board.history if _has(entry, asked.search)]
     rows = [_entry(entry, board.repository_page) for entry in found[: asked.history]]
     header = (
-        *("when, UTC", "act", "version", "weight", "verdict", "who", "why", "commit"),
+        *("when, UTC", "action", "version", "weight", "verdict", "who", "why", "commit"),
         "evidence",
     )
     search = tag(
@@ -205,7 +220,7 @@ def _history(board: Board, asked: Unfolded) -> Html:
         "section",
         tag("div", html_table("History", header, rows), class_="wide")
         if board.history
-        else joined([tag("h3", "History"), tag("p", "Nothing has been released yet.")]),
+        else joined([tag("h3", "History"), tag("p", "No releases yet.")]),
         _more("history", len(found), len(rows)),
         folded("Search", search, key="search") if board.history else None,
         data_key="history",
@@ -216,11 +231,11 @@ def _entry(entry: Entry, repository: str) -> tuple[object, ...]:
     commit = tag("code", entry.revision[:10])
     evidence = control(
         "button",
-        "Look",
+        "Show",
         type="button",
         data_act="evidence",
         data_revision=entry.revision,
-        aria_label=f"Look at the evidence of {entry.revision[:10]}",
+        aria_label=f"Show the evidence of {entry.revision[:10]}",
     )
     return (
         tag("span", f"{entry.when.astimezone(UTC):%Y-%m-%d %H:%M}", class_="whole"),
@@ -236,7 +251,7 @@ def _entry(entry: Entry, repository: str) -> tuple[object, ...]:
 
 
 def _opened(opened: Opened) -> Html:
-    """Return an act's evidence: a button for each of its files, and the file itself."""
+    """Return a release's evidence: a button for each file, and the chosen file."""
     files = (
         control(
             "button",
@@ -256,7 +271,7 @@ def _opened(opened: Opened) -> Html:
         "section",
         tag("h3", opened.title),
         tag("div", *files, close, class_="acts"),
-        # Its content comes apart from this markup, and can run nothing.
+        # Its content travels apart from this markup, and can run nothing.
         tag("iframe", sandbox="", title=f"{opened.file} of {opened.title}"),
         data_key="evidence",
     )
@@ -270,7 +285,7 @@ def _has(entry: Entry, text: str) -> bool:
 def _more(what: str, total: int, shown: int) -> Html | None:
     if total <= shown:
         return None
-    noun = "acts" if what == "history" else what
+    noun = "actions" if what == "history" else what
     return tag(
         "p",
         f"{shown:,} of {total:,} {noun}. ",

@@ -1,4 +1,4 @@
-"""The promotion panel: shows a board, and does what a person asks for."""
+"""The promotion panel: shows a board and carries out a person's actions."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from mlops_kit.errors import KitError, ReleaseError
-from mlops_kit.jupyter.html.markup import Html
 from mlops_kit.jupyter.panel import page, reader
 from mlops_kit.jupyter.panel.acts import Acts
-from mlops_kit.jupyter.panel.state import Board, Opened, Unfolded
+from mlops_kit.jupyter.panel.state import Board, Notice, Opened, Unfolded
 from mlops_kit.project import releases, rollouts
 from mlops_kit.project.workspace import Workspace
 from mlops_kit.releases import release_yaml
+from mlops_kit.reporting.markup import Html
 from mlops_kit.reporting.notebooks import html_page
 
 if TYPE_CHECKING:
     from mlops_kit.jupyter.widget import View
     from mlops_kit.rollouts.observer import ObservedState
 
-# Between two looks of an open page, in seconds.
+# How often an open page reads the state anew.
 POLL_SECONDS = 3.0
-# So long an act waits for a look that isn't answered, in seconds.
+# How long an action waits for a read that hangs.
 ACT_TIMEOUT_SECONDS = 10.0
 _HANGS = (
-    "Not done: what was asked before hasn't been answered yet, as when Git hangs. Nothing of "
-    "yours was written; try again."
+    "Not done: an earlier request is still waiting, perhaps because Git hangs. Nothing was "
+    "committed for you; try again."
 )
 
 
 class PromotionPanel:
-    """What serves, what could, and what a person may do about it, for one model.
+    """Shows what serves, what could serve next, and the actions that a person may take.
 
-    A view of Git, the registry and the store: it keeps nothing, and two of them show the same.
-    As the last value of a cell it shows itself; `board` is what it shows, `act` what its buttons
-    do. What goes wrong is shown as a sentence.
+    Reads Git, the registry and the store and keeps no state, so two panels show the same. Make it
+    the last value of a cell to display it. `board` is what it shows, `act` what its buttons do.
+    Failures appear as a sentence on the page.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PromotionPanel:
         workspace: Workspace | None = None,
         every: float = POLL_SECONDS,
     ) -> None:
-        """By default the model and the environment of the settings; `every` is in seconds."""
+        """Use the settings' model and environment by default; poll every `every` seconds."""
         self.workspace = workspace or Workspace.open()
         self.model = model or self.workspace.settings.model
         self.environment = environment or self.workspace.settings.environment
@@ -67,35 +67,35 @@ class PromotionPanel:
 
     @property
     def sentence(self) -> str:
-        """The state in one sentence, as it was last read."""
+        """The state in one sentence, as last read."""
         if self.board is None:
             self.refresh()
         assert self.board is not None
         return self.board.sentence
 
-    def refresh(self, notice: str = "", *, is_done: bool = False) -> Html:
-        """Read everything anew, show it, and return it; the notice of before stays without one."""
+    def refresh(self, notice: Notice | None = None) -> Html:
+        """Read the state, show the page and return it; without a `notice` the old one stays."""
         with self._lock:
-            return self._shown(self._looked(notice, is_done))
+            return self._shown(self._looked(notice))
 
     def look(self) -> None:
-        """Read everything anew, and show it only where more than the clock has changed."""
+        """Read the state, and show it only if more than the clock has changed."""
         with self._lock:
-            board, shown = self._looked("", False), self.board
-            # What is sent for nothing keeps a kernel that nobody looks at from being culled.
+            board, shown = self._looked(None), self.board
+            # Needless messages would keep an unattended kernel from being culled.
             if shown is None or replace(board, checked=shown.checked) != shown:
                 self._shown(board)
 
-    def _looked(self, notice: str, is_done: bool) -> Board:
+    def _looked(self, notice: Notice | None) -> Board:
         try:
             board = self._read().read(self._chosen)
         except KitError as error:
             board = self._away(error)
-        if notice:
-            return replace(board, notice=notice, is_done=is_done)
-        # What was done is no news any more once another state serves.
+        if notice is not None:
+            return replace(board, notice=notice)
+        # A notice is stale once the release has changed.
         if self.board is not None and self.board.serving == board.serving:
-            return replace(board, notice=self.board.notice, is_done=self.board.is_done)
+            return replace(board, notice=self.board.notice)
         return board
 
     def _shown(self, board: Board) -> Html:
@@ -106,15 +106,15 @@ class PromotionPanel:
         return markup
 
     def act(self, name: str, given: Mapping[str, str] | None = None) -> None:
-        """Do what a button does; whatever goes wrong becomes the page's notice."""
+        """Do what a button does; a failure becomes the page's notice."""
         asked = given or {}
         if name in ("shown", "hidden"):
             (self._hidden.clear if name == "shown" else self._hidden.set)()
             return
-        # A look may wait for a Git that hangs; who presses a button should hear of that sooner.
+        # A read may wait for a Git that hangs; tell whoever presses a button sooner.
         if not self._lock.acquire(timeout=ACT_TIMEOUT_SECONDS):
             if self.board is not None:
-                self._shown(replace(self.board, notice=_HANGS, is_done=False))
+                self._shown(replace(self.board, notice=Notice(_HANGS, name)))
             return
         try:
             self._act(name, asked)
@@ -125,24 +125,24 @@ class PromotionPanel:
         try:
             done = self._do(name, asked)
         except KitError as error:
-            self.refresh(f"Not done: {error}")
+            self.refresh(Notice(f"Not done: {error}", name, fault=error.code))
         except Exception as error:
-            # In a callback nothing else would ever show it.
-            self.refresh(f"Not done, by a fault of the panel: {type(error).__name__}: {error}")
+            # Nothing else would show an exception in a callback.
+            bug = f"{type(error).__name__}: {error}"
+            self.refresh(Notice(f"Not done, due to a bug in the panel: {bug}", name))
         else:
-            if self.board is not None and not done:
-                self.board = replace(self.board, notice="")
-            self.refresh(done, is_done=True)
+            # An action that only shows more clears the notice.
+            self.refresh(Notice(done, name, is_done=True) if done else Notice())
 
     def close(self) -> None:
-        """Stop looking, and close what was opened."""
+        """Stop polling and close what was opened."""
         self._closed.set()
         with self._lock:
             self._stack.close()
             self._reader = None
 
     def _do(self, name: str, given: Mapping[str, str]) -> str:
-        """Do an act, and return the sentence that says it is done; empty for a mere look."""
+        """Do an action and return a sentence on what was done; empty if it only shows more."""
         if name in _LOOKS:
             _LOOKS[name](self, given)
             return ""
@@ -155,7 +155,8 @@ class PromotionPanel:
 
     def _look_at(self, given: Mapping[str, str]) -> None:
         if (place := given.get("value", "")) not in self._environments():
-            raise ReleaseError(f"There is no environment {place!r}; {self._environments()}.")
+            known = list(self._environments())
+            raise ReleaseError(f"There is no environment {place!r}; expected one of {known}.")
         self._stack.close()
         self.environment, self._chosen, self._reader, self.board = place, "", None, None
         self._open_evidence({})
@@ -170,7 +171,7 @@ class PromotionPanel:
             self.unfolded = replace(self.unfolded, **{what: more})
 
     def _open_evidence(self, given: Mapping[str, str]) -> None:
-        """Show a file of an act's evidence; close it without a revision."""
+        """Show a file of a release's evidence; without a revision, close it."""
         revision, wanted = given.get("revision", ""), given.get("file", "")
         if not revision:
             self.unfolded, self.document = replace(self.unfolded, opened=None), ""
@@ -178,10 +179,10 @@ class PromotionPanel:
         shown = self.board.history if self.board else ()
         entry = next((each for each in shown if each.revision == revision), None)
         if entry is None or not entry.evidence:
-            raise ReleaseError(f"No act of {self.environment} has evidence at {revision[:10]!r}.")
+            raise ReleaseError(f"Commit {revision[:10]!r} has no evidence for {self.environment}.")
         found = releases.evidence(self.workspace, entry)
         file = wanted if wanted in found else next(iter(found))
-        title = f"The evidence of v{entry.version}, {entry.revision[:10]}"
+        title = f"Evidence of v{entry.version}, commit {entry.revision[:10]}"
         self.unfolded = replace(self.unfolded, opened=Opened(revision, title, tuple(found), file))
         self.document = html_page.shown(file, found)
 
@@ -203,10 +204,10 @@ class PromotionPanel:
         return self._reader
 
     def _away(self, error: KitError) -> Board:
-        """Return the last board as what it is: old, and nothing to act on."""
+        """Return the last board, marked as out of date and without actions."""
         said = f"Git can't be read: {error}"
         if self.board is not None and self.board.history:
-            old = f"This is the state of {self.board.checked}; nothing can be changed from here."
+            old = f"You see the state of {self.board.checked}. Traffic isn't affected."
             return replace(
                 self.board, standing="inconclusive", sentence=said, next=old, offers=(), change=()
             )
@@ -218,7 +219,7 @@ class PromotionPanel:
             checked=f"{datetime.now(UTC):%H:%M:%S} UTC",
             standing="inconclusive",
             sentence=said,
-            next="Traffic is not affected. Refresh when Git answers again.",
+            next="Traffic isn't affected. Refresh when Git answers again.",
         )
 
     def _poll(self) -> None:
@@ -227,11 +228,13 @@ class PromotionPanel:
                 self.look()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Show the page; where nothing can show it, as in a step's image, its sentence."""
+        """Show the page; without anywidget, as in a step's image, only its sentence."""
         try:
             from mlops_kit.jupyter.widget import View
         except ImportError:
-            return {"text/plain": f"{self.sentence} For the page: pip install 'mlops-kit[lab]'."}
+            return {
+                "text/plain": f"{self.sentence} To see the panel: pip install 'mlops-kit[lab]'."
+            }
         if self._view is None:
             self._view = View(self.refresh(), self.act)
             threading.Thread(target=self._poll, daemon=True, name="mlops-kit panel").start()

@@ -1,4 +1,4 @@
-"""Read Git, the registry and the store, and say as one board what a person has to know."""
+"""Read Git, the registry and the store into the board that the panel shows."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
     from mlops_kit.rollouts.observer import ObservedState, RolloutObserver
 
-# On a page behind a proxy, for whoever that doesn't name.
-ONLY_LOOKS = "This page only shows: the proxy in front of it doesn't say who you are."
+# Shown behind a proxy to whoever it doesn't identify.
+ONLY_LOOKS = "This page is read-only for you: the proxy in front of it doesn't say who you are."
 _TRAIN = "Train and judge one: 'Run a pipeline' in the launcher, or 'mlops-kit run PIPELINE'."
 _UNWATCHED = (
-    "No watcher is seen on this machine: run the notebook watch_rollout, a pipeline of it (as "
-    "fraud-rollout is) or 'mlops-kit watch', unless a workflow watches it."
+    "Nothing on this machine watches the rollout. Unless a workflow does, run the notebook "
+    "watch_rollout, a pipeline of it such as fraud-rollout, or 'mlops-kit watch'."
 )
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one environment of one model; `observer` looks at a rollout."""
+    """Reads one environment of one model; `observer` reads its rollout."""
 
     workspace: Workspace
     observer: RolloutObserver
@@ -48,7 +48,7 @@ class Reader:
 
     @property
     def strategy(self) -> str:
-        """How a promotion goes on: direct or canary."""
+        """The promotion strategy: direct or canary."""
         return self.workspace.settings.strategy
 
     @property
@@ -57,9 +57,9 @@ class Reader:
         return self.observer.environment
 
     def read(self, chosen: str = "") -> Board:
-        """Return the board as it is now; `chosen` is the version to judge, else the newest.
+        """Return the current board; `chosen` is the version to show, by default the newest.
 
-        Raises GitOpsError and ReleaseError where Git doesn't say what is released.
+        Raises GitOpsError and ReleaseError if the release can't be read from Git.
         """
         seen = self.observer.observe()
         board = Board(
@@ -99,7 +99,7 @@ class Reader:
         )
 
     def _waiting(self, board: Board, seen: ObservedState, chosen: str) -> Board:
-        """Return the board while nothing is rolled out: what may be promoted, and why not."""
+        """Return the board without a rollout: what may be promoted, or why not."""
         champion = seen.release.champion
         versions = self.workspace.registry.versions(self.model)
         found = [v for v in versions if champion is None or v.version != champion.version]
@@ -110,7 +110,7 @@ class Reader:
             board,
             candidates=tuple(_candidate(v, v.digest in bad, v.version in served) for v in fresh),
         )
-        # What was just taken back is no candidate until somebody asks for it.
+        # A version that was just taken back is shown only if somebody chooses it.
         floor = max(_number(commits.version(champion)), _number(_gone(seen.entries)))
         newer = {v.version for v in fresh if _number(v.version) > floor}
         try:
@@ -124,7 +124,7 @@ class Reader:
             return replace(resting, remarks=(*resting.remarks, str(error)))
         if judged is None:
             resting = self._resting(board, seen)
-            said = f"v{max(newer, key=_number)} isn't judged here yet." if newer else ""
+            said = f"v{max(newer, key=_number)} has not been judged here yet." if newer else ""
             return replace(resting, remarks=(*resting.remarks, *([said] if said else [])))
         version = judged.version.version
         consent = releases.consent(self.workspace, judged, self.environment, seen.snapshot)
@@ -143,7 +143,7 @@ class Reader:
         )
 
     def _resting(self, board: Board, seen: ObservedState) -> Board:
-        """Return the board where there is nothing to decide on."""
+        """Return the board when there is nothing to decide."""
         champion = seen.release.champion
         if champion is None:
             said = f"No version of {self.model} serves {self.environment}."
@@ -156,23 +156,23 @@ class Reader:
         standing: Standing = "fail" if decision.verdict == "fail" else "pass"
         said, after = decision.sentence, decision.next
         if completed := _completed(seen, self.model):
-            # That it is champion is the state; what its labels say since then comes after it.
+            # The sentence says that it is champion; what labels have shown since is a remark.
             said, board = completed, replace(board, remarks=(*board.remarks, decision.sentence))
         return replace(board, standing=standing, sentence=said, next=after, offers=offers)
 
     def _registry(self, seen: ObservedState) -> tuple[tuple[str, ...], tuple[Offer, ...]]:
-        """Return what is to be said of the registry where it differs or is away, and to be done."""
+        """Return remarks and actions for a registry that is away or differs from Git."""
         try:
             status = releases.status_of(self.workspace, self.model, seen.release, seen.revision)
         except KitError as error:
-            return (f"The registry can't be asked: {error}",), ()
+            return (f"The registry can't be read: {error}",), ()
         if status.differs and not seen.release.rollout:
-            return (status.sentence,), (actions.REPAIR,)
+            return (status.sentence,), (actions.repair(status),)
         return (), ()
 
 
 def serving(found: Release) -> tuple[str, str]:
-    """Return the versions of champion and candidate; empty where there is none."""
+    """Return the versions of champion and candidate; empty text for none."""
     return commits.version(found.champion), commits.version(found.candidate)
 
 
@@ -191,7 +191,7 @@ def _candidate(version: ModelVersion, is_quarantined: bool, has_served: bool) ->
     defect = version.tags.get("defect", "none")
     said = [
         "not judged yet" if not verdict else "",
-        "taken back, quarantined" if is_quarantined else "was champion" if has_served else "",
+        "quarantined" if is_quarantined else "former champion" if has_served else "",
         f"defect: {defect}" if defect != "none" else "",
     ]
     return Candidate(version.version, verdict or "waiting", "; ".join(filter(None, said)))
@@ -208,23 +208,23 @@ def _of_rollout(seen: ObservedState, decision: Decision) -> str:
         return decision.sentence
     if release.weight:
         return f"{version} answers {release.weight} % of requests. {decision.sentence}"
-    return f"{version} is replayed; no user is exposed. {decision.sentence}"
+    return f"{version} is being replayed, which exposes no users. {decision.sentence}"
 
 
 def _gone(entries: Sequence[Entry]) -> str:
-    """Return the version that the newest act took back; empty where it did something else."""
+    """Return the version that the newest commit took back; empty if it did something else."""
     if not entries or entries[0].action not in ("rollback", "abort"):
         return ""
     return entries[0].origin if entries[0].action == "rollback" else entries[0].version
 
 
 def _tried_again(entries: Sequence[Entry]) -> str:
-    """Return whether the version that was just taken back may be tried again, and how."""
+    """Say whether, and how, the version that was just taken back may be tried again."""
     bad, version = quarantine.quarantined(entries), _gone(entries)
     if (entries[0].rolled_back or entries[0].digest) not in bad:
         return f"v{version} may be promoted again."
     return (
-        f"v{version} is quarantined; trying again needs a written reason: "
+        f"v{version} is quarantined; to try it again, give a reason: "
         f'mlops-kit promote {version} --override "who, and why".'
     )
 
@@ -238,12 +238,12 @@ def _ended(entry: Entry, model: str) -> str:
     gone = _gone((entry,))
     why = f": {entry.why.rstrip('.')}." if entry.why else "."
     moment = f"{entry.when.astimezone(UTC):%H:%M} UTC"
-    serves = f"v{entry.champion} answers everything." if entry.champion else ""
+    serves = f"v{entry.champion} answers all requests." if entry.champion else ""
     return f"{model} v{gone} {did} at {moment} by {entry.who}{why} {serves}".strip()
 
 
 def _completed(seen: ObservedState, model: str) -> str:
-    """Return since when and why the champion is it, where a rollout made it that."""
+    """Say since when and why the champion is champion; empty unless a rollout made it so."""
     crown = next((entry for entry in seen.entries if entry.makes_champion), None)
     if crown is None or crown.action != "complete":
         return ""

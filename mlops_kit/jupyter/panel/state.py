@@ -1,4 +1,4 @@
-"""What the promotion panel shows, as one value: everything in words, nothing in HTML."""
+"""The promotion panel's content as one value: plain text, no HTML."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Standing = Literal["pass", "fail", "inconclusive", "running", "waiting"]
 
 @dataclass(frozen=True)
 class Offer:
-    """An act that a person may do now, or the reason why not.
+    """An action that a person may take now, or why not.
 
-    `act` is its name; `says` is what will be true afterwards. Where `reason` is "required" the
-    act needs one, where it is empty none is asked for.
+    `act` is its name, `says` its effect. A `reason` is required, optional or, if empty, not asked
+    for.
     """
 
     act: str
@@ -25,13 +25,13 @@ class Offer:
     says: str = ""
     why_not: str = ""
     reason: Literal["required", "optional", ""] = "optional"
-    # Whether the dialog shows the commit that it makes.
+    # Whether the dialog shows the commit.
     shows_change: bool = False
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One registered version with its verdict."""
+    """A registered version with its verdict."""
 
     version: str
     verdict: str
@@ -39,11 +39,20 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """The outcome of the last action `act`; `fault` is the code of the error it failed with."""
+
+    text: str = ""
+    act: str = ""
+    is_done: bool = False
+    fault: str = ""
+
+
+@dataclass(frozen=True)
 class Board:
     """One environment of one model at one moment.
 
-    `standing` is the state in one word, `sentence` the state in one sentence and `next` what
-    comes. `notice` is what the last act came to, `is_done` whether it was done.
+    `standing` is the state in a word, `sentence` in a sentence, and `next` what follows.
     """
 
     model: str
@@ -54,25 +63,24 @@ class Board:
     standing: Standing
     sentence: str
     next: str = ""
-    notice: str = ""
-    is_done: bool = False
+    notice: Notice = Notice()
     remarks: tuple[str, ...] = ()
     offers: tuple[Offer, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     chosen: str = ""
-    # What Git says by version: the champion, and the candidate of a rollout.
+    # The versions in Git: the champion, and a rollout's candidate.
     serving: tuple[str, str] = ("", "")
     evaluation: EvaluationSummary | None = None
     change: tuple[str, ...] = ()
     evidence: MetricsView | None = None
     history: tuple[Entry, ...] = ()
-    # The repository's own page, which has one for each commit; empty without one.
+    # The web address of the repository, for links to commits; empty without one.
     repository_page: str = ""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The evidence of one act: its files, and the one that is looked at."""
+    """The evidence of one commit: its files, and the one being shown."""
 
     revision: str
     title: str
@@ -82,7 +90,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Unfolded:
-    """What a person has asked to see more of: rows of tables, and an act's evidence."""
+    """What a person has unfolded: rows of tables, a search, a commit's evidence."""
 
     candidates: int = 5
     history: int = 5

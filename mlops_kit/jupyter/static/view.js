@@ -1,5 +1,5 @@
-// Shows markup, keeps what a person has opened or typed, and names what they do.
-const BUSY = "The kernel is busy with a cell: this is done when that has ended. " +
+// Shows markup, keeps open and typed state across updates, and reports events by name.
+const BUSY = "The kernel is busy running a cell; your action waits for it to end. " +
   "To end it now, interrupt the kernel (the square in the toolbar).";
 const STOPPED = "The kernel has stopped. Run the cell again.";
 const KEPT = new Set(["open", "aria-busy", "srcdoc"]);
@@ -15,7 +15,7 @@ const isSame = (one, other) =>
   one && other && one.nodeType === other.nodeType && one.nodeName === other.nodeName &&
   (one.dataset?.key ?? "") === (other.dataset?.key ?? "");
 
-// Change only what differs, so that focus, text and open parts stay.
+// Change only what differs, to keep focus, typed text and open parts.
 function morph(from, to) {
   let old = from.firstChild;
   for (const child of [...to.childNodes]) {
@@ -47,7 +47,7 @@ function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "mlops-kit";
   root.lang = "en";
-  // Beside the page, which is the kernel's: this is for when that doesn't answer.
+  // Outside the kernel's page, for when the kernel doesn't answer.
   const note = document.createElement("p");
   note.className = "mlops-kit-note";
   note.setAttribute("role", "status");
@@ -79,7 +79,7 @@ function render({ model, el }) {
       say(found.dataset.act, { given: { ...found.dataset } });
     }
   });
-  // A notebook takes Enter from a text field, also where its shortcuts are suppressed.
+  // A notebook takes Enter from a text field even if its shortcuts are suppressed.
   root.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target.type !== "text") return;
     event.preventDefault();
@@ -100,17 +100,17 @@ function render({ model, el }) {
   root.addEventListener("input", (event) => {
     if (event.target.type === "range") follow(root, event.target);
   });
-  // A hidden page needs nothing new.
+  // A hidden page needs no updates.
   const seen = () => say(document.hidden ? "hidden" : "shown", {});
   document.addEventListener("visibilitychange", seen);
-  // Whatever an act came to, its button can be pressed again.
+  // Whatever the outcome of an action, its button can be pressed again.
   const rest = () => {
     clearTimeout(patience);
     note.textContent = "";
     for (const each of root.querySelectorAll("[aria-busy]")) each.removeAttribute("aria-busy");
   };
   model.on("change:markup", draw);
-  // While a page is shown, its line to the kernel only ever ends: by a restart.
+  // While a page is shown, its connection changes only by ending, on a restart.
   const stop = () => {
     clearTimeout(patience);
     note.textContent = STOPPED;

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from nbclient.exceptions import DeadKernelError
+from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 
-from mlops_kit.pipelines.notebook_file import INJECTED
+from mlops_kit.notebook_file import INJECTED
 from mlops_kit.pipelines.values import TOLD_MIME
 
 # Between two saves during a run, in seconds: a save of a small notebook costs as much as a cell.
@@ -74,6 +76,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships
         kernel_name: str,
         start_timeout: int = 60,
         execution_timeout: int | None = None,
+        store_widget_state: bool = True,
         **options: Any,
     ) -> None:
         """Execute as papermill's NBClientEngine does, which has no place for a client of ours."""
@@ -82,13 +85,34 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships
         options["timeout"] = execution_timeout or options.get("timeout")
         client = cls(manager, startup_timeout=start_timeout, kernel_name=kernel_name, **options)
         client.on_told = on_told
+        client.saves_widgets = store_widget_state
+        client.on_cell_executed = _raise_if_kernel_exits
         client.execute()
+
+    def set_widgets_metadata(self) -> None:
+        # nbclient's Output widget needs the state while cells run, even if it isn't saved.
+        if self.saves_widgets:
+            super().set_widgets_metadata()
 
     def process_message(self, msg: Any, *rest: Any) -> Any:
         data = msg.get("content", {}).get("data", {})
         if isinstance(data, dict) and TOLD_MIME in data:
             self.on_told(tuple(map(str, data[TOLD_MIME].get("lines", ()))))
         return super().process_message(msg, *rest)
+
+
+def _raise_if_kernel_exits(cell: Any, execute_reply: Any, **_: Any) -> None:
+    """Fail a cell that called IPython's `exit` or `quit`.
+
+    The kernel ends 0.1 s later or not at all, so the next cells could still run. Raises
+    DeadKernelError.
+    """
+    for payload in execute_reply["content"].get("payload", ()):
+        # `exit(1)` asks to keep the kernel: IPython takes the number for `keep_kernel`.
+        if payload.get("source") == "ask_exit":
+            reason = "the cell called exit()"
+            cell.outputs.append(new_output("error", ename="SystemExit", evalue=reason))
+            raise DeadKernelError(reason)
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill ships no types
@@ -118,6 +142,17 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill shi
             name = INJECTED if is_injected else cell.get("id", "")
             self.on_cell(index, len(self.code_cells), name)
         super().cell_start(cell, cell_index, **kwargs)
+
+    def cell_exception(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        error = kwargs.get("exception")
+        has_error = any(output.output_type == "error" for output in cell.get("outputs", ()))
+        if error is not None and not has_error:
+            # IPython prints some errors, such as an unknown magic's, without an error output.
+            traceback = error.traceback.splitlines()
+            cell.outputs.append(
+                new_output("error", ename=error.ename, evalue=error.evalue, traceback=traceback)
+            )
+        super().cell_exception(cell, cell_index=cell_index, **kwargs)
 
     def break_off(self) -> None:
         """Mark the running cell as failed, so that papermill leaves the cells after it pending."""

@@ -19,8 +19,8 @@ def execute(source: Path, target: Path, given: Mapping[str, Any], **options: Any
     # It warns of parameters whose annotation it can't read; the kit has checked them all.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     papermill.execute_notebook(
-        source,
-        target,
+        _literal(source),
+        _literal(target),
         parameters=dict(given),
         engine_name="mlops-kit",
         kernel_name="python3",
@@ -29,3 +29,8 @@ def execute(source: Path, target: Path, given: Mapping[str, Any], **options: Any
         store_widget_state=False,
         **options,
     )
+
+
+def _literal(path: Path) -> str:
+    """Return a path as papermill has to be given it: it formats paths with the parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")

@@ -1,35 +1,27 @@
-"""A chart is one value that becomes SVG, PNG or a table.
-
-The only module that imports matplotlib; always without pyplot, so a chart may be drawn in any
-thread and leaves a notebook's own figures alone.
-"""
+"""A chart is one value that becomes SVG, PNG or a table."""
 
 from __future__ import annotations
 
 import html
-import io
 import itertools
 import math
-import re
-import threading
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlops_kit.reporting.charts import drawing, plotly_to_matplotlib, series, style
+from mlops_kit.reporting.charts import bars, grid, intervals, lines, png, series, style
 from mlops_kit.reporting.charts.series import Marker as Marker
+from mlops_kit.reporting.charts.series import Rule as Rule
 from mlops_kit.reporting.charts.series import Series as Series
 from mlops_kit.reporting.charts.series import number, plain, spread
+from mlops_kit.reporting.charts.svg import Drawing
 from mlops_kit.reporting.markdown import remark, table
 
-WIDTH = 7.5
+WIDTH = int(style.CARD.width)
 DPI = 144
 ROWS = 12
-# rcParams are one for the whole process; so one chart is drawn at a time.
-_one_at_a_time = threading.Lock()
 
 
 class _Chart:
@@ -37,11 +29,9 @@ class _Chart:
 
     title: str
 
-    def _draw(self, figure: Any) -> None:
+    def draw(self) -> Drawing:
+        """Return the chart as a white card."""
         raise NotImplementedError
-
-    def _height(self) -> float:
-        return 3.6
 
     def markdown(self) -> str:
         """Return the numbers as a Markdown table, at most a dozen rows of them."""
@@ -53,21 +43,20 @@ class _Chart:
 
     def svg(self) -> str:
         """Return the chart as an SVG element on a white card; the same bytes everywhere."""
-        raw = _render(self._draw, self._height(), "svg").decode()
-        label = html.escape(style.clean(self.title))
-        start = f'<svg role="img" aria-label="{label}" style="max-width:100%;height:auto" '
-        return start + raw[raw.index("<svg ") + len("<svg ") :]
+        return str(self.draw().svg)
 
     def png(self, dpi: int = DPI) -> bytes:
         """Return the chart as PNG on a white card; the same bytes everywhere."""
-        return _render(self._draw, self._height(), "png", dpi)
+        return png.png(self.svg(), WIDTH, dpi)
 
     def bundle(self, dpi: int = DPI) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the picture and its numbers by MIME type, and the size to show it in."""
         # No text/markdown: JupyterLab would show that table, and not the picture.
-        size = {"width": int(WIDTH * 96), "height": int(self._height() * 96)}
+        drawing = self.draw()
+        size = {"width": WIDTH, "height": int(drawing.height)}
         text = f"{style.clean(self.title)}\n\n{html.unescape(self.markdown())}"
-        return {"image/png": self.png(dpi), "text/plain": text}, {"image/png": size}
+        picture = png.png(str(drawing.svg), WIDTH, dpi)
+        return {"image/png": picture, "text/plain": text}, {"image/png": size}
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -77,7 +66,11 @@ class _Chart:
 
 @dataclass(frozen=True)
 class Lines(_Chart):
-    """Lines over a shared axis; a gap in the data is a gap in the line."""
+    """Lines over a shared axis; a gap in the data is a gap in the line.
+
+    `says` is what a reader without the picture has to know. With `steps` a value holds until the
+    next one. `rules` take the place of the ticks of y. The ranges fix the axes' ends.
+    """
 
     title: str
     series: tuple[Series, ...]
@@ -86,6 +79,11 @@ class Lines(_Chart):
     markers: tuple[Marker, ...] = ()
     log_x: bool = False
     log_y: bool = False
+    says: str = ""
+    steps: bool = False
+    rules: tuple[Rule, ...] = ()
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
 
     def notes(self) -> tuple[str, ...]:
         """Return how many points are thinned out, no numbers, or off a log axis."""
@@ -104,8 +102,9 @@ class Lines(_Chart):
             notes.append(f"{len(self.series) - len(style.COLOURS)} more lines are not drawn")
         return tuple(notes)
 
-    def _draw(self, figure: Any) -> None:
-        drawing.lines(figure, self)
+    def draw(self) -> Drawing:
+        """Return the chart as a white card."""
+        return lines.draw(self)[0]
 
     def markdown(self) -> str:
         """Return a dozen points of each line, evenly spread, first and last among them."""
@@ -152,11 +151,9 @@ class Intervals(_Chart):
         more = len(self.rows) - self.MOST
         return (f"{more:,} more rows are not drawn",) if more > 0 else ()
 
-    def _height(self) -> float:
-        return 1.1 + 0.42 * max(1, min(len(self.rows), self.MOST)) + 0.2 * bool(self.notes())
-
-    def _draw(self, figure: Any) -> None:
-        drawing.intervals(figure, self)
+    def draw(self) -> Drawing:
+        """Return the chart as a white card."""
+        return intervals.draw(self)
 
     def markdown(self) -> str:
         """Return name, estimate, interval and bound of each row."""
@@ -227,8 +224,9 @@ class Bars(_Chart):
         notes = [f"{more:,} more categories are not drawn"] if more > 0 and not self.edges else []
         return tuple(notes + ([f"{gaps:,} values are no finite numbers"] if gaps else []))
 
-    def _draw(self, figure: Any) -> None:
-        drawing.bars(figure, self)
+    def draw(self) -> Drawing:
+        """Return the chart as a white card."""
+        return bars.draw(self)
 
     def markdown(self) -> str:
         """Return a row a category; neighbouring bins of a histogram are put together."""
@@ -252,43 +250,28 @@ class Bars(_Chart):
         return table(header, rows) + remark(_part(rows, self.categories), *self.notes())
 
 
-def picture(figure: Mapping[str, Any]) -> bytes:
-    """Return a plotly figure's JSON as PNG, drawn without a browser.
+@dataclass(frozen=True)
+class Grid(_Chart):
+    """A table of numbers as colours; `values` are by row, the first at the top."""
 
-    What can't be drawn becomes a card that names its type and size; nothing is raised.
-    """
-    # Any JSON may come here, and a picture is no reason to lose a notebook.
-    broken = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
-    plan = plotly_to_matplotlib.plan(figure)
-    try:
-        return _render(plan.draw, plan.height, "png")
-    except broken as error:
-        card = plotly_to_matplotlib.card(figure, f"{type(error).__name__} while drawing")
-        return _render(card.draw, card.height, "png")
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    x_label: str = ""
+    y_label: str = ""
 
+    def draw(self) -> Drawing:
+        """Return the chart as a white card."""
+        return grid.draw(self)
 
-def _render(draw: Callable[[Any], None], height: float, kind: str, dpi: int = DPI) -> bytes:
-    """Return a drawing as bytes that depend on nothing but what is drawn."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    defaults: dict[Any, Any] = {
-        key: value
-        for key, value in matplotlib.rcParamsDefault.items()
-        if not re.match("backend|interactive|toolbar|web", key)
-    }
-    with _one_at_a_time, matplotlib.rc_context(), warnings.catch_warnings():
-        # A glyph that the font lacks is drawn as a box; that needs no warning in a notebook.
-        warnings.simplefilter("ignore")
-        matplotlib.rcParams.update(defaults | style.STYLE)
-        figure = Figure(figsize=(WIDTH, height), facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        file = io.BytesIO()
-        nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        figure.savefig(file, format=kind, dpi=dpi, metadata=nothing)
-    return file.getvalue()
+    def markdown(self) -> str:
+        """Return the first dozen rows and columns."""
+        rows = [
+            [name, *map(number, values[:ROWS])]
+            for name, values in zip(self.rows[:ROWS], self.values, strict=False)
+        ]
+        return table(["", *self.columns[:ROWS]], rows) + remark(_part(rows, self.rows))
 
 
 def _at(one: Series, i: int) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.models import operating_points
-from mlops_kit.models.columns import Columns
-from mlops_kit.models.evaluation import REFERENCE, Evaluation
+from mlops_kit.models.comparison import REFERENCE
+from mlops_kit.models.evaluation import Evaluation
+from mlops_kit.models.outputs import outputs
 from mlops_kit.models.training import Threshold
 from mlops_kit.reporting.charts.charts import Lines, Marker, Series
+from mlops_kit.tables.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
 _POINTS = 400
 
 
-def scores(model: Any, frame: pd.DataFrame, columns: Columns) -> Lines:
-    """Return how often a score came true, by score, for labelled rows."""
-    scored = model.predict_proba(frame[[*columns.features]])[:, 1]
-    series = _reliability("model", frame[columns.label].to_numpy(), scored, dashed=False)
+def scores(model: Any, frame: pd.DataFrame, table: Table) -> Lines:
+    """Return how often a score came true, by score, for labelled rows of a binary table."""
+    scored = outputs(model, table.inputs(frame), table)
+    series = _reliability("model", table.labels(frame), scored, dashed=False)
     return _calibration((series,))
 
 
@@ -28,7 +30,7 @@ def costs(threshold: Threshold) -> Lines:
     """Return the cost of each threshold, with the one that costs least marked."""
     series = Series("cost", threshold.thresholds, threshold.costs)
     marker = Marker(threshold.value, "chosen")
-    label = "cost per 1,000 transactions"
+    label = "cost per 1,000 rows"
     return Lines("Cost by threshold", (series,), "threshold", label, (marker,), log_x=True)
 
 
@@ -64,11 +66,11 @@ def cost_by_threshold(evaluation: Evaluation) -> Lines:
     thresholds = np.logspace(-4, 0, 120)
     series = []
     for role, judged in evaluation.judged.items():
-        found = evaluation.labels, judged.scores, evaluation.costs
+        found = evaluation.labels, judged.scores, evaluation.errors
         *_, total = operating_points.by_threshold(*found, thresholds)
         name, dashed = evaluation.names[role], role == REFERENCE
         series.append(Series(name, thresholds.tolist(), total.tolist(), dashed=dashed))
-    label = "cost per 1,000 transactions"
+    label = "cost per 1,000 rows"
     return Lines("Cost by threshold", tuple(series), "threshold", label, log_x=True, log_y=True)
 
 
@@ -76,8 +78,8 @@ def _calibration(series: tuple[Series, ...]) -> Lines:
     lowest = min((min(one.x) for one in series if len(one.x)), default=0.001)
     # Said and true alike; a score is never a moment in time.
     ends: Any = (lowest, 1.0)
-    ideal = Series("as often as said", ends, ends, dashed=True)
-    label = "share of frauds"
+    ideal = Series("as often as said", ends, ends, guide=True)
+    label = "share of positives"
     return Lines("Calibration", (*series, ideal), "score", label, log_x=True, log_y=True)
 
 

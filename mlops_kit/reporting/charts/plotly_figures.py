@@ -70,7 +70,7 @@ def _lines(chart: Lines) -> dict[str, Any]:
                 "name": _text(one.name),
                 "x": _column(thin.x),
                 "y": _column(thin.y),
-                "line": {"color": colour, "width": 2, "dash": "dash" if one.dashed else "solid"},
+                "line": {"color": colour, "width": 2, "dash": _dash(one)},
             }
         )
     layout = _layout(chart.title, chart.x_label, chart.y_label)
@@ -92,6 +92,10 @@ def _lines(chart: Lines) -> dict[str, Any]:
         for marker in chart.markers
     ]
     return {"data": data, "layout": layout}
+
+
+def _dash(one: Series) -> str:
+    return "dot" if one.guide else "dash" if one.dashed else "solid"
 
 
 def _band(one: Series, colour: str) -> dict[str, Any]:
@@ -172,7 +176,7 @@ def _layout(title: str, x: str, y: str) -> dict[str, Any]:
     return {
         **_LAYOUT,
         "title": {"text": _text(title), "x": 0.01},
-        "width": int(WIDTH * 96),
+        "width": WIDTH,
         "xaxis": {**_AXIS, "title": {"text": _text(x)}},
         "yaxis": {**_AXIS, "title": {"text": _text(y)}},
     }

@@ -67,16 +67,3 @@ def column(raw: object) -> list[Any]:
     if texts:
         return [style.clean(value) for value in cells]
     return [np.nan if value is None else float(value) for value in cells]
-
-
-def colour(trace: Mapping[str, Any], position: int) -> str | tuple[float, ...]:
-    """Return the colour that the trace gives itself, or the next one of ours."""
-    for part in ("line", "marker"):
-        given = trace.get(part)
-        found = given.get("color") if isinstance(given, Mapping) else None
-        if isinstance(found, str):
-            if re.fullmatch(r"#[0-9a-fA-F]{6}", found):
-                return found
-            if parts := re.match(r"rgba?\((\d+),\s*(\d+),\s*(\d+)", found):
-                return tuple(min(255, int(part)) / 255 for part in parts.groups())
-    return style.COLOURS[position % len(style.COLOURS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,11 @@ POINTS = 1_000
 
 @dataclass(frozen=True)
 class Series:
-    """One line, dashed for a champion; `lower` and `upper` are the edges of its band."""
+    """One line, dashed for a champion; `lower` and `upper` are the edges of its band.
+
+    With `dots` the points are drawn, and no line from one to the next. A `guide` is no finding but
+    what the others are compared with, and is dotted.
+    """
 
     name: str
     x: Sequence[float | datetime]
@@ -23,6 +28,8 @@ class Series:
     lower: Sequence[float] | None = None
     upper: Sequence[float] | None = None
     dashed: bool = False
+    dots: bool = False
+    guide: bool = False
 
     def __post_init__(self) -> None:
         """Keep plain tuples; raises ValueError where their lengths differ."""
@@ -47,7 +54,13 @@ class Series:
             return tuple(values[i] for i in kept)
 
         lower, upper = self.lower and pick(self.lower), self.upper and pick(self.upper)
-        return Series(self.name, pick(self.x), pick(self.y), lower, upper, self.dashed)
+        x, y = pick(self.x), pick(self.y)
+        return dataclasses.replace(self, x=x, y=y, lower=lower, upper=upper)
+
+    @property
+    def dashes(self) -> str | None:
+        """The dashes and gaps of its line, as SVG has them; nothing for a whole line."""
+        return "1.5 3" if self.guide else "6 4" if self.dashed else None
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,14 @@ class Marker:
 
     x: float | datetime
     label: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A height that means something, and is told on the axis in words."""
+
+    y: float
+    said: str
 
 
 def number(value: object) -> str:

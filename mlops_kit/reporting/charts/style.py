@@ -1,43 +1,56 @@
-"""The white card that every chart is drawn on: its colours, heading and remarks."""
+"""How a chart looks: in the colours of a page, or on a white card of its own."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-from typing import Any
-
-from mlops_kit.reporting.charts.series import number
+from dataclasses import dataclass
 
 # Okabe and Ito's, without orange and sky blue: those two are too faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#6F5BA7", "#8B6B00", "#666666")
-INK, GREY = "#222222", "#8A8A8A"
-STYLE = {
-    "svg.hashsalt": "mlops-kit",
-    "date.converter": "concise",
-    "svg.fonttype": "none",
-    "font.family": ["DejaVu Sans", "sans-serif"],
-    "font.size": 9.5,
-    "text.parse_math": False,
-    "axes.formatter.use_mathtext": False,
-    "axes.unicode_minus": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlecolor": INK,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-}
+INK = "#222222"
+FONT = "DejaVu Sans, sans-serif"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colours and sizes in CSS pixels; a card has its title and its remarks in the picture."""
+
+    width: float
+    height: float
+    size: float
+    ink: str
+    muted: str
+    axis: str
+    grid: str
+    ground: str
+    colours: tuple[str, ...]
+    is_card: bool
+
+
+# A page's own stylesheet sets its letters, 11 px high, and says what these variables are.
+PAGE = Look(
+    width=400,
+    height=240,
+    size=11,
+    ink="currentColor",
+    muted="currentColor",
+    axis="var(--line)",
+    grid="var(--line)",
+    ground="var(--ground)",
+    colours=("currentColor",) * len(COLOURS),
+    is_card=False,
+)
+CARD = Look(
+    width=720,
+    height=346,
+    size=12,
+    ink=INK,
+    muted="#555555",
+    axis="#8A8A8A",
+    grid="#E6E6E6",
+    ground="#FFFFFF",
+    colours=COLOURS,
+    is_card=True,
+)
 
 
 def clean(text: object) -> str:
@@ -45,34 +58,3 @@ def clean(text: object) -> str:
     return "".join(
         character for character in " ".join(str(text).split()) if character.isprintable()
     )
-
-
-def heading(figure: Any, text: object) -> None:
-    """Write the title at the left, on at most two lines."""
-    lines = textwrap.wrap(clean(text), 88)[:2]
-    if lines:
-        title = figure.suptitle(
-            "\n".join(lines), x=0.012, ha="left", fontsize=11.5, fontweight="bold"
-        )
-        title.set_color(INK)
-
-
-def notes(figure: Any, said: Sequence[str]) -> None:
-    """Write what is not drawn under the chart."""
-    if said:
-        text = textwrap.shorten(clean("; ".join(said)), 125, placeholder=" …")
-        figure.supxlabel(text, x=0.012, ha="left", fontsize=8, color="#555555")
-
-
-def nothing(axes: Any, text: str) -> None:
-    """Say in the middle of empty axes why they are empty."""
-    axes.set(xticks=[], yticks=[])
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
-
-
-def log_scale(axes: Any, which: str) -> None:
-    """Make an axis logarithmic, with its powers of ten written out."""
-    getattr(axes, f"set_{which}scale")("log")
-    axis = getattr(axes, f"{which}axis")
-    axis.set_major_formatter(lambda value, _: number(float(value)))
-    axis.set_minor_formatter(lambda *_: "")

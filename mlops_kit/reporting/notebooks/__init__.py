@@ -1,1 +1,1 @@
-"""Executed notebooks become safe and pleasant in Git and in a browser."""
+"""Make executed notebooks safe and readable in Git and in a browser."""

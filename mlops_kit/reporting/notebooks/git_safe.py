@@ -1,7 +1,7 @@
-"""An executed notebook as Git keeps it: the same bytes for the same work.
+"""Make an executed notebook safe for Git: the same bytes for the same work.
 
-What differs between two runs is masked, what a reviewer reads is kept, and it is readable without
-a kernel: text, Markdown and pictures. Nothing in it runs.
+Masks what differs between two runs and keeps what a reviewer reads, as text, Markdown and pictures
+that need no kernel. Nothing in the result runs.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mlops_kit import notebook_file
 from mlops_kit.errors import NotebookError
-from mlops_kit.formatting import joined
+from mlops_kit.notebook_file import ERROR_MARKER, INJECTED
 from mlops_kit.reporting.notebooks import outputs
 from mlops_kit.reporting.notebooks.redaction import MachineIdentity, Redactor
 
 MAX_OUTPUT_BYTES = 64_000
 MAX_NOTEBOOK_BYTES = 512_000
-_INJECTED = {"injected-parameters": "injected-parameters", "papermill-error-cell-tag": "failure"}
+# Papermill's own cells, whose random ids become these.
+_PAPERMILL_IDS = {INJECTED: INJECTED, ERROR_MARKER: "failure"}
 _KEPT_OF_CELL = ("tags", "jupyter", "name", "slideshow", "mlops_kit")
 _KEPT_OF_PAPERMILL = ("parameters", "status", "exception")
 _MOMENT = re.compile(
@@ -38,11 +40,16 @@ def git_safe(
     output_cap: int = MAX_OUTPUT_BYTES,
     notebook_cap: int = MAX_NOTEBOOK_BYTES,
 ) -> bytes:
-    """Return the notebook's form for Git; done twice, it changes nothing more.
+    """Return the notebook in its form for Git, as bytes; idempotent.
 
-    `machine` says whose paths and names are hidden (this one's by default), `picture` draws a
-    plotly figure as PNG, the caps are bytes of an output and of all outputs. Raises NotebookError
-    for what is no notebook.
+    Args:
+        notebook: a file, or a notebook's JSON.
+        machine: whose paths and names to hide; by default this machine's.
+        picture: draws a plotly figure as PNG.
+        output_cap: bytes an output may have.
+        notebook_cap: bytes that all outputs together may have.
+
+    Raises NotebookError for anything but a notebook of format 4.
     """
     raw = _read(notebook)
     mask = Redactor(machine or MachineIdentity.here(), tuple(_moments(raw)))
@@ -61,53 +68,45 @@ def git_safe(
 
 
 def _drawn(figure: Mapping[str, Any]) -> bytes:
-    # Here, because numpy alone is a tenth of a second, and few notebooks lack a picture.
-    from mlops_kit.reporting.charts import charts
+    # Imported late: numpy alone takes a tenth of a second, and few notebooks lack a picture.
+    from mlops_kit.reporting.charts import plotly_pictures
 
-    return charts.picture(figure)
+    return plotly_pictures.picture(figure)
 
 
 def _read(notebook: Path | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the notebook as plain JSON of format 4, whole characters only."""
-    where = str(notebook) if isinstance(notebook, Path) else "the notebook"
+    """Return the notebook as strict JSON that is valid by Jupyter's schema."""
+    where = str(notebook) if isinstance(notebook, Path) else "The notebook"
+    given = notebook_file.content(notebook) if isinstance(notebook, Path) else notebook
     try:
-        if isinstance(notebook, Path):
-            text = notebook.read_text(encoding="utf-8")
-        else:
-            text = json.dumps(notebook, default=str)
         # Half a surrogate pair and NaN are legal in Python's JSON and nowhere else.
-        raw = json.loads(text, parse_constant=str)
-        raw = json.loads(json.dumps(raw, ensure_ascii=False).encode("utf-8", "replace"))
-        if raw["nbformat"] < 4:
-            import nbformat
-
-            raw = json.loads(json.dumps(nbformat.convert(nbformat.from_dict(raw), 4)))
+        text = json.dumps(given, default=str, ensure_ascii=False).encode("utf-8", "replace")
+        raw: dict[str, Any] = json.loads(text, parse_constant=str)
         _validate(raw)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise NotebookError(
-            f"{where} is no notebook: {reason}. Open it in JupyterLab and save it."
+            f"{where} is not a notebook: {reason}. Open it in JupyterLab and save it."
         ) from error
-    notebook_of_format_4: dict[str, Any] = raw
-    return notebook_of_format_4
+    return raw
 
 
 def _validate(raw: Mapping[str, Any]) -> None:
-    """Raise ValueError where it breaks the format; unknown fields don't count."""
+    """Raise ValueError for a notebook that breaks format 4; unknown fields don't count."""
     from mlops_kit.kernels.preload import lazy_rfc3987
 
     lazy_rfc3987()
     import nbformat
 
     try:
-        # By 4.4, because in 4.5 a missing id is an error, and here it is given.
+        # Against 4.4: in 4.5 a missing id is an error, and ids are only given later.
         nbformat.validate(raw, version=4, version_minor=4, relax_add_props=True)
     except nbformat.ValidationError as error:
         raise ValueError(error.message) from error
 
 
 def _moments(raw: Mapping[str, Any]) -> Iterable[datetime]:
-    """Yield the moments at which the run started, ended and executed each cell."""
+    """Yield when the run started, ended and executed each cell."""
     papermill = (raw.get("metadata") or {}).get("papermill") or {}
     texts = [papermill.get("start_time"), papermill.get("end_time")]
     for cell in raw["cells"]:
@@ -122,9 +121,9 @@ def _moments(raw: Mapping[str, Any]) -> Iterable[datetime]:
 
 def _cell(cell: Mapping[str, Any], keep: outputs.OutputSanitizer) -> dict[str, Any]:
     metadata = cell.get("metadata") or {}
-    source = joined(cell.get("source", ""))
+    source = notebook_file.source(cell)
     tags = metadata.get("tags") or []
-    if any(tag in _INJECTED for tag in tags):
+    if any(tag in _PAPERMILL_IDS for tag in tags):
         source = keep.mask.places(source)
     safe: dict[str, Any] = {
         "id": _given(cell.get("id"), tags),
@@ -141,9 +140,9 @@ def _cell(cell: Mapping[str, Any], keep: outputs.OutputSanitizer) -> dict[str, A
 
 
 def _given(name: object, tags: Iterable[str]) -> str:
-    """Return the id that the cell has, or "": papermill's own cells get a random one each run."""
+    """Return the cell's own id, or "" for none; papermill's cells get a random one each run."""
     given = name if isinstance(name, str) and _ID.match(name) else ""
-    ours = next((_INJECTED[tag] for tag in tags if tag in _INJECTED), given)
+    ours = next((_PAPERMILL_IDS[tag] for tag in tags if tag in _PAPERMILL_IDS), given)
     return given if re.fullmatch(rf"{re.escape(ours)}(-\d+)*", given) else ours
 
 
@@ -152,7 +151,7 @@ def _cell_metadata(metadata: Mapping[str, Any], mask: Redactor) -> dict[str, Any
     papermill = {
         k: v for k, v in (metadata.get("papermill") or {}).items() if k in _KEPT_OF_PAPERMILL
     }
-    # Pending, and no exception, are what every cell of every template says.
+    # "pending" and "no exception" are every template cell's defaults.
     papermill = {k: v for k, v in papermill.items() if v not in (None, False, "pending")}
     safe: dict[str, Any] = _timeless(
         {**kept, **({"papermill": papermill} if papermill else {})}, mask
@@ -180,7 +179,7 @@ def _notebook_metadata(metadata: Mapping[str, Any], mask: Redactor) -> dict[str,
 
 
 def _timeless(value: Any, mask: Redactor) -> Any:
-    """Return metadata masked, without what says when, where and by whom it ran."""
+    """Return metadata masked, without when, where and by whom the notebook ran."""
     match value:
         case dict():
             return {k: _timeless(v, mask) for k, v in value.items() if not _MOMENT.search(k)}
@@ -191,7 +190,7 @@ def _timeless(value: Any, mask: Redactor) -> Any:
 
 
 def _name(cells: list[dict[str, Any]]) -> None:
-    """Give every cell an id of its own: the one it has, else one made from its content."""
+    """Give every cell a unique id: its own, else one made from its content."""
     given = {cell["id"] for cell in cells}
     taken: set[str] = set()
     for cell in cells:
@@ -208,7 +207,7 @@ def _name(cells: list[dict[str, Any]]) -> None:
 
 
 def _cap(cells: Iterable[Mapping[str, Any]], cap: int) -> None:
-    """Replace outputs by a line, in reading order, from where all of them are too many."""
+    """Replace outputs, in reading order, by a line each once they exceed `cap` bytes together."""
     room = cap
     for cell in cells:
         found = cell.get("outputs", [])

@@ -1,7 +1,7 @@
-"""An executed notebook as a page that Argo's server lets a browser show.
+"""Show an executed notebook as a page that Argo's server can serve.
 
-Its content policy allows no script, no `data:` picture and nothing from elsewhere, so the page is
-a folder: `index.html` with its styles inside, and each picture as a file beside it.
+The server's content policy allows no scripts, no `data:` pictures and nothing from other hosts, so
+the page is a folder: `index.html` with inline styles, and each picture as a file beside it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit.errors import NotebookError
+from mlops_kit import notebook_file
 from mlops_kit.formatting import joined
 from mlops_kit.reporting.notebooks import git_safe
 
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 _KINDS = {**{suffix: kind for kind, suffix in _SUFFIXES.items()}, "svg": "image/svg+xml"}
-_MARK = "papermill-error-cell-tag"  # of papermill's own cells, which point at the failed one
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
@@ -36,9 +35,9 @@ img, svg { max-width: 100%; height: auto; background: #fff; }
 
 
 def save(notebook: Path, folder: Path) -> None:
-    """Write an executed notebook's page and its pictures into a new folder.
+    """Write an executed notebook's page and pictures into a new folder.
 
-    Raises NotebookError for what is no notebook, and OSError.
+    Raises NotebookError for a file that isn't a notebook, and OSError.
     """
     markup, pictures = _of_file(notebook)
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,64 +47,62 @@ def save(notebook: Path, folder: Path) -> None:
 
 
 def whole(notebook: Path) -> str:
-    """Return an executed notebook's page with its pictures inside; nothing in it runs.
+    """Return an executed notebook's page with its pictures embedded; nothing in it runs.
 
-    Raises NotebookError for what is no notebook, and OSError.
+    Raises NotebookError for a file that isn't a notebook.
     """
     markup, pictures = _of_file(notebook)
-    return _with_inside(markup, pictures)
+    return _embedded(markup, pictures)
 
 
 def shown(name: str, files: Mapping[str, bytes]) -> str:
-    """Return a page of one of a promotion's files: a notebook, a report with its pictures, text.
+    """Return one of a release's evidence files as a page: a notebook, a report, a picture or text.
 
-    Raises NotebookError for what is called a notebook and is none.
+    Raises NotebookError for an .ipynb file that isn't a notebook.
     """
     content = files[name]
     if name.endswith(".ipynb"):
-        try:
-            read = json.loads(content)
-        except ValueError as error:
-            raise NotebookError(f"{name} is no notebook: {error}.") from error
-        return _with_inside(*page(json.loads(git_safe.git_safe(read)), name))
+        safe = git_safe.git_safe(notebook_file.parsed(content, name))
+        return _embedded(*page(notebook_file.parsed(safe, name), name))
     text = content.decode(errors="replace")
     pictures = {html.escape(each): files[each] for each in files if each.endswith(".svg")}
     if name.endswith(".svg"):
         body = f'<p><img src="{html.escape(name)}" alt="{html.escape(name)}"></p>'
     elif name.endswith(".md"):
-        # What folds on a Git host stands open here.
+        # What a Git host folds is shown unfolded here.
         body = _markdown(re.sub(r"</?details>|</?summary>", "", text))
         for each in pictures:
-            # Pictures are off in Markdown, as they could come from anywhere; these are its own.
+            # Markdown pictures are off, as they could be remote; put the report's own back.
             body = body.replace(f'!<a href="{each}">', f'<img src="{each}" alt=""><a>')
     else:
         body = _text(text)
-    return _with_inside(_framed(name, body), pictures)
+    return _embedded(_framed(name, body), pictures)
 
 
-def _with_inside(markup: str, pictures: Mapping[str, bytes]) -> str:
-    """Return a page with its pictures inside, and with no link out of the frame it is shown in."""
+def _embedded(markup: str, pictures: Mapping[str, bytes]) -> str:
+    """Return a page with its pictures embedded, and without links that leave its frame."""
     markup = re.sub(r'<a href="(?!#)[^"]*"', "<a", markup)
-    # Else a link within the page would load in the frame what the frame stands in.
+    # Without it, a link within the page would load the outer page into the frame.
     markup = markup.replace("<head>", '<head><base href="about:srcdoc">', 1)
     for name, picture in pictures.items():
         kind = _KINDS[name.rpartition(".")[2]]
         inside = f"data:{kind};base64,{base64.b64encode(picture).decode()}"
-        # A quote in a notebook's own text is escaped, so that no text looks like this.
+        # Quotes in the notebook's own text are escaped, so no text can look like this.
         markup = markup.replace(f'src="{name}"', f'src="{inside}"')
     return markup
 
 
 def _of_file(notebook: Path) -> tuple[str, dict[str, bytes]]:
-    return page(json.loads(git_safe.git_safe(notebook)), notebook.stem)
+    safe = notebook_file.parsed(git_safe.git_safe(notebook), str(notebook))
+    return page(safe, notebook.stem)
 
 
 def page(notebook: Mapping[str, Any], title: str) -> tuple[str, dict[str, bytes]]:
-    """Return the page of a notebook in its form for Git, and its pictures by file name."""
+    """Return the page of a Git-safe notebook, and its pictures by file name."""
     pictures: dict[str, bytes] = {}
     cells = [_cell(cell, pictures) for cell in notebook["cells"]]
     failed = any(_is_failed(cell) for cell in notebook["cells"])
-    jump = '<p class="error"><a href="#failed">To the cell that failed</a></p>' if failed else ""
+    jump = '<p class="error"><a href="#failed">Go to the failed cell</a></p>' if failed else ""
     return _framed(title, "\n".join(filter(None, [jump, *cells]))), pictures
 
 
@@ -118,8 +115,8 @@ def _framed(title: str, body: str) -> str:
 
 
 def _cell(cell: Mapping[str, Any], pictures: dict[str, bytes]) -> str:
-    source = joined(cell["source"])
-    if _MARK in cell["metadata"].get("tags", ()):
+    source = notebook_file.source(cell)
+    if notebook_file.has_tag(cell, notebook_file.ERROR_MARKER):
         return ""
     if cell["cell_type"] != "code":
         return _markdown(source)
@@ -133,7 +130,7 @@ def _is_failed(cell: Mapping[str, Any]) -> bool:
 
 
 def _output(output: Mapping[str, Any], pictures: dict[str, bytes]) -> str:
-    """Return the one form of an output that shows most."""
+    """Return an output in its richest form."""
     if output["output_type"] == "stream":
         return _text(joined(output["text"]))
     if output["output_type"] == "error":
@@ -141,7 +138,7 @@ def _output(output: Mapping[str, Any], pictures: dict[str, bytes]) -> str:
         return f'<div class="error">{_text(said)}</div>'
     data = output["data"]
     text = joined(data.get("text/plain", ""))
-    if "image/svg+xml" in data:  # a harmless one, by the form for Git
+    if "image/svg+xml" in data:  # the Git-safe form keeps only a harmless one
         return re.sub(r"^\s*(?:<\?xml.*?\?>|<!DOCTYPE.*?>|\s)*", "", joined(data["image/svg+xml"]))
     for kind in _SUFFIXES.keys() & data.keys():
         name = f"figure-{len(pictures) + 1}.{_SUFFIXES[kind]}"
@@ -159,7 +156,7 @@ def _text(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Return Markdown as HTML; HTML in it is text, and pictures from elsewhere stay away."""
+    """Return Markdown as HTML; HTML in it becomes text, and pictures are left out."""
     rendered: str = _reader().render(text)
     return rendered
 
@@ -188,6 +185,6 @@ def _colours() -> str:
         HtmlFormatter(style=style).get_style_defs(".code")  # type: ignore[no-untyped-call]
         for style in ("default", "github-dark")
     )
-    # Of the themes only the text's colours: the ground is the page's.
+    # Take only the text's colours from the themes; the background is the page's.
     ground = ".code { background: #8881 !important; }"
     return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n{ground}"

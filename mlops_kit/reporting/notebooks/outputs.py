@@ -1,4 +1,4 @@
-"""The outputs of a cell in forms that a reader without a kernel can see."""
+"""Reduce a cell's outputs to forms that are readable without a kernel."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _OBJECT = re.compile(r"^<[\w.]+ object( at 0x…)?>$|^<[\w.]+ at 0x…>$|^Figure
 
 @dataclass(frozen=True)
 class OutputSanitizer:
-    """Keeps of each output what can be read; `cap` is in bytes an output."""
+    """Keeps the readable forms of each output, up to `cap` bytes."""
 
     mask: Redactor
     picture: Callable[[Mapping[str, Any]], bytes]
     cap: int
 
     def outputs(self, outputs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return the outputs of one cell, with the pieces of a log put together."""
+        """Return one cell's outputs, with the pieces of a log joined."""
         kept: list[dict[str, Any]] = []
         logs: dict[str, str] = {}
         for output in [*outputs, None]:
@@ -42,7 +42,7 @@ class OutputSanitizer:
                 name = output.get("name", "stdout")
                 logs[name] = logs.get(name, "") + joined(output.get("text", ""))
                 continue
-            # How a log was cut, and how two of them interleaved, differs from run to run.
+            # How logs are cut and interleaved differs between runs.
             for name in sorted(logs, reverse=True):
                 kept += self._log(name, logs[name])
             logs = {}
@@ -96,7 +96,7 @@ class OutputSanitizer:
         return [safe]
 
     def _readable(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """Return the forms that are kept, and a line for a form that nothing else stands for."""
+        """Return the forms to keep, and a note for each that is dropped without a substitute."""
         kept: dict[str, Any] = {}
         for kind, value in data.items():
             if kind in _TEXTS:
@@ -119,7 +119,7 @@ class OutputSanitizer:
     def _instead(
         self, data: Mapping[str, Any], kept: dict[str, Any]
     ) -> tuple[dict[str, Any], list[str]]:
-        """Return the text of HTML, a harmless SVG, or a line for each form that is left out."""
+        """Return a harmless SVG, the text of HTML, or a note for each dropped form."""
         svg = joined(data.get("image/svg+xml", ""))
         if svg and not _ACTIVE_SVG.search(svg):
             return {**kept, "image/svg+xml": self.mask(svg)}, []
@@ -127,11 +127,11 @@ class OutputSanitizer:
         if text:
             return {**kept, "text/plain": text}, []
         dropped = sorted(set(data) - set(kept))
-        return kept, [note(data[kind], kind, "it needs a browser or a kernel") for kind in dropped]
+        return kept, [note(data[kind], kind, "needs a browser or a kernel") for kind in dropped]
 
 
 def masked(value: Any, mask: Redactor) -> Any:
-    """Return JSON with every text in it masked; names of fields stay."""
+    """Return JSON with every text value masked; keys stay."""
     match value:
         case str():
             return mask(value)
@@ -144,31 +144,31 @@ def masked(value: Any, mask: Redactor) -> Any:
 
 
 def size(output: Mapping[str, Any]) -> int:
-    """Return how many bytes the output costs."""
+    """Return the output's size in bytes."""
     return len(_json(output))
 
 
 def indispensable(output: Mapping[str, Any]) -> bool:
-    """Whether the output is what the run was for: a published value, or why it failed."""
+    """Tell whether the output must stay: a published value, or an error."""
     scraps = any(kind.startswith(_SCRAP) for kind in output.get("data", ()))
     return scraps or output["output_type"] == "error"
 
 
 def replaced(output: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    """Return a line of text in the output's place."""
+    """Return a note in the output's place."""
     line = note(output.get("data", output), "an output", reason)
     return {"output_type": "display_data", "data": {"text/plain": [line]}, "metadata": {}}
 
 
 def note(value: object, what: str, reason: str) -> str:
-    """Return the line that stands for something left out: what, how big, which digest and why."""
+    """Return the note for a dropped value: what, its size, its digest, and why."""
     raw = value.encode() if isinstance(value, str) else _json(value)
     digest = hashlib.sha256(raw).hexdigest()
-    return f"[not kept: {what}, {len(raw)} bytes, sha256:{digest}; {reason}]"
+    return f"[removed: {what}, {len(raw)} bytes, sha256:{digest}; {reason}]"
 
 
 def html_text(markup: str) -> str:
-    """Return what a reader sees of HTML: its text, a line a block, cells apart."""
+    """Return the text of HTML, one line per block, cells separated."""
     reader = _Reader()
     reader.feed(markup)
     reader.close()
@@ -222,12 +222,12 @@ class _Reader(HTMLParser):
 
 
 def _object(text: str) -> bool:
-    """Whether a text is only the name of an object, which tells a reader nothing."""
+    """Tell whether a text is only an object's name, which says nothing."""
     return not text.strip() or bool(_OBJECT.match(text))
 
 
 def _shown(kept: Mapping[str, Any]) -> bool:
-    """Whether some form shows the content."""
+    """Tell whether any form shows the content."""
     return any(kind != "text/plain" or not _object(kept[kind]) for kind in kept)
 
 
@@ -236,7 +236,7 @@ def _figure(value: object) -> Mapping[str, Any]:
 
 
 def _picture(text: str, kind: str) -> str:
-    """Return a picture's base64 on one line, a PNG without its comments; "" where it is none."""
+    """Return a picture's base64 on one line, a PNG without metadata; "" if it isn't base64."""
     try:
         raw = base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
@@ -245,7 +245,7 @@ def _picture(text: str, kind: str) -> str:
 
 
 def _bare(png: bytes) -> bytes:
-    """Return a PNG with the chunks that draw it, and nothing else; a broken one as it is."""
+    """Return a PNG without metadata chunks; a broken one unchanged."""
     kept, position = png[:8], 8
     while position + 12 <= len(png):
         (length,) = struct.unpack(">I", png[position : position + 4])
@@ -258,7 +258,7 @@ def _bare(png: bytes) -> bytes:
 
 
 def _split(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return text as lists of lines, so that Git compares it by line."""
+    """Return texts as lists of lines, so that Git diffs them by line."""
     lines = (*_TEXTS, "image/svg+xml")
     return {k: v.splitlines(keepends=True) if k in lines else v for k, v in data.items()}
 

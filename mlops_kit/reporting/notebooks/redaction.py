@@ -1,4 +1,4 @@
-"""Text that a run wrote loses what differs between two runs of the same work."""
+"""Mask in a run's text what differs between two runs of the same work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEMP = re.compile(
     rf"{_START}((?:/private)?(?:/var/folders/[^/\s]+/[^/\s]+/T|(?:/var)?/tmp))/({_PATH}+)"
 )
 _ROOTS = "work|workspaces?|mnt|media|opt|usr|srv|scratch|nix|argo|var|data|app|Volumes"
-# Patterns begin where a path begins: one that may begin anywhere takes minutes on base64.
+# Anchored to the start of a path: an unanchored pattern takes minutes on base64.
 _LIBRARIES = [
     (re.compile(rf"(?<!{_PATH}){_PATH}*/site-packages/"), "site-packages/"),
     (re.compile(rf"(?<!{_PATH})/{_PATH}*/(lib/python3\.\d+)/"), r"\1/"),
@@ -52,7 +52,7 @@ _STREAM = [
         r"\1\2…",
     ),
 ]
-# Names that say nothing about a person or a machine, or that are words.
+# Names that are ordinary words, or identify neither a person nor a machine.
 _GENERIC = {
     *("root", "user", "home", "jovyan", "runner", "ubuntu", "admin", "nobody", "vscode", "app"),
     *("localhost", "main", "test", "data", "model", "train", "python", "notebook", "mlops"),
@@ -61,7 +61,7 @@ _GENERIC = {
 
 @dataclass(frozen=True)
 class MachineIdentity:
-    """What of a machine may not reach Git: its folders, and the names of host and user."""
+    """What must not reach Git of a machine: its folders, and the names of host and user."""
 
     project: Path
     home: Path
@@ -70,18 +70,18 @@ class MachineIdentity:
 
     @classmethod
     def here(cls, project: Path | None = None) -> MachineIdentity:
-        """Return this machine; the project is the working directory where none is given."""
+        """Return this machine's identity; the project defaults to the working directory."""
         home = Path.home()
         return cls(project or Path.cwd(), home, host=socket.gethostname(), user=home.name)
 
     @cached_property
     def own(self) -> list[tuple[re.Pattern[str], str]]:
-        """The patterns that hide this machine's own folders and names, and what stands instead."""
+        """The patterns that match this machine's folders and names, and their replacements."""
         end = rf"(?=/|(?!{_PATH}))"
         found = []
         for folder, short in ((self.project, "."), (self.home, "~")):
             for path in dict.fromkeys((folder.absolute(), folder.resolve())):
-                # A short folder such as /app may stand inside of another path.
+                # A short folder such as /app may also occur inside another path.
                 start = r"(?<![\w.~])" if len(path.parts) < 3 else ""
                 if len(path.parts) > 1:
                     found.append((re.compile(rf"{start}{re.escape(str(path))}{end}"), short))
@@ -95,16 +95,13 @@ class MachineIdentity:
 
 @dataclass(frozen=True)
 class Redactor:
-    """Hides what differs between runs on this machine; `times` are moments of the run itself."""
+    """Masks what differs between runs on this machine; `times` are moments of the run itself."""
 
     machine: MachineIdentity
     times: Sequence[datetime] = field(default=())
 
     def __call__(self, text: str, *, log: bool = False) -> str:
-        """Return the text masked; in a log every time of day and duration goes too.
-
-        A masked text stays as it is when it is masked again.
-        """
+        """Return the text masked; in a log, also every time of day and duration. Idempotent."""
         text = _lines(_ANSI.sub("", text)) if log else _ANSI.sub("", text)
         for _ in range(8):
             masked = self._once(text, log)
@@ -115,12 +112,12 @@ class Redactor:
 
     @property
     def places(self) -> Redactor:
-        """The same without times: for values that somebody gave or published."""
+        """The same without times, for parameters and published values."""
         return replace(self, times=())
 
     def _once(self, text: str, log: bool) -> str:
         text = _TIME.sub(lambda found: "[time]" if log or self._now(found) else found.group(), text)
-        # Libraries come before the project: a virtual environment lies inside it.
+        # Libraries before the project, which may contain the virtual environment.
         for pattern, short in (*_LIBRARIES, *self.machine.own, *_EVERYWHERE):
             text = pattern.sub(short, text)
         for pattern, short in _STREAM if log else ():
@@ -128,7 +125,7 @@ class Redactor:
         return _TEMP.sub(_temporary, text)
 
     def _now(self, found: re.Match[str]) -> bool:
-        """Whether a time in a result is a moment of the run, and not one in the data."""
+        """Tell whether a time in a result is a moment of the run, not one in the data."""
         if not self.times:
             return False
         try:
@@ -145,12 +142,12 @@ class Redactor:
 
 
 def _temporary(found: re.Match[str]) -> str:
-    """Return a temporary path without its random folders; alone, a name is random too."""
+    """Return a temporary path without its random folders; a lone name is random, too."""
     _, inside, last = found.group(2).rpartition("/")
     return "/tmp/…" + (f"/{last}" if inside else "")
 
 
 def _lines(text: str) -> str:
-    """Return what a terminal shows: a carriage return starts its line again."""
+    """Return what a terminal shows: a carriage return overwrites its line."""
     shown = text.replace("\r\n", "\n").split("\n")
     return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in shown)

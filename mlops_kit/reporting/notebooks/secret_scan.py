@@ -1,19 +1,19 @@
-"""Secrets are found in what is to be committed, offline and without a word of them.
+"""Find secrets in files before they are committed, offline and without repeating them.
 
-The only module that imports detect_secrets. Its detectors are asked directly: its own scan keeps
-settings that are global to the process, and verifies what it finds over the network.
+The only module that imports detect_secrets. It calls the detectors directly: detect_secrets' own
+scan has process-wide settings and verifies findings over the network.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_kit.errors import SecretFoundError
+from mlops_kit import notebook_file
+from mlops_kit.errors import NotebookError, SecretFoundError
 from mlops_kit.formatting import joined
 
 # Left out: both high-entropy detectors and public addresses. Notebooks are full of digests.
@@ -42,7 +42,7 @@ _DETECTORS = {
     "telegram_token": "TelegramBotTokenDetector",
     "twilio": "TwilioKeyDetector",
 }
-# What detect-secrets 1.5 doesn't know.
+# Kinds that detect-secrets 1.5 lacks.
 _MORE = {
     "GitHub fine-grained token": re.compile(r"\b(github_pat_[A-Za-z0-9_]{22,})"),
     "Google API key": re.compile(r"\b(AIza[A-Za-z0-9_-]{35})(?![A-Za-z0-9_-])"),
@@ -63,7 +63,7 @@ _MORE = {
         r"([A-Za-z0-9+/_.~=-]{16,})"
     ),
 }
-# Long mixed runs of letters and digits occur by chance inside of digests and base64.
+# Their patterns also match by chance inside digests and base64.
 _ALONE = {"artifactory", "aws", "discord", "mailchimp", "telegram_token", "twilio"}
 _REFERENCE = re.compile(
     r"(?i)(?<![\w-])[\w-]{0,60}?(?:secret|password|passwd|pwd|api_?key|private_?key|credential|token)s?[-_]?"
@@ -83,7 +83,7 @@ _MAX_LINE_LENGTH = 20_000
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Where a secret stands and of which kind it is; never the secret."""
+    """Where a secret is and of which kind; never the secret itself."""
 
     file: str
     line: int
@@ -99,7 +99,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Text:
-    """A text to look through; `style` is how it is written: source, config or prose."""
+    """A text to scan; `style` is source, config, prose or binary."""
 
     text: str
     style: str
@@ -108,7 +108,7 @@ class _Text:
 
 
 def find(files: Mapping[str, bytes]) -> tuple[Finding, ...]:
-    """Return where secrets stand in the files, by name; sorted, safe to call from any thread."""
+    """Return the secrets in the files, by file name and sorted; thread-safe."""
     found: set[Finding] = set()
     for name, content in files.items():
         for text in _texts(name, content):
@@ -119,25 +119,25 @@ def find(files: Mapping[str, bytes]) -> tuple[Finding, ...]:
 
 
 def check(files: Mapping[str, bytes]) -> None:
-    """Raise SecretFoundError where a secret stands in the files."""
+    """Raise SecretFoundError if a file contains a secret."""
     found = find(files)
     if found:
         places = "\n".join(f"  - {finding}" for finding in found)
         raise SecretFoundError(
-            f"{len(found)} secret(s) stand in what was to be committed; nothing was:\n{places}\n"
-            "Take each out of its cell or file, run the notebook again, and revoke the secret."
+            f"Nothing was committed: it would contain {len(found)} secret(s):\n{places}\n"
+            "Remove each from its cell or file, run the notebook again, and revoke the secret."
         )
 
 
 def _texts(name: str, content: bytes) -> Iterator[_Text]:
-    """Yield what is to be read of a file: of a notebook its parts, else all of it."""
+    """Yield the texts to scan in a file: a notebook's parts, or the whole file."""
     text = content.decode("utf-8", "replace")
     if name.endswith(".ipynb"):
         try:
-            yield from _notebook(json.loads(text))
+            yield from _notebook(notebook_file.parsed(text.encode(), name))
             return
-        except (ValueError, TypeError, AttributeError, KeyError):
-            pass
+        except (NotebookError, TypeError, AttributeError):
+            pass  # scan it whole, as text
     if b"\0" in content[:8192]:
         text = content.decode("latin-1")
         yield _Text(text, "binary")
@@ -148,12 +148,12 @@ def _texts(name: str, content: bytes) -> Iterator[_Text]:
         yield _Text(text, "config" if is_config else "source" if name.endswith(".py") else "prose")
 
 
-def _notebook(raw: Any) -> Iterator[_Text]:
+def _notebook(raw: Mapping[str, Any]) -> Iterator[_Text]:
     yield _Text("\n".join(_flat(raw.get("metadata", {}))), "source", place="metadata")
     for position, cell in enumerate(raw["cells"]):
         name = str(cell.get("id") or position)
-        style = "source" if cell.get("cell_type") == "code" else "prose"
-        yield _Text(_plain(cell.get("source", "")), style, name, "source")
+        style = "source" if cell["cell_type"] == "code" else "prose"
+        yield _Text(_plain(notebook_file.source(cell)), style, name, "source")
         yield _Text("\n".join(_flat(cell.get("metadata", {}))), "source", name, "metadata")
         for number, output in enumerate(cell.get("outputs", ())):
             place = f"output {number}"
@@ -177,7 +177,7 @@ def _bundle(output: Mapping[str, Any], cell: str, place: str) -> Iterator[_Text]
 
 
 def _flat(value: Any, name: str = "") -> Iterator[str]:
-    """Yield a line a value, written as an assignment, so that a name like `password` counts."""
+    """Yield each value as a line of assignment, so that a name like `password` counts."""
     match value:
         case dict():
             for key, entry in value.items():
@@ -195,7 +195,7 @@ def _plain(text: Any) -> str:
 
 
 def _kinds(line: str, style: str) -> Iterator[str]:
-    """Yield the kinds of secrets in a line; a very long one is read in overlapping pieces."""
+    """Yield the kinds of secrets in a line; a very long line is scanned in overlapping pieces."""
     for start in range(0, max(len(line), 1), _MAX_LINE_LENGTH):
         piece = line[max(0, start - 500) : start + _MAX_LINE_LENGTH]
         yield from _tokens(piece, style)
@@ -217,9 +217,9 @@ def _tokens(line: str, style: str) -> Iterator[str]:
 
 
 def _passwords(line: str, style: str) -> Iterator[str]:
-    """Yield a kind where a name like `password` gets a value."""
+    """Yield a kind for each name like `password` that is given a value."""
     detector, quoted, bare = _keywords()
-    # The detector takes minutes for a word of thousands of letters; its ends say enough.
+    # The detector takes minutes for a word of thousands of letters; its ends are enough.
     line = re.sub(r"\w{80,}", lambda word: word.group()[:30] + word.group()[-30:], line)
     # Our own grammar: `password: str = "..."`, which the detector reads as a type.
     line = _ANNOTATION.sub(r"\1\2", _REFERENCE.sub("", line))
@@ -235,7 +235,7 @@ def _passwords(line: str, style: str) -> Iterator[str]:
 
 
 def _values(detector: Any, line: str, patterns: Any) -> Iterator[str]:
-    """Yield what each name gets; the detector stops at the first one, which may be harmless."""
+    """Yield each name's value; the detector alone stops at the first, which may be harmless."""
     if not _NAMED.search(line):
         return
     starts = [0, *(found.end() for found in re.finditer(r"[,;({]", line))]
@@ -245,7 +245,7 @@ def _values(detector: Any, line: str, patterns: Any) -> Iterator[str]:
 
 
 def _real(secret: str) -> bool:
-    """Whether the value is one, and not a placeholder, stars or a template."""
+    """Tell whether a value is real, not a placeholder, stars or a template."""
     from detect_secrets.filters import heuristic
 
     return not (
@@ -262,7 +262,7 @@ def _stands_alone(secret: str, line: str) -> bool:
 
 
 def _random(secret: str) -> bool:
-    """Whether a long value looks drawn at random: no word, no path, no model's name."""
+    """Tell whether a long value looks random: not a word, a path or a model's name."""
     mixed = re.search(r"\d", secret) and re.search(r"[A-Za-z]", secret)
     return (
         bool(mixed)
@@ -273,7 +273,7 @@ def _random(secret: str) -> bool:
 
 @functools.cache
 def _detectors() -> dict[str, Any]:
-    """Return the detectors, made once; each only reads its patterns."""
+    """Return the detectors; they keep no state, so one of each is enough."""
     from importlib import import_module
 
     return {
@@ -284,7 +284,7 @@ def _detectors() -> dict[str, Any]:
 
 @functools.cache
 def _keywords() -> tuple[Any, Any, Any]:
-    """Return the detector of passwords, its patterns for quoted values and those for bare ones."""
+    """Return the password detector and its patterns for quoted and for bare values."""
     from detect_secrets.plugins import keyword
 
     return (

@@ -1,4 +1,4 @@
-"""HTML from tags and text: whatever isn't made here is escaped, in this one place."""
+"""Build HTML from tags and text; everything not built here is escaped, in this one place."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _VOID = {"br", "input", "path", "line", "circle", "rect", "polyline", "polygon"}
 
 
 class Html(str):
-    """Text that is markup; only this module makes any."""
+    """Markup; only this module creates it."""
 
     __slots__ = ()
 
 
 def escaped(value: object) -> Html:
-    """Return any text so that HTML shows it, and does nothing else."""
+    """Return text as inert markup: escaped, without invisible control characters."""
     if isinstance(value, Html):
         return value
     shown = "".join(each for each in str(value) if each.isprintable() or each in "\n\t")
@@ -28,10 +28,11 @@ def escaped(value: object) -> Html:
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Html:
-    """Return an element; `class_` is class, `data_act` is data-act, None and False are left out.
+    """Return an element with escaped children and attributes.
 
-    What is neither text nor a number in an attribute becomes JSON. A `href` other than http,
-    https or a relative one is left out.
+    `class_` becomes class, `data_act` data-act. Attributes that are None or False are left out, and
+    so is a `href` that isn't http, https or relative. Other values than text and numbers become
+    JSON.
     """
     said = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:
@@ -40,18 +41,18 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
 
 
 def joined(children: Iterable[object]) -> Html:
-    """Return the children as markup, None left out."""
+    """Return the children as markup, without None."""
     return Html("".join(escaped(child) for child in children if child is not None))
 
 
 def control(name: str, /, *children: object, **attributes: object) -> Html:
-    """Return an element that takes the keyboard, and keeps its keys from the notebook."""
-    # On a parent it is of no use: JupyterLab looks at the focused element alone.
+    """Return an element that takes focus and keeps its keys from the notebook."""
+    # No use on a parent: JupyterLab checks only the focused element.
     return tag(name, *children, **attributes, data_lm_suppress_shortcuts="true")
 
 
 def link(text: object, href: str) -> Html:
-    """Return a link, or the text alone where the address isn't http, https or relative."""
+    """Return a link, or only its text if the address isn't http, https or relative."""
     return (
         tag("a", text, href=href, rel="noopener", target="_blank")
         if _is_safe(href)
@@ -62,7 +63,7 @@ def link(text: object, href: str) -> Html:
 def table(
     caption: str, header: Iterable[object], rows: Iterable[Iterable[object]], **attributes: object
 ) -> Html:
-    """Return a table whose first column names the rows."""
+    """Return a table whose first column holds the row headers."""
     head = tag("tr", *(tag("th", name, scope="col") for name in header))
     body = (
         tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in rest))
@@ -73,7 +74,7 @@ def table(
 
 
 def folded(summary: object, *children: object, key: str = "") -> Html:
-    """Return what a person can open; whether it is open is the browser's to remember."""
+    """Return a foldable section; the browser remembers whether it is open."""
     return tag("details", control("summary", summary), *children, data_key=key or None)
 
 

@@ -1,4 +1,4 @@
-"""Where the names of lines stand in a picture: on no line, and on no other name."""
+"""Where words stand in a picture: on no line, and on no other word."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
+
+from mlops_kit.reporting.charts import text as texts
 
 Point = tuple[float, float]
-# Of the page's 11 px letters: the widest that is usual, and a line's height.
-_LETTER, _HEIGHT = 6.4, 13.0
+Anchor = Literal["start", "end"]
+# Of letters 11 pixels high: a line's height, and the room between a line and its name.
+_SIZE, _HEIGHT = 11.0, 13.0
 _GAP = 4.0
 # A line offers so many places for its name.
 _PLACES = 12
@@ -75,33 +79,44 @@ def _distance(x: float, y: float, start: Point, end: Point) -> float:
     return math.hypot(x - start[0] - along * dx, y - start[1] - along * dy)
 
 
-def box_of(text: str, x: float, baseline: float) -> Box:
+def box_of(text: str, x: float, baseline: float, size: float = _SIZE) -> Box:
     """Return the room of a text that ends at `x`, as an SVG's text-anchor end."""
-    return Box(x - _LETTER * len(text), baseline - _HEIGHT + 3, x, baseline + 3)
+    return Box(x - texts.width(text, size), baseline - _HEIGHT + 3, x, baseline + 3)
 
 
 def places(
-    names: Sequence[str], lines: Sequence[Sequence[Sequence[Point]]], frame: Box
+    names: Sequence[str],
+    lines: Sequence[Sequence[Sequence[Point]]],
+    frame: Box,
+    others: Sequence[tuple[Point, Point]] = (),
+    size: float = _SIZE,
 ) -> list[Point] | None:
     """Return the end of each name's baseline beside its own line.
 
-    A line is pieces of points. None where a name finds no room that is free of all lines and of
+    Args:
+        names: one for each line.
+        lines: each as pieces of points, in pixels.
+        frame: what the names have to stay in.
+        others: straight lines without a name, which no name may lie on.
+        size: the height of the letters, in pixels.
+
+    None where a name finds no room that is free of all lines and of
     the names before it, and clearly nearer to its own line than to any other: then the names
     belong beside the picture.
     """
     by_line = [[pair for piece in line for pair in pairwise(piece)] for line in lines]
-    segments = [segment for each in by_line for segment in each]
+    segments = [*others, *(segment for each in by_line for segment in each)]
     taken: list[Box] = []
     found: list[Point] = []
     for index, (name, line) in enumerate(zip(names, lines, strict=True)):
-        others = [segment for i, each in enumerate(by_line) if i != index for segment in each]
+        foreign = [segment for i, each in enumerate(by_line) if i != index for segment in each]
         for place in _candidates(line):
-            box = box_of(name, *place)
+            box = box_of(name, *place, size)
             free = frame.holds(box) and not any(box.overlaps(each) for each in taken)
             if (
                 free
                 and not any(box.meets(*segment) for segment in segments)
-                and 2 * box.distance(by_line[index]) <= box.distance(others)
+                and 2 * box.distance(by_line[index]) <= box.distance(foreign)
             ):
                 taken.append(box)
                 found.append(place)
@@ -122,3 +137,69 @@ def _candidates(line: Sequence[Sequence[Point]]) -> Iterator[Point]:
         for distance in (_GAP, _GAP + 8, _GAP + 20):
             yield x, y - distance
             yield x, y + _HEIGHT + distance - 3
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Return the places, in their order, with at least the gap between any two, around 0 to 1."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = [min(max(places[i], 0.0), 1.0) for i in order]
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + gap)
+    over = max(0.0, moved[-1] - 1.0) if moved else 0.0
+    if over:
+        moved[-1] -= over
+        for i in range(len(moved) - 2, -1, -1):
+            moved[i] = min(moved[i], moved[i + 1] - gap)
+    result = [0.0] * len(places)
+    for position, i in enumerate(order):
+        result[i] = moved[position]
+    return result
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A word beside the upper end of a vertical line: its row, counted from the picture upwards."""
+
+    at: float
+    left: float
+    right: float
+    row: int
+    anchor: Anchor
+
+    def clashes(self, other: Flag) -> bool:
+        """Tell whether the words touch, or the line of one runs through the word of the other."""
+        if self.row == other.row:
+            return self.left < other.right + _GAP and other.left < self.right + _GAP
+        upper, lower = (self, other) if self.row > other.row else (other, self)
+        return lower.left - _GAP / 2 < upper.at < lower.right + _GAP / 2
+
+
+def flags(
+    places: Sequence[float], widths: Sequence[float], left: float, right: float, most: int = 3
+) -> list[Flag | None]:
+    """Return where the words of vertical lines stand, in rows above the picture.
+
+    Args:
+        places: where the lines are, in pixels.
+        widths: of their words, in pixels.
+        left: where the rows begin.
+        right: where they end.
+        most: rows.
+
+    None for a word without room: of words too close to each other the later ones count.
+    """
+    found: list[Flag | None] = [None] * len(places)
+    for i in sorted(range(len(places)), key=lambda i: -places[i]):
+        at, wide = places[i], widths[i]
+        start, end = at + 3, at - 3
+        sides: tuple[tuple[float, Anchor], ...] = ((start, "start"), (end - wide, "end"))
+        options = [
+            Flag(at, low, low + wide, row, anchor)
+            for row in range(most)
+            for low, anchor in sides
+            if left <= low and low + wide <= right
+        ]
+        taken = [flag for flag in found if flag]
+        fits = (one for one in options if not any(one.clashes(flag) for flag in taken))
+        found[i] = next(fits, None)
+    return found

@@ -1,0 +1,65 @@
+"""Ask a server for predictions by the V2 protocol, over a connection that is kept."""
+
+from __future__ import annotations
+
+import http.client
+from urllib.parse import urlsplit
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from mlops_kit.errors import ServingError
+
+_HERE = ("127.0.0.1", "::1", "localhost")
+
+
+def answer(connection: http.client.HTTPConnection, path: str, body: bytes) -> tuple[int, str]:
+    """Return the status, 0 without an answer, and the version that answered."""
+    try:
+        status, content = _post(connection, path, body)
+        answer = orjson.loads(content) if status == 200 else None
+    except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
+        return 0, ""
+    return status, str(answer.get("model_version", "")) if isinstance(answer, dict) else ""
+
+
+def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> tuple[int, bytes]:
+    was_open = connection.sock is not None
+    headers = {"Content-Type": "application/json"}
+    try:
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+    except ConnectionError:
+        if not was_open:
+            raise
+        # The server may have closed an idle connection. Retrying is safe: an id is logged once.
+        connection.close()
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def body(name: str, client: int, rows: NDArray[np.float64]) -> bytes:
+    """Return a request of the V2 protocol; a missing value, NaN, becomes null."""
+    tensor = {"name": "features", "datatype": "FP64", "shape": rows.shape, "data": rows.ravel()}
+    parameters = {"client_id": f"customer-{client}"}
+    request = {"id": name, "parameters": parameters, "inputs": [tensor]}
+    return orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def address(url: str, anywhere: bool) -> tuple[str, int]:
+    """Return a URL's host and port; raises ServingError, also for another machine's."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host = None
+    if not host or parts.scheme != "http":
+        raise ServingError(f"The server's URL is {url!r}; expected http://<host>:<port>.")
+    if not anywhere and host not in _HERE:
+        raise ServingError(
+            f"{url!r} is on another machine; expected one of {list(_HERE)}, so that no test load "
+            "hits a server by mistake. Pass anywhere=True if you mean it."
+        )
+    return host, port

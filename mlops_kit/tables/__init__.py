@@ -1,0 +1,1 @@
+"""A model's table: its declaration, and reading, checking and splitting by it."""
