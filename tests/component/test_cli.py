@@ -253,7 +253,7 @@ def test_a_mistake_is_json_where_json_is_asked_for(run: Run, project: Path) -> N
     done = run("run", "fraud-training", "-p", "rows", "many", "--json", cwd=project)
     answer = json.loads(done.stdout)
     assert list(answer) == ["error", "code", "message", "exit_code"]
-    assert (answer["error"], answer["code"]) == ("ParameterError", "parameter")
+    assert (answer["error"], answer["code"]) == ("ParameterError", "parameter.type")
     assert (answer["exit_code"], done.returncode) == (2, 2)
     assert done.stderr == ""
     # A value that looks like the option isn't it.
@@ -352,8 +352,8 @@ DEEP = "[" * 5000
         (["-y", "a: b: c"], "parameter.no-yaml", "-y"),
         (["-y", "? [a, b]\n: 1"], "parameter.no-yaml", "-y"),
         (["-y", f"names: {DEEP}"], "parameter.no-yaml", "-y"),
-        (["-p", "count", "1.5"], "parameter", "int"),
-        (["-p", "flag", "perhaps"], "parameter", "bool"),
+        (["-p", "count", "1.5"], "parameter.type", "int"),
+        (["-p", "flag", "perhaps"], "parameter.type", "bool"),
     ],
 )
 def test_parameters_that_cant_be_read_are_refused(

@@ -42,6 +42,9 @@ BUILTINS = {
     "kernels/kernel_client.py": {
         "RuntimeError": "as jupyter_client's wait_for_ready, whose callers expect it",
     },
+    "pipelines/papermill/engine.py": {
+        "DeadKernelError": "nbclient's own, for a kernel that ended: said as a StepError above"
+    },
     "pipelines/walk.py": {"KeyboardInterrupt": "a cancelled run ends as Ctrl-C ends it"},
     "pipelines/parameters.py": {"ValueError": "inside the reader of annotations, caught there"},
     "pipelines/values.py": {"ValueError": "a cached file that changed, so that the step runs"},

@@ -163,7 +163,7 @@ def _strip(trail: Trail, evidence: MetricsView) -> Lines:
         "seconds since the promotion",
         "evidence",
         _shifts(evidence),
-        says=f"{told}; {needed:,.0f}x for it is a proof.",
+        says=f"{told}; {needed:,.0f}x for it is proof.",
         steps=True,
         rules=(
             Rule(log10(needed), f"{needed:,.0f}x = proved"),
