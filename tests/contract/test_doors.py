@@ -45,7 +45,7 @@ DOORS = {
         "tables/",
     ),
     "orjson": ("examples/load_client.py", "serving/protocol.py", "serving/server.py"),
-    "pandas": ("examples/fraud/", "serving/model_loader.py", "tables/"),
+    "pandas": ("examples/fraud/", "examples/parcels/", "serving/model_loader.py", "tables/"),
     "pandera": ("examples/fraud/contract.py",),
     "papermill": ("pipelines/papermill/",),
     "pytest": ("pytest_plugin.py",),

@@ -1,0 +1,1 @@
+"""The parcels example: text, dates and missing values, and a number to predict."""
