@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlops_kit.jupyter.html.markup import escaped
 
 import mlops_kit.jupyter.panel.panel
 from mlops_kit import PromotionPanel, Workspace, watch
@@ -32,6 +31,7 @@ from mlops_kit.project.candidates import JudgedVersion
 from mlops_kit.project.settings import GitOps
 from mlops_kit.releases import approvals, holds
 from mlops_kit.releases.repository import Proposal
+from mlops_kit.reporting.markup import escaped
 from mlops_kit.rollouts import decision
 from tests.conftest import LOOSE
 from tests.failures import fails
