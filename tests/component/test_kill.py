@@ -273,7 +273,7 @@ def test_a_stopped_run_says_so_and_is_resumed(fresh: Desk, name: str) -> None:
     begun = time.monotonic()
     code, err = stopped_in_the_middle(fresh, kill)
     assert code == expected, err
-    assert err.endswith("Stopped: 'mlops-kit status' says how far it came.\n")
+    assert err.endswith("Stopped: 'mlops-kit status' shows how far it got.\n")
     assert "Traceback" not in err
     execution = fresh.newest("slow")
     assert execution.seen_state == "interrupted"
