@@ -21,6 +21,7 @@ from mlops_kit.releases.quarantine import PromotionLimits
 from mlops_kit.releases.release import Abort, Complete, Release, Retire, ServedModel, Shift
 from mlops_kit.releases.repository import GitOpsRepository, Proposal
 from mlops_kit.releases.request import PromotionRequest, Signoff, Strategy
+from tests.failures import fails
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "workflows" / "gitops"
