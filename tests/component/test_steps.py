@@ -248,7 +248,6 @@ from mlops_kit.releases import promotion
 from mlops_kit.releases.repository import GitOpsRepository
 from mlops_kit.releases.release import Abort, Complete, Retire, ServedModel, Shift
 from mlops_kit.releases.request import Signoff
-from tests.failures import fails
 url, cache, verb = sys.argv[1:]
 repository = GitOpsRepository(url, Path(cache))
 expected = promotion.current(repository, "fraud", "prod")
