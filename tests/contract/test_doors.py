@@ -63,6 +63,7 @@ DOORS = {
     "scipy": ("models/intervals.py", "rollouts/sequential_tests.py", "serving/fast_scores.py"),
     "pygments": ("reporting/notebooks/html_page.py",),
     "sklearn": (
+        "models/outputs.py",
         "models/registry.py",
         "examples/fraud/defects.py",
         "models/training.py",
