@@ -31,7 +31,9 @@ DOORS = {
     "kubernetes": ("argo/kubernetes_client.py",),
     "markdown_it": ("reporting/notebooks/html_page.py",),
     "matplotlib": ("reporting/charts/charts.py",),
-    "mlflow": ("models/registry.py",),
+    "catboost": ("models/boosters.py", "models/catboost_probe.py"),
+    "lightgbm": ("models/boosters.py",),
+    "mlflow": ("models/mlflow_model.py", "models/registry.py"),
     "mlserver": ("serving/mlserver_runtime.py",),
     "nbclient": ("pipelines/notebooks.py",),
     "nbformat": ("reporting/notebooks/git_safe.py",),
@@ -45,7 +47,7 @@ DOORS = {
         "tables/",
     ),
     "orjson": ("examples/load_generator.py", "serving/protocol.py", "serving/server.py"),
-    "pandas": ("examples/fraud/", "serving/model_loader.py", "tables/"),
+    "pandas": ("examples/fraud/", "models/probes.py", "serving/model_loader.py", "tables/"),
     "pandera": ("examples/fraud/contract.py",),
     "papermill": ("pipelines/papermill/",),
     "pytest": ("pytest_plugin.py",),
@@ -63,8 +65,10 @@ DOORS = {
     "scipy": ("models/intervals.py", "rollouts/sequential_tests.py", "serving/fast_scores.py"),
     "pygments": ("reporting/notebooks/html_page.py",),
     "sklearn": (
+        "models/booster_estimators.py",
+        "models/boosters.py",
+        "models/mlflow_model.py",
         "models/outputs.py",
-        "models/registry.py",
         "examples/fraud/defects.py",
         "models/training.py",
         "serving/fast_linear.py",
@@ -72,7 +76,7 @@ DOORS = {
         "serving/fast_scores.py",
         "reporting/charts/curves.py",
     ),
-    "skops": ("models/artifacts.py",),
+    "skops": ("models/skops_file.py",),
     "sqlalchemy": (
         "models/registry.py",
         "prediction_log/counters.py",
@@ -88,6 +92,7 @@ DOORS = {
     "starlette": ("serving/server.py",),
     "threadpoolctl": ("models/latency.py",),
     "traitlets": ("kernels/", "jupyter/widget.py"),
+    "xgboost": ("models/booster_estimators.py", "models/boosters.py"),
     "urllib3": ("argo/kubernetes_client.py",),  # what kubernetes raises
     "uvicorn": ("serving/server.py",),
     "yaml": (
@@ -113,8 +118,10 @@ AT_IMPORT = {
     "traitlets": "the same",
 }
 # Modules that are loaded only by the library itself, in a process of their own, by the few
-# commands that render, lint or ask a cluster, or by a notebook that shows a page.
+# commands that render, lint or ask a cluster, by a notebook that shows a page, or by who stores or
+# loads a booster.
 OWN_PROCESS = (
+    "models/booster_estimators.py",
     "lint/yaml_documents.py",
     "argo/kubernetes_client.py",
     "argo/manifests.py",
