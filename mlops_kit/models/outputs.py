@@ -53,7 +53,8 @@ def decisions(scores: Floats, table: Table, threshold: float = 0.5) -> NDArray[n
         )
     if table.task == "binary":
         return (scores >= threshold).astype(np.int64)
-    return np.argmax(scores, axis=1).astype(np.int64)
+    best: NDArray[np.int64] = np.argmax(scores, axis=1).astype(np.int64)
+    return best
 
 
 def check(model: Any, table: Table) -> None:
