@@ -74,6 +74,16 @@ class Argo(_Section):
     insecure_skip_verify: bool = Field(False, description="believe any certificate of it")
 
 
+class Models(_Section):
+    """What models may hold."""
+
+    trusted: tuple[str, ...] = Field(
+        (),
+        description="the project's own types and functions, by their full names, that a model may "
+        "hold beside the kit's list; a release names those that its model does",
+    )
+
+
 class Settings(BaseSettings):
     """All settings of one project; made once, at the top, and handed down."""
 
@@ -102,6 +112,7 @@ class Settings(BaseSettings):
     observations_uri: str = Field("", description="SQLAlchemy's; empty: SQLite in the state folder")
     gitops: GitOps = GitOps()
     argo: Argo = Argo()
+    models: Models = Models()
     costs: Costs = Costs()
     gates: Rules = Rules()
     rollout: Policy = Policy()

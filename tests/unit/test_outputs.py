@@ -75,7 +75,7 @@ def test_a_label_whose_indices_are_its_values_in_another_order_is_refused() -> N
 
 @pytest.mark.parametrize("is_encoded", [False, True])
 def test_ten_digits_come_in_the_declared_order(is_encoded: bool) -> None:
-    words = [*"zero one two three four five six seven eight nine".split()]
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     declared = table(*words, task="multiclass")
     indices = np.arange(200) % 10
     labels = np.array(words, dtype=object)[indices]
