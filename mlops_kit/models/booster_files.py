@@ -38,10 +38,10 @@ def lightgbm_text(content: bytes) -> str:
     """Return LightGBM's text, written anew from what was checked."""
     text = content.decode("utf-8")
     head, _, rest = text.partition("\nTree=")
-    body, _, tail = rest.partition("\nend of trees")
+    body, end, tail = rest.partition("\nend of trees")
     lines = head.split("\n")
-    if lines[0] != "tree" or not body:
-        raise ValueError("it doesn't start as LightGBM's text does")
+    if lines[0] != "tree" or not body or not end:
+        raise ValueError("it doesn't start or end as LightGBM's text does")
     flags = [line for line in lines[1:] if line and "=" not in line]
     header = _fields([line for line in lines[1:] if "=" in line])
     header.pop("tree_sizes", None)  # places in the file, which the library would believe
