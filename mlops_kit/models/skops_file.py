@@ -98,6 +98,8 @@ def objects(model: Any) -> Iterator[Any]:
 
 def _check_archive(archive: zipfile.ZipFile, what: str) -> None:
     entries = archive.infolist()
+    if not entries or min(entry.header_offset for entry in entries) != 0:
+        raise ValueError("something is there before the archive")
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > MAX_UNPACKED_BYTES:
         raise UntrustedModelError(

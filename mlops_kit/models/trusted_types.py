@@ -83,6 +83,14 @@ BUILT_BY = {
     "DTypeNode": frozenset({"numpy.dtype"}),  # an empty array's, read without pickle
     "FunctionNode": FUNCTIONS,
     "ObjectNode": OBJECTS,
+    "SparseMatrixNode": frozenset(
+        {
+            "scipy.sparse._csc.csc_array",
+            "scipy.sparse._csc.csc_matrix",
+            "scipy.sparse._csr.csr_array",
+            "scipy.sparse._csr.csr_matrix",
+        }
+    ),
     "TreeNode": frozenset({_TREE}),
     "TupleNode": frozenset(
         {
