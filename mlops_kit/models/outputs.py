@@ -59,21 +59,19 @@ def decisions(scores: Floats, table: Table, threshold: float = 0.5) -> NDArray[n
 
 def check(model: Any, table: Table) -> None:
     """Raise TableError for a model that can't give the scores of a table's task."""
-    needed = "predict" if table.task == "regression" else "predict_proba"
     kind = type(model).__name__
-    if not hasattr(model, needed):
-        if needed == "predict" or not hasattr(model, "predict"):
-            raise _error(table, f"is a {kind} without {needed}()", "an estimator of its task")
-        raise _error(
-            table,
-            f"is a {kind} without predict_proba()",
-            f"probabilities, as CalibratedClassifierCV({kind}(...)) gives them",
-        )
-    if table.task != "regression":
-        class_columns(model, table)
+    if table.task == "regression":
+        if np.size(getattr(model, "classes_", ())):
+            raise _error(table, f"is the classifier {kind}", "a regressor")
+        if not hasattr(model, "predict"):
+            raise _error(table, f"is {kind}, which has no predict()", "a regressor")
         return
-    if hasattr(model, "classes_"):
-        raise _error(table, f"is the classifier {kind}", f"a regressor, for a {table.task}")
+    if not hasattr(model, "predict_proba"):
+        expected = "a classifier that gives probabilities"
+        if hasattr(model, "classes_") and hasattr(model, "decision_function"):
+            expected = f"probabilities, as CalibratedClassifierCV({kind}(...)) gives them"
+        raise _error(table, f"is {kind}, which has no predict_proba()", expected)
+    class_columns(model, table)
 
 
 def class_columns(model: Any, table: Table) -> list[int]:
@@ -85,7 +83,7 @@ def class_columns(model: Any, table: Table) -> list[int]:
     """
     found = getattr(model, "classes_", None)
     if found is None or not np.ndim(found):
-        raise _error(table, f"is a {type(model).__name__} without classes", _classes(table))
+        raise _error(table, f"is {type(model).__name__}, which has no classes", _classes(table))
     if isinstance(found, list) and any(np.ndim(each) for each in found):
         raise _error(table, "has several outputs", "one label")
     keys = [frames.class_key(each) for each in np.asarray(found, dtype=object)]

@@ -17,7 +17,7 @@ import numpy as np
 
 from mlops_kit.errors import UntrustedModelError
 from mlops_kit.models import tree_bounds
-from mlops_kit.models.trusted_types import ADVICE, ALL, BUILT_BY
+from mlops_kit.models.trusted_types import ADVICE, ALL, BUILT_BY, PARTIAL
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_UNPACKED_BYTES = 2 * 2**30
@@ -34,8 +34,9 @@ def dumps(model: Any, what: str) -> bytes:
     try:
         content: bytes = skops.io.dumps(model)
     except (UnsupportedTypeException, TypeError, ValueError, AttributeError) as error:
+        said = str(error).rstrip(".")
         raise UntrustedModelError(
-            f"{what} can't be stored so that it loads without running code: {error}. Expected "
+            f"{what} can't be stored so that it loads without running code: {said}. Expected "
             "scikit-learn's own estimators, LightGBM's, XGBoost's or CatBoost's."
         ) from error
     return content
@@ -177,6 +178,10 @@ def _check_node(node: Any, trusted: Collection[str]) -> None:
         _check_array(node.children["content"])
     if kind == "SparseMatrixNode":
         _check_sparse(node)
+    if kind == "PartialNode":
+        function = node.children["func"]
+        if f"{function.module_name}.{function.class_name}" != PARTIAL:
+            raise ValueError(f"{function.class_name} is called with arguments")
     if kind == "TreeNode":
         parts = (node.children["args"], node.children["attrs"])
         for inner in (*_nodes(parts[0]), *_nodes(parts[1])):
@@ -223,6 +228,7 @@ _ALLOWED = frozenset(
         *("DictNode", "DefaultDictNode", "ListNode", "SetNode", "TupleNode", "SliceNode"),
         *("JsonNode", "BytesNode", "NdArrayNode", "MaskedArrayNode", "DTypeNode"),
         *("SparseMatrixNode", "RandomStateNode", "RandomGeneratorNode", "ObjectNode"),
+        "PartialNode",
         *("ConstructorFromReduceNode", "FunctionNode", "TypeNode", "LossNode", "TreeNode"),
     }
 )

@@ -64,8 +64,11 @@ _REGRESSION = (
     *("max_error", "mean_absolute_error", "mean_absolute_percentage_error", "mean_pinball_loss"),
     *("mean_squared_error", "median_absolute_error", "r2_score", "root_mean_squared_error"),
 )
+# Checks numbers before the trees of a histogram gradient boosting see them, with options set.
+PARTIAL = "sklearn.utils.validation.check_array"
 FUNCTIONS = frozenset(
     {
+        PARTIAL,
         "numpy.mean",
         "scipy._lib.array_api_compat.numpy._aliases.asarray",
         *(f"sklearn.feature_selection._univariate_selection.{name}" for name in _SELECTION),
@@ -83,6 +86,7 @@ BUILT_BY = {
     "DTypeNode": frozenset({"numpy.dtype"}),  # an empty array's, read without pickle
     "FunctionNode": FUNCTIONS,
     "ObjectNode": OBJECTS,
+    "PartialNode": frozenset({"functools.partial"}),
     "SparseMatrixNode": frozenset(
         {
             "scipy.sparse._csc.csc_array",
