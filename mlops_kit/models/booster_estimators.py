@@ -56,7 +56,8 @@ class _Booster(BaseEstimator):  # type: ignore[misc]
             import xgboost
 
             matrix = xgboost.DMatrix(rows, missing=self.missing_, enable_categorical=True)
-            return self.booster_.predict(matrix, iteration_range=(0, last))
+            by_matrix: NDArray[Any] = self.booster_.predict(matrix, iteration_range=(0, last))
+            return by_matrix
 
     def _catboost(self, rows: Any) -> NDArray[Any]:
         kind = "Probability" if hasattr(self, "classes_") else "RawFormulaVal"
