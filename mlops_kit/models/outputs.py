@@ -59,8 +59,12 @@ def decisions(scores: Floats, table: Table, threshold: float = 0.5) -> NDArray[n
 
 def check(model: Any, table: Table) -> None:
     """Raise TableError for a model that can't give the scores of a table's task."""
+    from sklearn.base import is_clusterer, is_outlier_detector
+
     kind = type(model).__name__
     if table.task == "regression":
+        if is_clusterer(model) or is_outlier_detector(model):
+            raise _error(table, f"is {kind}, which predicts groups", "a regressor")
         if np.size(getattr(model, "classes_", ())):
             raise _error(table, f"is the classifier {kind}", "a regressor")
         if not hasattr(model, "predict"):

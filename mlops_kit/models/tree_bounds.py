@@ -1,4 +1,4 @@
-"""Bounds of trees that compiled code walks without checking its indices.
+"""Bounds of arrays that compiled code walks without checking its indices, trees above all.
 
 A crafted file can send such a walk outside its arrays, which ends the process; so what a tree's
 arrays may hold is checked before a library gets them. Faults are ValueErrors.
@@ -94,8 +94,18 @@ def check_owner(model: Any) -> None:
             _expect(outputs, getattr(model, "n_outputs_", outputs), "a tree's outputs")
     elif module == "sklearn.svm._classes" and hasattr(model, "support_vectors_"):
         _check_support_vectors(model)
+    elif module.startswith("sklearn.neighbors") and hasattr(model, "_y"):
+        _check_neighbours(model)
     elif name == "BSpline":
         _check_spline(model)
+    elif name == "OneHotEncoder" and hasattr(model, "categories_"):
+        _check_one_hot(model)
+    if hasattr(model, "cluster_centers_"):
+        _expect(model.cluster_centers_.shape[1], model.n_features_in_, "a centre's features")
+    if hasattr(model, "vocabulary_"):
+        # A place becomes an index in a sparse matrix, which nobody checks again.
+        places = sorted(model.vocabulary_.values())
+        _expect(places, list(range(len(places))), "the places of words")
 
 
 def _check_hist(model: Any) -> None:
@@ -134,6 +144,23 @@ def _check_support_vectors(model: Any) -> None:
         _expect(int(model._n_support.min() >= 0), 1, "its counts of support vectors")
         _expect(int(model._n_support.sum()), count, "its counts of support vectors")
         _expect(model.dual_coef_.shape[0], max(1, len(model.classes_) - 1), "its coefficients")
+
+
+def _check_neighbours(model: Any) -> None:
+    _expect(model._fit_X.shape, (len(model._y), model.n_features_in_), "the shape of its rows")
+    classes = getattr(model, "classes_", None)
+    if classes is not None and model._y.ndim == 1:
+        _expect(bool(0 <= model._y.min() <= model._y.max() < len(classes)), True, "its classes")
+
+
+def _check_one_hot(model: Any) -> None:
+    found = list(model._n_features_outs)
+    _expect(found, list(model._compute_n_features_outs()), "the columns of its categories")
+    for mapping, count in zip(
+        getattr(model, "_default_to_infrequent_mappings", ()), found, strict=False
+    ):
+        if mapping is not None:
+            _expect(bool(0 <= mapping.min() <= mapping.max() <= count), True, "rare categories")
 
 
 def _check_spline(spline: Any) -> None:

@@ -31,15 +31,17 @@ import numpy as np
 import pytest
 import scipy.sparse
 import skops.io
+from sklearn.cluster import KMeans
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, SplineTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -483,5 +485,20 @@ def test_other_native_arrays_that_do_not_fit_are_refused() -> None:
     boosting = GradientBoostingClassifier(n_estimators=3).fit(ROWS, np.arange(80) % 3)
     boosting.n_trees_per_iteration_ = 1
     refused(skops.io.dumps(boosting))
+    words = CountVectorizer().fit(["one two", "three"])
+    skops_file.loads(skops.io.dumps(words), "v1")
+    words.vocabulary_["one"] = 10**9
+    refused(skops.io.dumps(words))
+    encoder = OneHotEncoder(min_frequency=30).fit(ROWS.round())
+    skops_file.loads(skops.io.dumps(encoder), "v1")
+    encoder._n_features_outs = [1, 1, 1]
+    refused(skops.io.dumps(encoder))
+    centres = KMeans(2).fit(ROWS)
+    centres.cluster_centers_ = centres.cluster_centers_[:, :1]
+    refused(skops.io.dumps(centres))
+    brute = KNeighborsClassifier(algorithm="brute").fit(ROWS, LABELS)
+    skops_file.loads(skops.io.dumps(brute), "v1")
+    brute._y = brute._y + 1_000_000
+    refused(skops.io.dumps(brute))
     neighbours = KNeighborsClassifier(algorithm="kd_tree").fit(ROWS, LABELS)
     refused(skops.io.dumps(neighbours), "algorithm='brute'")

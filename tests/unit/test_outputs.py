@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import IsolationForest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.model_selection import FixedThresholdClassifier
@@ -105,6 +107,9 @@ def test_a_regression_predicts_and_decides_nothing() -> None:
     assert np.allclose(scores, NUMBERS[:, 0])
     with fails("table", "regression"):
         decisions(scores, declared)
+    for grouping in (KMeans(2), IsolationForest(n_estimators=2)):
+        with fails("table", type(grouping).__name__):
+            outputs(grouping.fit(INPUTS), INPUTS, declared)
     with fails("table", "LogisticRegression"):
         outputs(fitted(IS_POSITIVE), INPUTS, declared)
 
