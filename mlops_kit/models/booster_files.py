@@ -165,7 +165,10 @@ def xgboost_json(content: bytes) -> bytes:
     for name in ("feature_names", "feature_types"):
         if len(learner[name]) not in (0, features):
             raise ValueError(f"{name} aren't {features}")
-    for tree in trees:
+    for number, tree in enumerate(trees):
+        # The library puts a tree where its id says.
+        if tree["id"] is True or tree["id"] != number:
+            raise ValueError(f"tree {number} has another id")
         _check_xgboost_tree(tree, features)
     _check_encodings(model.get("cats") or {}, features)
     return content
@@ -180,19 +183,25 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_xgboost_tree(tree: Mapping[str, Any], features: int) -> None:
     about, count = tree["tree_param"], len(tree["left_children"])
-    if int(about["num_nodes"]) != count or int(about["size_leaf_vector"]) > 1:
+    if int(about["num_nodes"]) != count or int(about["size_leaf_vector"]) not in (0, 1):
         raise ValueError(f"a tree doesn't have {count} nodes of one value")
-    if int(about["num_feature"]) != features:
-        raise ValueError("a tree is for another number of features")
+    if int(about["num_feature"]) != features or not 0 <= int(about["num_deleted"]) < count:
+        raise ValueError("a tree is for another number of features, or has no node left")
     whole = ("left_children", "right_children", "parents", "split_indices", "split_type")
     real = ("split_conditions", "base_weights", "loss_changes", "sum_hessian", "default_left")
     for name in (*whole, *real):
         if len(tree[name]) != count:
             raise ValueError(f"a tree has {len(tree[name])} {name} for {count} nodes")
-    left, right, _, used, kinds = (np.asarray(tree[name], dtype=np.int64) for name in whole)
+    left, right, parents, used, kinds = (np.asarray(tree[name], dtype=np.int64) for name in whole)
     np.asarray([tree[name] for name in real], dtype=np.float64)
     is_leaf = left == -1
     check_tree(left, right, is_leaf, used, features)
+    _range(parents[1:].tolist(), count - 1, 0, count)
+    inner = np.flatnonzero(~is_leaf)
+    if not ((parents[left[inner]] == inner) & (parents[right[inner]] == inner)).all():
+        raise ValueError("a node has another parent than the one whose child it is")
+    if parents[0] not in (-1, 2**31 - 1):
+        raise ValueError("the root has a parent")
     nodes, starts, sizes = (tree[f"categories_{n}"] for n in ("nodes", "segments", "sizes"))
     if not len(nodes) == len(starts) == len(sizes) == int(((kinds == 1) & ~is_leaf).sum()):
         raise ValueError("a tree's categories aren't one list a node")

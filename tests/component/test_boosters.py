@@ -224,6 +224,14 @@ XGBOOST_EDITS: dict[str, Callable[[Any], Any]] = {
     "one child for two": lambda d: tree_of(d)["right_children"].__setitem__(
         0, tree_of(d)["left_children"][0]
     ),
+    "another parent": lambda d: tree_of(d)["parents"].__setitem__(-1, 0),
+    "a parent outside": lambda d: tree_of(d)["parents"].__setitem__(-1, -1),
+    "a parent of the root": lambda d: tree_of(d)["parents"].__setitem__(0, 1),
+    "the id of another tree": lambda d: tree_of(d).update(id=1),
+    "a negative length of vectors": lambda d: tree_of(d)["tree_param"].update(
+        size_leaf_vector="-2147483648"
+    ),
+    "no node left": lambda d: tree_of(d)["tree_param"].update(num_deleted="900"),
     "a value less": lambda d: tree_of(d)["split_conditions"].pop(),
     "more nodes": lambda d: tree_of(d)["tree_param"].update(num_nodes="900"),
     "vectors in leaves": lambda d: tree_of(d)["tree_param"].update(size_leaf_vector="7"),
