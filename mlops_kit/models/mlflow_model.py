@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import RegistryError
-from mlops_kit.models import artifacts, outputs, probes
+from mlops_kit.models import artifacts, probes
+from mlops_kit.models import table_outputs as outputs
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_kit.errors import KitError, TableError
-from mlops_kit.models import outputs
+from mlops_kit.models import table_outputs as outputs
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,7 +32,7 @@ from sklearn.utils import all_estimators
 
 from mlops_kit.errors import KitError
 from mlops_kit.models import artifacts, mlflow_model
-from mlops_kit.models.outputs import outputs
+from mlops_kit.models.table_outputs import outputs
 from mlops_kit.tables.table import Column, Table
 
 PAGE = Path(__file__).parents[2] / "docs" / "estimators.md"

@@ -31,8 +31,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
 from mlops_kit.models import artifacts, probes
-from mlops_kit.models.outputs import outputs
 from mlops_kit.models.registry import Description, Registry
+from mlops_kit.models.table_outputs import outputs
 from mlops_kit.tables.table import Column, Table
 from tests.failures import fails
 

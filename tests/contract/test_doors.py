@@ -68,7 +68,7 @@ DOORS = {
         "models/booster_estimators.py",
         "models/boosters.py",
         "models/mlflow_model.py",
-        "models/outputs.py",
+        "models/table_outputs.py",
         "examples/fraud/defects.py",
         "models/training.py",
         "serving/fast_linear.py",

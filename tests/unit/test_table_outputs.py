@@ -21,7 +21,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.model_selection import FixedThresholdClassifier
 
-from mlops_kit.models.outputs import check, decisions, outputs, threshold
+from mlops_kit.models.table_outputs import check, decisions, outputs, threshold
 from mlops_kit.tables.table import Column, Table, Task
 from tests.failures import fails
 
