@@ -118,9 +118,8 @@ class Registry:
         self,
         model: Any,
         name: str,
-        sample: pd.DataFrame,
+        frame: pd.DataFrame,
         description: Description,
-        *,
         table: Table | None = None,
     ) -> ModelVersion:
         """Store a fitted model, dumped once, as a new version of a name.
@@ -133,14 +132,14 @@ class Registry:
         Args:
             model: the fitted estimator.
             name: the registered model's.
-            sample: a few rows of the table, or of features where there is none; none is kept.
+            frame: rows of the table, or of features where there is none; none is kept.
             description: of the run and the version.
             table: the model's declaration, which is stored beside it.
         """
         _check_name(name)
         with tempfile.TemporaryDirectory() as scratch, self._client() as client:
             folder = Path(scratch) / "model"
-            mlflow_model.save(model, sample, folder, table, self.trusted)
+            mlflow_model.save(model, frame, folder, table, self.trusted)
             digest = artifacts.digest(artifacts.contents(folder))
             run = client.create_run(self._experiment(client, name), run_name=description.run_name)
             run_id = run.info.run_id
