@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlops_kit.errors import EvaluationError
 from mlops_kit.models import costs as costing
 from mlops_kit.models import operating_points
@@ -34,7 +36,7 @@ from mlops_kit.models.gates import Estimate, Gate, GateRule, Rules, Verdict
 from mlops_kit.models.latency import one_row_ms
 from mlops_kit.models.metric_sums import Judged
 from mlops_kit.models.metrics import LATENCY, SHOWN, metric
-from mlops_kit.models.outputs import decisions, outputs
+from mlops_kit.models.outputs import decisions, outputs, threshold
 from mlops_kit.tables.table import Table
 
 if TYPE_CHECKING:
@@ -258,6 +260,9 @@ def _judge(
     model: Any, rows: pd.DataFrame, holdout: pd.DataFrame, table: Table, costs: Costs
 ) -> Judged:
     scores = outputs(model, rows, table)
-    decided = decisions(model, scores, table)
+    decided = np.empty(0, dtype=np.int64)
+    if table.task != "regression":
+        bound = threshold(model, table) if table.task == "binary" else 0.5
+        decided = decisions(scores, table, bound)
     spent = costing.by_row(costs, table, holdout, scores, decided)
     return Judged(table.labels(holdout), scores, decided, spent)

@@ -7,15 +7,16 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit import files, lock
-from mlops_kit.errors import ModelNotFoundError, RegistryError, UntrustedModelError
-from mlops_kit.models import artifacts
+from mlops_kit.errors import ModelNotFoundError, RegistryError
+from mlops_kit.models import artifacts, mlflow_model
+from mlops_kit.models.artifacts import Loaded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,10 +70,17 @@ class ModelVersion:
 class Registry:
     """An MLflow tracking server or store, with its registry."""
 
-    def __init__(self, tracking_uri: str, *, artifacts: Path | None = None) -> None:
-        """`artifacts` is where a store in SQLite keeps files; a server has a place of its own."""
+    def __init__(
+        self, tracking_uri: str, *, artifacts: Path | None = None, trusted: Collection[str] = ()
+    ) -> None:
+        """Nothing is opened yet.
+
+        `artifacts` is where a store in SQLite keeps files; a server has a place of its own.
+        `trusted` are the names of the project's own types that models may hold.
+        """
         self.tracking_uri = tracking_uri
         self.artifacts = artifacts
+        self.trusted = tuple(trusted)
 
     def prepare(self) -> None:
         """Initialise a store in SQLite, once, however many ask for it at a time.
@@ -116,15 +124,22 @@ class Registry:
     ) -> ModelVersion:
         """Store a fitted model, dumped once, as a new version of a name.
 
-        `sample` is a few rows of features: the input example, and with the predictions the
-        signature. Raises UntrustedModelError for a model that couldn't be loaded again, and
-        RegistryError for a name that can't be a folder's.
+        Nothing is stored before the model has scored rows of its table and given the same scores
+        once it was read back. Raises TableError for a model that doesn't fit the table,
+        UntrustedModelError for one that couldn't be loaded again, and RegistryError for a name
+        that can't be a folder's, or other scores.
+
+        Args:
+            model: the fitted estimator.
+            name: the registered model's.
+            frame: rows of the table, or of features where there is none; none is kept.
+            description: of the run and the version.
+            table: the model's declaration, which is stored beside it.
         """
         _check_name(name)
-        sample = table.inputs(frame.head(3)) if table else frame
-        with self._client() as client, tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, self._client() as client:
             folder = Path(scratch) / "model"
-            _save(model, sample, folder)
+            mlflow_model.save(model, frame, folder, table, self.trusted)
             digest = artifacts.digest(artifacts.contents(folder))
             run = client.create_run(self._experiment(client, name), run_name=description.run_name)
             run_id = run.info.run_id
@@ -184,15 +199,13 @@ class Registry:
 
         Raises UntrustedModelError; nothing of the artifact is run or imported before the checks.
         """
+        return self.open(version, digest).model
+
+    def open(self, version: ModelVersion, digest: str) -> Loaded:
+        """Return the fitted model with its table; as `load`."""
         with tempfile.TemporaryDirectory() as scratch:
-            contents = artifacts.contents(self.fetch(version, Path(scratch)))
-        found = artifacts.digest(contents)
-        if found != digest:
-            raise UntrustedModelError(
-                f"The artifact of {version} has the digest {found}; expected {digest}. "
-                "It isn't the one that was registered, and is not loaded."
-            )
-        return artifacts.load(contents.get(artifacts.MODEL_FILE, b""), str(version))
+            folder = self.fetch(version, Path(scratch))
+            return artifacts.read(folder, digest, str(version), self.trusted)
 
     def fetch(self, version: ModelVersion, folder: Path) -> Path:
         """Copy the files of a version to a folder, unchecked, and return where they are in it.
@@ -248,32 +261,6 @@ def _check_name(name: str) -> None:
             f"The model's name is {name!r:.80}; expected letters, digits, '.', '_' and '-', "
             "as in 'fraud'."
         )
-
-
-def _save(model: Any, sample: pd.DataFrame, folder: Path) -> None:
-    import mlflow.sklearn
-    import sklearn
-    from mlflow.exceptions import MlflowException
-    from mlflow.models import infer_signature
-
-    scores = model.predict_proba(sample)[:, 1]
-    try:
-        mlflow.sklearn.save_model(
-            model,
-            str(folder),
-            serialization_format="skops",
-            skops_trusted_types=sorted(artifacts.TRUSTED_TYPES),
-            signature=infer_signature(sample, scores),
-            input_example=sample,
-            pyfunc_predict_fn="predict_proba",
-            # Given, because working them out starts a process and takes seconds.
-            pip_requirements=[f"scikit-learn=={sklearn.__version__}", "skops"],
-        )
-    except MlflowException as error:
-        raise UntrustedModelError(
-            f"The model can't be stored so that it loads without running code: {error} "
-            "Expected scikit-learn's own estimators."
-        ) from error
 
 
 def _log(client: Any, run_id: str, description: Description) -> None:

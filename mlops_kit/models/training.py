@@ -10,7 +10,7 @@ from mlops_kit.errors import TableError
 from mlops_kit.formatting import number
 from mlops_kit.models import costs as costing
 from mlops_kit.models.costs import Costs
-from mlops_kit.models.outputs import outputs, positive_class
+from mlops_kit.models.outputs import class_columns, outputs
 from mlops_kit.models.registry import Description, ModelVersion, Registry
 from mlops_kit.models.snapshots import fingerprint
 from mlops_kit.tables.table import Table
@@ -92,7 +92,7 @@ def with_threshold(model: Any, threshold: float, frame: pd.DataFrame, table: Tab
         FrozenEstimator(model),
         threshold=threshold,
         response_method="predict_proba",
-        pos_label=positive_class(model, table),
+        pos_label=model.classes_[class_columns(model, table)[1]],
     )
     labels = table.labels(frame)
     missing = [table.classes[each] for each in (0, 1) if not (labels == each).any()]

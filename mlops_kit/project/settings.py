@@ -86,7 +86,7 @@ class Model(_Section):
     resamples: int = Field(500, ge=100, description="of the bootstrap")
     costs: Costs = Costs()
     trusted: tuple[str, ...] = Field(
-        (), description="types of the project's own modules that its models may hold"
+        (), description="the project's own types and functions that it may hold, by full names"
     )
 
     def rules(self, task: Task) -> Rules:

@@ -63,7 +63,8 @@ class Workspace:
 
         embedded = not self.settings.tracking_uri
         artifacts = self.settings.state_folder / "artifacts" if embedded else None
-        return Registry(self.settings.registry_uri, artifacts=artifacts)
+        trusted = [each for model in self.settings.models.values() for each in model.trusted]
+        return Registry(self.settings.registry_uri, artifacts=artifacts, trusted=trusted)
 
     @cached_property
     def repository(self) -> GitOpsRepository:

@@ -31,7 +31,9 @@ DOORS = {
     "jupyter_core": ("kernels/provisioner.py",),
     "kubernetes": ("argo/kubernetes_client.py",),
     "markdown_it": ("reporting/notebooks/html_page.py",),
-    "mlflow": ("models/registry.py",),
+    "catboost": ("models/boosters.py", "models/catboost_probe.py"),
+    "lightgbm": ("models/boosters.py",),
+    "mlflow": ("models/mlflow_model.py", "models/registry.py"),
     "mlserver": ("serving/mlserver_runtime.py",),
     "nbclient": ("pipelines/notebooks.py", "pipelines/papermill/"),
     "nbformat": ("pipelines/papermill/", "reporting/notebooks/git_safe.py"),
@@ -45,7 +47,13 @@ DOORS = {
         "tables/",
     ),
     "orjson": ("examples/load_client.py", "serving/protocol.py", "serving/server.py"),
-    "pandas": ("examples/fraud/", "examples/parcels/", "serving/model_loader.py", "tables/"),
+    "pandas": (
+        "examples/fraud/",
+        "examples/parcels/",
+        "models/probes.py",
+        "serving/model_loader.py",
+        "tables/",
+    ),
     "pandera": ("examples/fraud/contract.py",),
     "papermill": ("pipelines/papermill/",),
     "pytest": ("pytest_plugin.py",),
@@ -69,7 +77,10 @@ DOORS = {
     ),
     "pygments": ("reporting/notebooks/html_page.py",),
     "sklearn": (
-        "models/registry.py",
+        "models/booster_estimators.py",
+        "models/boosters.py",
+        "models/mlflow_model.py",
+        "models/outputs.py",
         "examples/fraud/defects.py",
         "models/training.py",
         "serving/fast_linear.py",
@@ -77,7 +88,7 @@ DOORS = {
         "serving/fast_scores.py",
         "reporting/charts/curves.py",
     ),
-    "skops": ("models/artifacts.py",),
+    "skops": ("models/skops_file.py",),
     "sqlalchemy": (
         "models/registry.py",
         "prediction_log/counters.py",
@@ -93,6 +104,7 @@ DOORS = {
     "starlette": ("serving/server.py",),
     "threadpoolctl": ("models/latency.py",),
     "traitlets": ("kernels/", "jupyter/widget.py"),
+    "xgboost": ("models/booster_estimators.py", "models/boosters.py"),
     "urllib3": ("argo/kubernetes_client.py",),  # what kubernetes raises
     "uvicorn": ("serving/server.py",),
     "yaml": (
@@ -118,8 +130,10 @@ AT_IMPORT = {
     "traitlets": "the same",
 }
 # Modules that are loaded only by the library itself, in a process of their own, by the few
-# commands that render, lint or ask a cluster, or by a notebook that shows a page.
+# commands that render, lint or ask a cluster, by a notebook that shows a page, or by who stores or
+# loads a booster.
 OWN_PROCESS = (
+    "models/booster_estimators.py",
     "lint/yaml_documents.py",
     "argo/kubernetes_client.py",
     "argo/manifests.py",

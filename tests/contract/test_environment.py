@@ -14,6 +14,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[2]
 # Of the machine, not of Python: pip can't bring them.
 TOOLS = {"git", "make", "pip"}
+EXTRAS = ("lab", "mlserver", "lightgbm", "xgboost", "catboost", "dev")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?([^;]*)")
 
 
@@ -34,8 +35,11 @@ def required() -> dict[str, str]:
     described = project()
     extras = described["optional-dependencies"]
     assert isinstance(extras, dict)
-    lines = [*described["dependencies"], *extras["lab"], *extras["mlserver"], *extras["dev"]]  # type: ignore[misc]
-    return dict(parts(line) for line in lines if not line.startswith("mlops-kit["))
+    lines = [*described["dependencies"], *(line for extra in EXTRAS for line in extras[extra])]  # type: ignore[misc]
+    found = dict(parts(line) for line in lines if not line.startswith("mlops-kit["))
+    # conda-forge's XGBoost has no other name where it has no CUDA.
+    found.pop("xgboost-cpu")
+    return found
 
 
 def conda() -> list[str]:
