@@ -85,7 +85,7 @@ def test_the_last_threshold_flags_nothing_also_where_a_score_is_1() -> None:
     found = training.choose_threshold(Scores(), frame, data.TABLE, costs=Costs(1e6, 20.0))
     assert found.costs[-1] == pytest.approx(1000 * 120 / 4)
     assert found.value > 1.0
-    assert "flagging nothing would cost 30,000" in found._repr_markdown_()
+    assert "no positive at all would cost 30,000" in found._repr_markdown_()
 
 
 def test_the_least_of_many_is_found_far_from_the_top() -> None:

@@ -19,7 +19,6 @@ FUNCTIONS = {
     "jupyter/panel/page.py _dialog": "one element of a page",
     "jupyter/panel/reader.py _waiting": "one board, field by field",
     "lint/app_projects.py _too_much": "a rule after the other",
-    "models/evaluation.py compare": "one evaluation, field by field",
     "serving/predictor.py answer": "the way of a request, which no call should slow down",
     "serving/server.py _routes": "a handler a route, which share what the function is given",
 }

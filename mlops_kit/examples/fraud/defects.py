@@ -40,9 +40,10 @@ def inject_defect(frame: pd.DataFrame, defect: Defect) -> pd.DataFrame:
 
 
 def with_defect(estimator: Any, defect: Defect) -> Any:
-    """Return the estimator with a defect that only live traffic shows: a missing feature.
+    """Return the estimator with a defect where a feature is missing.
 
-    `errors`: it refuses the row. `latency`: it looks through all training rows, six times, for
+    `errors`: it refuses the row, so it can't be registered. `latency`, which only live traffic
+    shows: it looks through all training rows, six times, for
     those most alike. Any other defect changes nothing here.
     """
     from sklearn.impute import KNNImputer
