@@ -23,8 +23,7 @@ _GROUPED = r"^[+-]?\d{1,3}([,. '’]\d{3})+([.,]\d+)?$"
 _DIGITS = r"^[+-]?\d{1,18}$"
 _MAX_EXACT = 2**53
 # Formats of dates without a zone, as strptime spells them; what is first here is tried first.
-_ISO = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d")
-_ISO_TIMES = ("%Y/%m/%d %H:%M:%S", "%Y%m%d")
+_OTHER_ORDERS = ("%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y%m%d")
 _MARKS = ".", "/", "-"
 _CLOCKS = ("", " %H:%M:%S", " %H:%M")
 _MONTH_NAMES = ("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y")
@@ -147,49 +146,35 @@ def _booleans(text: Any) -> tuple[Any, NDArray[np.int64]]:
 
 def _dates(text: Any, dialect: Dialect) -> tuple[Any, NDArray[np.int64]]:
     """Return text as timestamps of UTC without a zone, by the format that reads the most."""
+    import pandas as pd
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    present = len(text) - text.null_count
-    best, most = pa.nulls(len(text), pa.timestamp("us")), 0
     try:
         aware = text.cast(pa.timestamp("us", "UTC"))
         return aware.cast(pa.timestamp("us")), np.zeros(0, np.int64)
     except pa.ArrowInvalid:
         pass
-    for each in _formats(text, dialect):
-        found = pc.strptime(text, format=each, unit="us", error_is_null=True)
-        if (count := len(found) - found.null_count) > most:
-            best, most = found, count
-        if most == present:
+    # Each distinct text once; pandas refuses the 30th of February, which Arrow moves to March.
+    distinct = text.dictionary_encode()
+    texts = distinct.dictionary.to_pandas()
+    best = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dt.tz_convert(None)
+    for each in _formats(texts, dialect):
+        if best.notna().all():
             break
-    if most < present:
-        best, most = _zoned(text, best, most)
-    return best, np.flatnonzero(_mask(pc.and_(text.is_valid(), pc.is_null(best))))
+        found = pd.to_datetime(texts, format=each, errors="coerce")
+        best = found if found.notna().sum() > best.notna().sum() else best
+    times = pa.Array.from_pandas(best.astype("datetime64[us]"), type=pa.timestamp("us"))
+    values = times.take(distinct.indices)
+    return values, np.flatnonzero(_mask(pc.and_(text.is_valid(), pc.is_null(values))))
 
 
-def _zoned(text: Any, best: Any, most: int) -> tuple[Any, int]:
-    """Return what pandas reads as ISO 8601 with zones, where that is more."""
-    import pandas as pd
-    import pyarrow as pa
-
-    found = pd.to_datetime(text.to_pandas(), format="ISO8601", utc=True, errors="coerce")
-    count = int(found.notna().sum())
-    if count <= most:
-        return best, most
-    plain = found.dt.tz_convert(None).astype("datetime64[us]")
-    return pa.Array.from_pandas(plain, type=pa.timestamp("us")), count
-
-
-def _formats(text: Any, dialect: Dialect) -> list[str]:
+def _formats(texts: Any, dialect: Dialect) -> list[str]:
     """Return the formats that may be a column's; none for 03/04/2026 where nothing says which."""
-    from pyarrow import compute as pc
-
     first = dialect.day_first
     if first is None:
-        sample = pc.unique(text.drop_null())[:2_000].to_pylist()
-        first = is_day_first(sample)
-    found = [*_ISO, *_ISO_TIMES]
+        first = is_day_first(texts[:2_000])
+    found = [*_OTHER_ORDERS]
     for mark in _MARKS:
         # A point is written between day, month and year in this order only.
         is_known = first is not None or mark == "."

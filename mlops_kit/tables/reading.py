@@ -176,6 +176,8 @@ class _Text:
         if names[0] == "" and not any(column.name == "" for column in table.columns):
             names[0] = f"{_PANDAS_INDEX}0__"  # as pandas writes an index without a name
         check_names(self.name, names, table)
+        if self._is_bare():
+            return
         with (
             self.part.opened() as file,
             arrow_csv.open_csv(
@@ -190,6 +192,13 @@ class _Text:
             ) as reader,
         ):
             yield from reader
+
+    def _is_bare(self) -> bool:
+        """Whether there is a header alone, which pyarrow takes for a fault."""
+        try:
+            return not any(True for _ in self._records())
+        except csv.Error:
+            return False
 
     def _read_options(self, names: Sequence[str]) -> Any:
         from pyarrow import csv as arrow_csv
@@ -219,10 +228,7 @@ class _Text:
         return [lines.get(row, f"row {row:,} (counted from 0)") for row in rows]
 
     def ragged_faults(self) -> list[str]:
-        """Return the rows with another number of fields, with their lines, and if it is the last.
-
-        Raises nothing; there are none where all rows are alike.
-        """
+        """Return the rows with another number of fields, with their lines."""
         if not self.ragged:
             return []
         expected, last = len(self.dialect.names), 0

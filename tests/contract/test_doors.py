@@ -47,11 +47,11 @@ DOORS = {
     ),
     "orjson": ("examples/load_client.py", "serving/protocol.py", "serving/server.py"),
     "pandas": ("examples/fraud/", "examples/parcels/", "serving/model_loader.py", "tables/"),
-    "pandera": ("examples/fraud/contract.py",),
+    "pandera": ("examples/fraud/contract.py", "tables/contract.py"),
     "papermill": ("pipelines/papermill/",),
     "pytest": ("pytest_plugin.py",),
     "prometheus_client": ("serving/metrics.py", "serving/mlserver_runtime.py"),
-    "pyarrow": ("examples/fraud/data.py", "models/snapshots.py", "tables/"),
+    "pyarrow": ("examples/fraud/data.py", "tables/"),
     "pydantic": (
         "models/evaluation_summary.py",
         "pipelines/executions.py",
