@@ -339,7 +339,7 @@ def _broken(frame: pd.DataFrame, error: Any) -> _Finding:
     words = getattr(error.check, "name", None) or getattr(error.check, "error", None)
     passed = getattr(error, "check_output", None)
     # By row, without those that are missing.
-    if name is not None and name in frame.columns and hasattr(passed, "index"):
+    if name is not None and passed is not None and hasattr(passed, "index"):
         broken = np.zeros(len(frame), dtype=bool)
         broken[passed.index[~passed.to_numpy(dtype=bool)]] = True
         return _rows("checks", name, f"breaks {words or 'a check'}", frame[name], broken)

@@ -150,6 +150,54 @@ def _is_text(block: bytes) -> bool:
     return dialects.is_utf8(block[first:], is_whole=False)
 
 
+def peek(source: str | Path, most: int) -> tuple[Any, Dialect, bool]:
+    """Return the first rows as they are, their dialect, and whether these are all.
+
+    An Arrow table: text as text, with the types of Parquet and SQL. Of a folder, the first part.
+    Raises DataError.
+    """
+    import pyarrow as pa
+
+    if sources.is_sql(str(source)):
+        found, is_all = _first(sources.sql_batches(str(source)), most)
+        return found, Dialect(), is_all
+    with sources.parts_of(source) as parts:
+        part = parts[0]
+        try:
+            if part.format == "parquet":
+                from pyarrow import parquet
+
+                with parquet.ParquetFile(part.path) as file:
+                    found, is_all = _first(file.iter_batches(batch_size=_PARQUET_ROWS), most)
+                return found, Dialect(), is_all and len(parts) == 1
+            text = _Text(part, dialect_of(part, {}))
+            found, is_all = _first(text.batches(None), most)
+            return found, text.dialect, is_all and len(parts) == 1
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
+            raise DataError(
+                f"Can't read {part.name!r}: it is cut, damaged or not what its name says: {error}"
+            ) from error
+
+
+def _first(batches: Iterator[Any], most: int) -> tuple[Any, bool]:
+    """Return the first rows of batches as one table, and whether these are all."""
+    import pyarrow as pa
+
+    found: list[Any] = []
+    rows = 0
+    for batch in batches:
+        found.append(batch)
+        rows += batch.num_rows
+        if rows >= most:
+            break
+    if not rows:
+        raise DataError("The source has a header and no rows.")
+    # A column of a database may be empty in one batch, or of another type.
+    tables = [pa.Table.from_batches([batch]) for batch in found]
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    return whole.slice(0, most), rows < most
+
+
 class _Typed:
     """Rows of Parquet or SQL: counted from 0, with the types of their columns."""
 
@@ -168,14 +216,15 @@ class _Text:
         self.part, self.name, self.dialect = part, part.name, dialect
         self.ragged: list[str] = []
 
-    def batches(self, table: Table) -> Iterator[Any]:
-        """Yield the declared columns as text; a row with more or fewer fields is a fault."""
+    def batches(self, table: Table | None) -> Iterator[Any]:
+        """Yield the declared columns, or all, as text; a row with more or fewer is a fault."""
         from pyarrow import csv as arrow_csv
 
         names = [name.strip() for name in self.dialect.names]
-        if names[0] == "" and not any(column.name == "" for column in table.columns):
+        if names[0] == "":
             names[0] = f"{_PANDAS_INDEX}0__"  # as pandas writes an index without a name
-        check_names(self.name, names, table)
+        if table is not None:
+            check_names(self.name, names, table)
         if self._is_bare():
             return
         with (
@@ -188,7 +237,7 @@ class _Text:
                     newlines_in_values=True,
                     invalid_row_handler=self._keep_ragged,
                 ),
-                convert_options=_as_text(table, names),
+                convert_options=_as_text(names, table),
             ) as reader,
         ):
             yield from reader
@@ -256,11 +305,12 @@ class _Text:
             text.detach()
 
 
-def _as_text(table: Table, names: Sequence[str]) -> Any:
+def _as_text(names: Sequence[str], table: Table | None) -> Any:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    declared = [column.name for column in table.columns if column.name in names]
+    columns = [column.name for column in table.columns] if table is not None else names
+    declared = [name for name in columns if not name.startswith(_PANDAS_INDEX)]
     return arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(declared, pa.string()),
         include_columns=declared,

@@ -234,17 +234,28 @@ def sql_name(source: str) -> str:
     return address.render_as_string(hide_password=True)
 
 
+def without_password(source: str) -> str:
+    """Return an SQL source without its password, which the driver finds where it keeps it."""
+    import sqlalchemy as sa
+
+    sql_name(source)
+    address, _, query = source.partition("#")
+    plain = sa.make_url(address)
+    return f"{plain._replace(password=None).render_as_string()}#{query}"
+
+
 def _fetched(result: Any) -> Iterator[pa.RecordBatch]:
     """Yield the rows as batches; the first one's names hold for all."""
     import pyarrow as pa
 
     names = list(result.keys())
-    while True:
-        rows = result.fetchmany(_SQL_ROWS)
-        columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    rows = result.fetchmany(_SQL_ROWS)
+    if not rows:
+        yield pa.RecordBatch.from_arrays([_arrow(()) for _ in names], names=names)
+    while rows:
+        columns = zip(*rows, strict=True)
         yield pa.RecordBatch.from_arrays([_arrow(values) for values in columns], names=names)
-        if not rows:
-            return
+        rows = result.fetchmany(_SQL_ROWS)
 
 
 def _arrow(values: Any) -> Any:

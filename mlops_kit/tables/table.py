@@ -180,6 +180,16 @@ class Table:
         return [column.name for column in self.features]
 
     @property
+    def numbers(self) -> list[str]:
+        """The names of the features that a model sees as numbers."""
+        return [column.name for column in self.features if column.is_number]
+
+    @property
+    def texts(self) -> list[str]:
+        """The names of the features that a model sees as text."""
+        return [column.name for column in self.features if not column.is_number]
+
+    @property
     def positive(self) -> Value:
         """The positive class of a binary task."""
         if self.task != "binary":

@@ -1,0 +1,348 @@
+"""Look at a source, and guess its declaration: each guess with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.errors import DataError, ParameterError
+from mlops_kit.formatting import did_you_mean
+from mlops_kit.tables import converting, reading
+from mlops_kit.tables.table import MAX_CLASSES, Column, Kind, Table, Task, Value
+
+if TYPE_CHECKING:
+    from mlops_kit.tables.dialects import Dialect
+
+LOOKED_AT = 200_000
+"""Rows that a guess is made from."""
+
+_MAX_CATEGORIES = 50
+_MAX_CLASS_NUMBERS = 20
+_BIT_WORDS = {"true", "false", "t", "f"}
+_ID_NAME = re.compile(r"(^|_|[a-z])(id|ID|Id|uuid|guid|key|no|nr)$|^(id|index|row|uuid)$", re.I)
+_TIME_NAME = re.compile(r"time|date|day|stamp|created|when|_at$|_on$", re.I)
+_NO_TIME_NAME = re.compile(r"birth|dob|end|due|expir|until|valid", re.I)
+_LABEL_NAMES = ("target", "label", "class", "y", "outcome", "churn", "fraud", "default", "survived")
+_POSITIVE = ("yes", "true", "1", "1.0", "y", "t", "fraud", "bad", "positive", "churned", "default")
+_ZEROS = re.compile(r"^0\d+$")
+
+
+@dataclass(frozen=True)
+class GuessedColumn:
+    """One column as it was found; `reason` says why it is what it is, `role` what it is for."""
+
+    column: Column
+    reason: str
+    distinct: int
+    is_constant: bool = False
+    is_id: bool = False
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A table as it was guessed, and why; `source` is what was looked at, `rows` how many."""
+
+    table: Table
+    source: str
+    rows: int
+    reasons: dict[str, str]
+    duplicates: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def lines(self) -> list[str]:
+        """Each guess, a line a column, then the roles and what to look at."""
+        width = max(len(column.name) for column in self.table.columns)
+        found = [
+            f"{column.name:<{width}}  {column.kind:<8}  {self.table.role(column.name):<8}  "
+            f"{self.reasons[column.name]}"
+            for column in self.table.columns
+        ]
+        return [*found, *self.notes]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What somebody says of the columns; empty is guessed."""
+
+    label: str = ""
+    time: str = ""
+    positive: str = ""
+    entity: str = ""
+    amount: str = ""
+    task: Task | None = None
+
+
+def guess(source: str | Path, name: str, roles: Roles | None = None) -> Guess:
+    """Return the guessed declaration of a source, as the table of the model `name`.
+
+    Raises DataError for a source that can't be read or has no column to predict, and
+    ParameterError for a role that names no column.
+    """
+    roles = roles or Roles()
+    found, dialect, is_all = reading.peek(source, LOOKED_AT)
+    names = list(found.column_names)
+    _check_roles(roles, names)
+    columns = [_column(each, found.column(each), dialect, found.num_rows) for each in names]
+    by_name = {each.column.name: each for each in columns}
+    label = roles.label or _label(columns)
+    labelled, task, positive, why = _judged(by_name[label], found.column(label), roles)
+    by_name[label] = labelled
+    time, time_why = _time(columns, label, roles)
+    taken = {label, time, roles.entity, roles.amount}
+    ignored = [
+        each.column.name
+        for each in columns
+        if (each.is_id or each.is_constant) and each.column.name not in taken
+    ]
+    classes = labelled.column.categories
+    if task == "binary":
+        classes = (*(each for each in classes if each != positive), positive)
+    table = Table(
+        name,
+        tuple(by_name[each].column for each in names),
+        task,
+        label,
+        classes if task != "regression" else (),
+        time,
+        roles.entity,
+        roles.amount,
+        tuple(ignored),
+    )
+    reasons = {each: by_name[each].reason for each in names}
+    reasons[label] += f"; {why}"
+    if time:
+        reasons[time] += f"; {time_why}"
+    duplicates = found.num_rows - found.group_by(names).aggregate([]).num_rows
+    notes = _notes(table, found, is_all, roles)
+    return Guess(
+        table, str(source), found.num_rows, reasons, duplicates / found.num_rows, tuple(notes)
+    )
+
+
+def _check_roles(roles: Roles, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"The columns {twice} stand there twice; expected distinct names.")
+    for role in ("label", "time", "entity", "amount"):
+        given = getattr(roles, role)
+        if given and given not in names:
+            raise ParameterError(
+                f"There is no column {given!r} for the {role}; expected one of {list(names)[:40]}."
+                + did_you_mean(given, names)
+            )
+
+
+def _column(name: str, values: Any, dialect: Dialect, rows: int) -> GuessedColumn:
+    """Return a column with the narrowest kind that all its values have."""
+    from pyarrow import compute as pc
+
+    kind, array, why = _kind(name, values, dialect)
+    known = array.drop_null()
+    distinct = int(pc.count_distinct(known).as_py()) if len(known) else 0
+    missing = array.null_count
+    column = Column(name, kind, nullable=missing > 0)
+    if not len(known):
+        return GuessedColumn(replace(column, kind="str"), "empty in each row", 0, True)
+    if kind in ("int", "float"):
+        column, why = _ranged(column, known, why)
+    if kind == "str":
+        column, why = _categories(column, known, distinct, rows, why)
+    if missing:
+        why += f"; {missing / rows:.1%} missing"
+    is_unique = distinct == rows and rows > 20 and kind in ("str", "int")
+    is_id = is_unique and (kind == "str" or bool(_ID_NAME.search(name)))
+    if is_id:
+        why = f"{distinct:,} values in {rows:,} rows: an id"
+    is_constant = distinct == 1 and missing == 0 and rows > 1
+    if is_constant:
+        why += "; the same in each row"
+    return GuessedColumn(column, why, distinct, is_constant, is_id)
+
+
+def _kind(name: str, values: Any, dialect: Dialect) -> tuple[Kind, Any, str]:
+    """Return the kind, the values as that kind, and the reason."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    text = values.combine_chunks()
+    if pa.types.is_dictionary(text.type):
+        text = text.dictionary_decode()
+    is_text = pa.types.is_string(text.type) or pa.types.is_large_string(text.type)
+    if is_text:
+        cells = set(map(str.lower, pc.unique(text.drop_null())[:1_000].to_pylist()))
+        if {each.strip() for each in cells} - {""} <= _BIT_WORDS:
+            return "bool", converting.convert(Column(name, "bool"), text, dialect)[0], "true, false"
+        if any(_ZEROS.match(each.strip()) for each in cells):
+            return "str", _as("str", name, text, dialect)[0], "digits with zeros before them"
+    for kind, why in _tried(text.type):
+        array, bad = _as(kind, name, text, dialect)
+        if not len(bad) and len(array.drop_null()):
+            return kind, array, why
+    return "str", _as("str", name, text, dialect)[0], "text"
+
+
+def _as(kind: Kind, name: str, values: Any, dialect: Dialect) -> tuple[Any, Any]:
+    return converting.convert(Column(name, kind, nullable=True), values, dialect)
+
+
+def _tried(kind: Any) -> list[tuple[Kind, str]]:
+    """Return the kinds that values of a type may be, the narrowest first."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(kind):
+        return [("bool", "true, false")]
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return [("datetime", "dates")]
+    numbers: list[tuple[Kind, str]] = [("int", "whole numbers"), ("float", "numbers")]
+    return numbers if not pa.types.is_string(kind) else [*numbers, ("datetime", "dates")]
+
+
+def _ranged(column: Column, known: Any, why: str) -> tuple[Column, str]:
+    from pyarrow import compute as pc
+
+    found = pc.min_max(known).as_py()
+    why += f" from {found['min']:,.6g} to {found['max']:,.6g}"
+    return replace(column, low=0.0 if found["min"] >= 0 else None), why
+
+
+def _categories(
+    column: Column, known: Any, distinct: int, rows: int, why: str
+) -> tuple[Column, str]:
+    from pyarrow import compute as pc
+
+    if distinct <= _MAX_CATEGORIES and (distinct <= 20 or distinct < rows / 20):
+        values = sorted(pc.unique(known).to_pylist())
+        return replace(column, categories=tuple(values)), f"{distinct} values"
+    return column, f"{why}, {distinct:,} values"
+
+
+def _label(columns: Sequence[GuessedColumn]) -> str:
+    """Return the column that is probably predicted."""
+    for wanted in _LABEL_NAMES:
+        for each in columns:
+            if each.column.name.lower() == wanted:
+                return each.column.name
+    last = columns[-1]
+    if 2 <= last.distinct <= _MAX_CLASS_NUMBERS:
+        return last.column.name
+    raise ParameterError(
+        "No column looks like what is to be predicted; name it by --target, one of "
+        f"{[each.column.name for each in columns][:40]}."
+    )
+
+
+def _judged(
+    guessed: GuessedColumn, values: Any, roles: Roles
+) -> tuple[GuessedColumn, Task, Value, str]:
+    """Return the label's column with its classes, the task, the positive class and the reason."""
+    from pyarrow import compute as pc
+
+    column = guessed.column
+    task: Task = roles.task or _task(guessed)
+    if task == "regression":
+        if not column.is_number:
+            raise DataError(f"The label {column.name!r} is text; a regression takes a number.")
+        plain = replace(column, kind="float", nullable=False)
+        return replace(guessed, column=plain), task, "", "a number: regression"
+    kind: Kind = "int" if column.kind == "float" else column.kind
+    counts = {
+        _value(kind, each["values"].as_py(), column): each["counts"].as_py()
+        for each in pc.value_counts(values.combine_chunks())
+        if str(each["values"].as_py() or 0).strip() or each["values"].as_py() == 0
+    }
+    counts = {each: count for each, count in counts.items() if each is not None}
+    if not 2 <= len(counts) <= MAX_CLASSES or (task == "binary" and len(counts) != 2):
+        raise DataError(
+            f"The label {column.name!r} has {len(counts)} values {list(counts)[:5]}; expected "
+            f"{'2' if task == 'binary' else f'2 to {MAX_CLASSES}'} for a {task} task."
+        )
+    classes = tuple(sorted(counts, key=lambda each: (str(type(each)), each)))
+    column = replace(column, kind=kind, nullable=False, categories=classes, low=None, high=None)
+    guessed = replace(guessed, column=column, is_id=False)
+    if task == "multiclass":
+        return guessed, task, "", f"{len(classes)} classes: multi-class"
+    positive, why = _positive(counts, roles.positive)
+    return guessed, task, positive, f"2 classes: binary, {positive!r} is positive, as {why}"
+
+
+def _task(guessed: GuessedColumn) -> Task:
+    if guessed.distinct == 2:
+        return "binary"
+    if not guessed.column.is_number:
+        return "multiclass"
+    is_few = guessed.column.kind == "int" and guessed.distinct <= _MAX_CLASS_NUMBERS
+    return "multiclass" if is_few else "regression"
+
+
+def _value(kind: Kind, raw: Any, column: Column) -> Any:
+    """Return a label's value as its kind; None for a missing one."""
+    if raw is None:
+        return None
+    text = str(raw).strip()
+    if not text:
+        return None
+    if kind == "bool":
+        return text.lower() in converting.TRUE_WORDS
+    return int(float(text)) if kind == "int" else text
+
+
+def _positive(counts: dict[Any, int], given: str) -> tuple[Value, str]:
+    """Return the class that a model should find."""
+    if given:
+        for each in counts:
+            if str(each).lower() == given.strip().lower():
+                return each, "you say"
+        raise ParameterError(f"No label is {given!r}; expected one of {list(counts)}.")
+    for word in _POSITIVE:
+        for each in counts:
+            if str(each).lower() == word:
+                return each, "its name says"
+    rarest = min(counts, key=lambda each: (counts[each], str(each)))
+    return rarest, "it is the rarer"
+
+
+def _time(columns: Sequence[GuessedColumn], label: str, roles: Roles) -> tuple[str, str]:
+    """Return the column that orders the rows, if one does."""
+    if roles.time:
+        return roles.time, "orders the rows, as you say"
+    likely = [
+        each.column.name
+        for each in columns
+        if each.column.name != label
+        and not each.column.nullable
+        and not each.is_constant
+        and each.column.kind == "datetime"
+        and not _NO_TIME_NAME.search(each.column.name)
+    ]
+    named = [name for name in likely if _TIME_NAME.search(name)]
+    if named:
+        return named[0], "orders the rows, by its name"
+    return (likely[0], "orders the rows, as the only date") if len(likely) == 1 else ("", "")
+
+
+def _notes(table: Table, found: Any, is_all: bool, roles: Roles) -> list[str]:
+    """Return what somebody should look at."""
+    notes = []
+    if not is_all:
+        notes.append(
+            f"Looked at the first {found.num_rows:,} rows; a value that comes later may be "
+            "another kind, or a category that isn't declared."
+        )
+    empty = sum(
+        1
+        for each in found.column(table.label).combine_chunks()
+        if each.as_py() is None or not str(each.as_py()).strip()
+    )
+    if empty:
+        notes.append(f"{empty:,} rows have no label; they are refused: leave them out.")
+    if not roles.label:
+        notes.append(f"{table.label!r} is taken for what is predicted; --target names another.")
+    if not table.time:
+        notes.append("No column orders the rows; they are split by chance. --time names one.")
+    if not table.amount and table.task == "binary":
+        notes.append("No column says what a row is worth; --amount names one.")
+    return notes
