@@ -15,7 +15,7 @@ from mlops_kit.errors import ParameterError
 
 if TYPE_CHECKING:
     from mlops_kit.project.scaffold import Made
-    from mlops_kit.tables.guessing import Roles
+    from mlops_kit.tables.roles import Roles
 
 _ROLES = (
     click.option("--target", default="", metavar="COLUMN", help="What is predicted."),
@@ -84,7 +84,7 @@ def add(project: Path | None, /, model: str, source: str, as_json: bool, **roles
 
 
 def _known(given: dict[str, Any]) -> Roles:
-    from mlops_kit.tables.guessing import Roles
+    from mlops_kit.tables.roles import Roles
 
     return Roles(label=given.pop("target"), **given)
 

@@ -13,7 +13,8 @@ from mlops_kit.project import table_files, table_notebooks
 from mlops_kit.project.settings import FILE
 
 if TYPE_CHECKING:
-    from mlops_kit.tables.guessing import Guess, Roles
+    from mlops_kit.tables.guessing import Guess
+    from mlops_kit.tables.roles import Roles
 
 _IGNORED = """.mlops-kit/
 .venv/
@@ -23,6 +24,9 @@ notebooks/debug-*.ipynb
 """
 # A name of Git, Argo and MLflow, and a word of Python's with '_'.
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+# The defaults of these parameters in the template's notebooks, as JSON spells them.
+_MODEL = re.compile(r'(model: str = \\")[a-z][^"]*\\"')
+_PIPELINE = re.compile(r'(pipeline: str = \\")[^"]*\\"')
 _STEPS = ("validate_data", "train", "evaluate")
 _SHARED = ("promote", "watch_rollout")
 _PAGES = ("panel", "pipeline")
@@ -87,7 +91,7 @@ def create_for(folder: Path, name: str, source: str, roles: Roles) -> Made:
     _write_model(folder, guessed, "prod", _data(source, folder), suffix="")
     for page in _PAGES:
         text = (pages / "notebooks" / f"{page}.ipynb").read_text()
-        named = text.replace('\\"fraud-training\\"', f'\\"{name}-training\\"')
+        named = _PIPELINE.sub(rf'\1{name}-training\\"', text)
         (folder / "notebooks" / f"{page}.ipynb").write_text(named)
     return Made(folder, tuple(_files(folder)), f"{name}-training", guessed)
 
@@ -132,7 +136,7 @@ def _write_model(folder: Path, guessed: Guess, environment: str, data: str, suff
         target = folder / "notebooks" / notebook[step]
         if not target.exists():
             text = (template() / "notebooks" / notebook[step]).read_text()
-            target.write_text(text.replace('\\"fraud\\"', f'\\"{guessed.table.name}\\"'))
+            target.write_text(_MODEL.sub(rf'\1{guessed.table.name}\\"', text))
     pipeline = folder / "workflows" / f"{word}_training.py"
     pipeline.write_text(table_files.workflow(guessed, data, notebook, environment))
 

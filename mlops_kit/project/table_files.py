@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mlops_kit.project.table_notebooks import quoted
+from mlops_kit.project.train_notebook import quoted
 
 if TYPE_CHECKING:
     from mlops_kit.tables.guessing import Guess

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from mlops_kit.tables.guessing import Guess
 
 
+from mlops_kit.project.train_notebook import dataset, quoted, train
+
 _PARAMETERS = "parameters"
 
 
@@ -17,7 +19,7 @@ def notebooks(guess: Guess, data: str, environment: str) -> dict[str, str]:
     """Return the notebooks of a guessed table as JSON, by the step that they are for."""
     found = {
         "validate_data": _validate(guess, data),
-        "train": _train(guess, data),
+        "train": train(guess, data),
         "evaluate": _evaluate(guess, data, environment),
     }
     return {name: as_json(cells) for name, cells in found.items()}
@@ -50,18 +52,6 @@ def as_json(cells: Mapping[str, str]) -> str:
         "nbformat_minor": 5,
     }
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-
-
-def quoted(text: str) -> str:
-    """Return text as Python spells it, in double quotes."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _dataset(guess: Guess, data: str) -> str:
-    return (
-        f"dataset: str = {quoted(data)}  # a snapshot, or any source of rows\n"
-        f"model: str = {quoted(guess.table.name)}  # the registered name, and its table's"
-    )
 
 
 def _validate(guess: Guess, data: str) -> dict[str, str]:
@@ -110,161 +100,6 @@ A model learns from the first part, its scores are calibrated on the second, and
     }
 
 
-_ESTIMATORS = {
-    "binary": ("LogisticRegression", "HistGradientBoostingClassifier"),
-    "multiclass": ("LogisticRegression", "HistGradientBoostingClassifier"),
-    "regression": ("Ridge", "HistGradientBoostingRegressor"),
-}
-_COLUMNS = """
-numbers = make_pipeline(
-    SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-)
-words = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=30, sparse_output=False)
-columns = ColumnTransformer([("numbers", numbers, table.numbers), ("words", words, table.texts)])
-columns
-"""
-
-
-_SEEN = {
-    "about-columns": """
-## How does it see the columns?
-
-Missing numbers become the median, words a column each; a word that is rare or new is one of the rest.
-""",
-    "columns": _COLUMNS,
-}
-
-
-def _train(guess: Guess, data: str) -> dict[str, str]:
-    table = guess.table
-    baseline, candidate = _ESTIMATORS[table.task]
-    is_classifier = table.task != "regression"
-    settings = 'class_weight="balanced", max_iter=1000' if is_classifier else ""
-    fit = "estimator = estimators[role].fit(table.inputs(split.train), table.labels(split.train))"
-    boosting = f"{candidate}(learning_rate=0.05, max_iter=200, random_state=7)"
-    # Boosting copes with missing numbers by itself, and is served faster alone.
-    linear = (
-        f"make_pipeline(columns, {baseline}({settings}))"
-        if table.texts
-        else f"""make_pipeline(
-        SimpleImputer(strategy="median"), StandardScaler(), {baseline}({settings})
-    )"""
-    )
-    cells = {
-        "title": f"""
-# Which model should predict {table.label}?
-
-A baseline that everybody understands and a candidate that should beat it. Either becomes a version in the registry, with the data, code and notebook that made it; neither serves anybody yet.
-""",
-        "parameters": f"""
-from typing import Literal
-
-{_dataset(guess, data)}
-role: Literal["baseline", "candidate"] = "candidate"  # which of the two to train
-""",
-        "setup": _imports(guess, baseline, candidate),
-        "about-data": "## What does it learn from?",
-        "data": """
-split = datasets.split(datasets.read(dataset, table), table)
-split
-""",
-        **(_SEEN if table.texts else {}),
-        "about-estimator": "## What is the model?\n\nPlain scikit-learn: change it here.",
-        "estimator": f"""
-estimators = {{
-    "baseline": {linear},
-    "candidate": {f"make_pipeline(columns, {boosting})" if table.texts else boosting},
-}}
-{fit}
-estimator
-""",
-    }
-    return cells | (_calibration(guess) if is_classifier else {}) | _registration(guess)
-
-
-def _imports(guess: Guess, baseline: str, candidate: str) -> str:
-    is_classifier = guess.table.task != "regression"
-    kit = ["Workspace", "datasets", "publish", "training"]
-    kit += ["curves", "figures"] if guess.table.task == "binary" else []
-    lines = [
-        *(["from sklearn.calibration import CalibratedClassifierCV"] if is_classifier else []),
-        *(["from sklearn.compose import ColumnTransformer"] if guess.table.texts else []),
-        f"from sklearn.ensemble import {candidate}",
-        *(["from sklearn.frozen import FrozenEstimator"] if is_classifier else []),
-        "from sklearn.impute import SimpleImputer",
-        f"from sklearn.linear_model import {baseline}",
-        "from sklearn.pipeline import make_pipeline",
-        f"from sklearn.preprocessing import {'OneHotEncoder, ' * bool(guess.table.texts)}"
-        "StandardScaler",
-        "",
-        f"from mlops_kit import {', '.join(sorted(kit, key=lambda each: (each.islower(), each)))}",
-        "",
-        "workspace = Workspace.open()",
-        "table = workspace.table(model)",
-    ]
-    return "\n".join(lines)
-
-
-def _calibration(guess: Guess) -> dict[str, str]:
-    """Return the cells that make scores probabilities, and of two classes choose a threshold."""
-    calibrate = """
-calibrated = CalibratedClassifierCV(FrozenEstimator(estimator), method="sigmoid", ensemble=False)
-calibrated.fit(table.inputs(split.calibrate), table.labels(split.calibrate))
-"""
-    about = """
-## Is a score of 0.2 right one time in five?
-
-Calibrated on rows that the model wasn't fitted on.
-"""
-    if guess.table.task != "binary":
-        return {"about-calibration": about, "calibrate": calibrate}
-    return {
-        "about-calibration": about,
-        "calibrate": f"{calibrate}figures.explore(curves.scores(calibrated, split.calibrate, table))",
-        "about-threshold": """
-## From which score is it worth acting?
-
-Acting in vain and not acting where it was needed have their costs: `[costs]` in `mlops-kit.toml`.
-""",
-        "threshold": """
-threshold = training.choose_threshold(
-    calibrated, split.calibrate, table, costs=workspace.settings.costs
-)
-threshold
-""",
-        "costs": "figures.explore(curves.costs(threshold))",
-    }
-
-
-def _registration(guess: Guess) -> dict[str, str]:
-    fitted = {
-        "binary": "training.with_threshold(calibrated, threshold.value, split.calibrate, table)",
-        "multiclass": "calibrated",
-        "regression": "estimator",
-    }[guess.table.task]
-    return {
-        "about-register": """
-## What goes into the registry?
-
-The model with its table, the fingerprint of the data, the revision of the code and the digest of this notebook.
-""",
-        "register": f"""
-fitted = {fitted}
-version = training.register(
-    workspace.registry,
-    model,
-    fitted,
-    split.train,
-    table,
-    role=role,
-    tags=workspace.lineage_tags("{{notebook}}"),
-)
-version
-""",
-        "publish": "publish(version=version.version)",
-    }
-
-
 def _evaluate(guess: Guess, data: str, environment: str) -> dict[str, str]:
     is_binary = guess.table.task == "binary"
     kit = ["Workspace", "datasets", "evaluation", "publish", "reports"]
@@ -278,7 +113,7 @@ Both models score the same rows, which neither learned from. The candidate has t
         "parameters": f"""
 from typing import Literal
 
-{_dataset(guess, data)}
+{dataset(guess, data)}
 candidate: str = ""  # version to judge; empty: the newest candidate
 baseline: str = ""  # version to beat where there is no champion; empty: the newest baseline
 environment: str = {quoted(environment)}  # whose champion has to be beaten

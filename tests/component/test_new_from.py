@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from mlops_kit import Workspace, datasets
 from mlops_kit.cli.main import main
 from mlops_kit.project import local_runs, scaffold
-from mlops_kit.tables.guessing import Guess, Roles, guess
+from mlops_kit.tables.guessing import Guess, guess
+from mlops_kit.tables.roles import Roles
 from tests.contract.test_grammar import offences
 from tests.contract.test_public_names import private
 from tests.failures import fails

@@ -47,7 +47,7 @@ DOORS = {
     ),
     "orjson": ("examples/load_client.py", "serving/protocol.py", "serving/server.py"),
     "pandas": ("examples/fraud/", "examples/parcels/", "serving/model_loader.py", "tables/"),
-    "pandera": ("examples/fraud/contract.py", "tables/contract.py"),
+    "pandera": ("examples/fraud/contract.py", "tables/findings.py"),
     "papermill": ("pipelines/papermill/",),
     "pytest": ("pytest_plugin.py",),
     "prometheus_client": ("serving/metrics.py", "serving/mlserver_runtime.py"),
