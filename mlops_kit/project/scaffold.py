@@ -119,6 +119,8 @@ def add(folder: Path, name: str, source: str, roles: Roles) -> Made:
         (folder / room).mkdir(parents=True, exist_ok=True)
     _write_model(folder, guessed, name, _data(source, folder), suffix=f"_{word}")
     _write_environment(folder, name)
+    with (folder / FILE).open("a") as file:
+        file.write(f"\n{table_files.model_settings(guessed)}")
     return Made(folder, tuple(sorted(set(_files(folder)) - before)), f"{name}-training", guessed)
 
 

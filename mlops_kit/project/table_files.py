@@ -206,24 +206,63 @@ PIPELINE = Pipeline(
 
 
 def settings(guess: Guess, template: str) -> str:
-    """Return the settings of a project whose first model this is, from those of the template."""
-    lines = []
-    for line in template.splitlines():
-        if line.startswith("model = "):
-            line = f"model = {quoted(guess.table.name)}"
-        lines.append(_GATES.get(line.partition(" = ")[0], line) if _is_binary(guess) else line)
-    return "\n".join(lines) + "\n"
+    """Return the settings of a project whose first model this is.
+
+    `template` are those of the kit's own project, of which the part on traffic is taken.
+    """
+    head, _, traffic = template.partition("# What a candidate must prove on traffic")
+    about = "".join(line for line in head.splitlines(keepends=True) if line.startswith("# "))
+    about = about.partition("# The costs")[0]
+    lines = [f"model = {quoted(guess.table.name)}", 'environment = "prod"', ""]
+    return (
+        about
+        + "\n"
+        + "\n".join(lines)
+        + "\n"
+        + model_settings(guess)
+        + (f"\n# What a candidate must prove on traffic{traffic}" if traffic else "")
+    )
 
 
-def _is_binary(guess: Guess) -> bool:
-    return guess.table.task == "binary"
+def model_settings(guess: Guess) -> str:
+    """Return the settings of one model: its gates, and of two classes the costs of errors."""
+    name = guess.table.name
+    gates = "".join(f"    {{ {each} }},\n" for each in _GATES[guess.table.task])
+    costs = f"""# The costs of errors, in the currency of the table's amount.
+[models.{name}.costs]
+false_positive = 5.0    # of acting on a row where nothing was
+false_negative = 20.0   # of a missed positive, on top of its amount
+
+"""
+    return (
+        (costs if guess.table.task == "binary" else "")
+        + f"""[models.{name}]
+minimum = 50   # with fewer rows of a class, the verdict is inconclusive
+# Bounds that a candidate must meet on the holdout, to be set once one has been seen. Against the
+# reference: candidate minus champion on the same rows, how much worse the candidate may be.
+gates = [
+{gates}]
+"""
+    )
 
 
-# Where to start with a table that nobody knows; the first evaluation shows what it can reach.
+_LATENCY = 'metric = "latency_ms", at_most = 200.0'
 _GATES = {
-    "recall": "recall = 0.50",
-    "precision": "precision = 0.30",
-    "average_precision": "average_precision = 0.30",
-    "calibration_error": "calibration_error = 0.05",
-    "slice_recall": "slice_recall = 0.30",
+    "binary": (
+        'metric = "roc_auc", at_least = 0.60',
+        'metric = "calibration_error", at_most = 0.10',
+        'metric = "recall", against = "reference", at_least = -0.10',
+        'metric = "average_precision", against = "reference", at_least = -0.05',
+        _LATENCY,
+    ),
+    "multiclass": (
+        'metric = "accuracy", against = "reference", at_least = -0.03',
+        'metric = "balanced_accuracy", against = "reference", at_least = -0.05',
+        _LATENCY,
+    ),
+    "regression": (
+        'metric = "r2", at_least = 0.10',
+        'metric = "r2", against = "reference", at_least = -0.03',
+        _LATENCY,
+    ),
 }

@@ -124,8 +124,7 @@ force_gate: bool = False  # promote whatever the verdict; the commit says so
 from mlops_kit import {", ".join(sorted(kit, key=lambda each: (each.islower(), each)))}
 
 workspace = Workspace.open()
-settings = workspace.settings
-table = workspace.table(model)
+table, rules = workspace.table(model), workspace.rules(model)
 """,
         "about-models": "## Who meets whom?",
         "models": """
@@ -146,8 +145,8 @@ compared = evaluation.compare(
     split.holdout,
     table,
     names={"candidate": str(challenger), "reference": str(reference)},
-    costs=settings.costs,
-    rules=settings.gates,
+    costs=workspace.costs(model),
+    rules=rules,
     note=split.note,
 )
 compared
@@ -159,7 +158,7 @@ compared
 A gate passes only if its whole interval keeps the bound, and fails only if the whole interval breaks it.
 """,
         "judge": """
-verdict = evaluation.judge(compared, settings.gates)
+verdict = evaluation.judge(compared, rules)
 workspace.registry.tag(challenger, verdict=verdict.status)
 summary = compared.summary(verdict, challenger, reference)
 verdict

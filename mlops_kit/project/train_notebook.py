@@ -123,12 +123,11 @@ Calibrated on rows that the model wasn't fitted on.
         "about-threshold": """
 ## From which score is it worth acting?
 
-Acting in vain and not acting where it was needed have their costs: `[costs]` in `mlops-kit.toml`.
+A false positive and a false negative have their costs: `[models.NAME.costs]` in `mlops-kit.toml`.
 """,
         "threshold": """
-threshold = training.choose_threshold(
-    calibrated, split.calibrate, table, costs=workspace.settings.costs
-)
+costs = workspace.costs(model)
+threshold = training.choose_threshold(calibrated, split.calibrate, table, costs=costs)
 threshold
 """,
         "costs": "figures.explore(curves.costs(threshold))",

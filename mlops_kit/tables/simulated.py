@@ -94,9 +94,9 @@ def _drawn(
         found = pd.Series(np.floor(numbers).astype(np.int64) if column.kind == "int" else numbers)
     if not column.nullable:
         return found
-    kinds = {"int": "Int64", "bool": "boolean"}
-    wider = found.astype(kinds[column.kind]) if column.kind in kinds else found
-    return wider.mask(random.random(count) < missing)
+    if column.kind in ("int", "bool"):
+        found = found.convert_dtypes()
+    return found.mask(random.random(count) < missing)
 
 
 def _numbers(column: Column, count: int, random: np.random.Generator) -> NDArray[np.float64]:
