@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlops_kit.errors import DataError
-from mlops_kit.tables import findings, leaks
+from mlops_kit.tables import findings, leaks, summaries
 from mlops_kit.tables.findings import Finding
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _whole(
 ) -> list[Finding]:
     """Return what is wrong between rows and between columns."""
     found = []
-    copies = frame.duplicated().to_numpy(dtype=bool)
+    copies = summaries.copies(frame)
     key = frame[table.time or frame.columns[0]] if len(frame.columns) else None
     if copies.any() and key is not None:
         words = f"({key.name}): a copy of an earlier row"

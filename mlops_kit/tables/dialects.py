@@ -108,8 +108,12 @@ def detect(
     if not is_whole:
         # The last line may be cut.
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
-    separator = separator or _separator(text)
+    # Excel's first line, which says the separator.
+    said = re.match(r"sep=(.)\r?\n", text)
+    text = text[said.end() :] if said else text
+    separator = separator or (said[1] if said else _separator(text))
     rows, header_lines = _rows(text, separator, name)
+    header_lines += 1 if said else 0
     if not rows:
         raise DataError(f"{name!r} has no header; the file is empty.")
     cells = [cell.strip() for row in rows[1:] for cell in row]

@@ -133,16 +133,15 @@ def of_checks(frame: pd.DataFrame, table: Table) -> list[Finding]:
     if table.schema is None:
         return []
     declared = {"isin", "in_range", "greater_than_or_equal_to", "less_than_or_equal_to"}
-    columns = {
-        name: pa.Column(
-            None,
-            [each for each in column.checks if each.name not in declared],
-            nullable=True,
-            unique=column.unique,
-        )
-        for name, column in table.schema.columns.items()
-    }
-    schema = pa.DataFrameSchema(columns, checks=table.schema.checks, unique=table.schema.unique)
+    columns = {}
+    for name, column in table.schema.columns.items():
+        own = [each for each in column.checks if each.name not in declared]
+        if own or column.unique:
+            columns[name] = pa.Column(None, own, nullable=True, unique=column.unique)
+    checks, unique = table.schema.checks, table.schema.unique
+    if not (columns or checks or unique):
+        return []
+    schema = pa.DataFrameSchema(columns, checks=checks, unique=unique)
     try:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:

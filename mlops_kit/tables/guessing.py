@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.errors import ParameterError
+from mlops_kit.errors import DataError, ParameterError
 from mlops_kit.formatting import did_you_mean
 from mlops_kit.tables import converting, reading
 from mlops_kit.tables.roles import GuessedColumn, Roles, find_label, find_task, find_time
@@ -23,6 +23,8 @@ LOOKED_AT = 200_000
 _MAX_CATEGORIES = 50
 _BIT_WORDS = {"true", "false", "t", "f"}
 _ID_NAME = re.compile(r"(^|_|[a-z])(id|ID|Id|uuid|guid|key|no|nr)$|^(id|index|row|uuid)$", re.I)
+_DATE = re.compile(r"\d{1,2}[/-]\d{1,2}[/-]\d{4}")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}([,. '’]\d{3})+([.,]\d+)?$")
 _ZEROS = re.compile(r"^0\d+$")
 
 
@@ -58,6 +60,10 @@ def guess(source: str | Path, name: str, roles: Roles | None = None) -> Guess:
     roles = roles or Roles()
     found, dialect, is_all = reading.peek(source, LOOKED_AT)
     names = list(found.column_names)
+    if all(re.fullmatch(r"[+-]?[\d.,]+", each) for each in names):
+        raise DataError(
+            f"The first line of {str(source)!r} holds {names[:5]}; expected the columns' names."
+        )
     _check_roles(roles, names)
     columns = [_column(each, found.column(each), dialect, found.num_rows) for each in names]
     by_name = {each.column.name: each for each in columns}
@@ -124,7 +130,8 @@ def _column(name: str, values: Any, dialect: Dialect, rows: int) -> GuessedColum
     if missing:
         why += f"; {missing / rows:.1%} missing"
     is_unique = distinct == rows and rows > 20 and kind in ("str", "int")
-    is_id = is_unique and (kind == "str" or bool(_ID_NAME.search(name)))
+    is_text = kind == "str" and ":" not in why
+    is_id = is_unique and (is_text or bool(_ID_NAME.search(name)))
     if is_id:
         why = f"{distinct:,} values in {rows:,} rows: an id"
     is_constant = distinct == 1 and missing == 0 and rows > 1
@@ -152,7 +159,13 @@ def _kind(name: str, values: Any, dialect: Dialect) -> tuple[Kind, Any, str]:
         array, bad = _as(kind, name, text, dialect)
         if not len(bad) and len(array.drop_null()):
             return kind, array, why
-    return "str", _as("str", name, text, dialect)[0], "text"
+    known = [each.strip() for each in cells if each.strip()] if is_text else []
+    why = "text"
+    if known and all(_DATE.match(each) for each in known):
+        why = "text: dates whose day or month may be first; write them as 2026-12-31"
+    if known and all(_THOUSANDS.match(each) for each in known):
+        why = "text: numbers with marks for thousands; write them without"
+    return "str", _as("str", name, text, dialect)[0], why
 
 
 def _as(kind: Kind, name: str, values: Any, dialect: Dialect) -> tuple[Any, Any]:
@@ -186,7 +199,8 @@ def _categories(
 
     if distinct <= _MAX_CATEGORIES and (distinct <= 20 or distinct < rows / 20):
         values = sorted(pc.unique(known).to_pylist())
-        return replace(column, categories=tuple(values)), f"{distinct} values"
+        plain = f"{distinct} values" if why == "text" else f"{why}; {distinct} values"
+        return replace(column, categories=tuple(values)), plain
     return column, f"{why}, {distinct:,} values"
 
 

@@ -21,6 +21,7 @@ MAX_TOLD = 0.9995
 """A column that tells the label better than this knows it."""
 
 _MAX_DISTINCT = 255
+_MAX_ROWS, _MIN_CLASS_ROWS = 200_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def told(frame: pd.DataFrame, table: Table) -> list[Leak]:
     weren't learned from, so an id tells nothing. Whether a value is missing is judged as well.
     """
     labels = table.labels(frame)
+    rows = _judged(labels, table)
+    frame, labels = frame.iloc[rows], labels[rows]
     measure = {"binary": "AUC", "multiclass": "accuracy", "regression": "rank correlation"}
     found = []
     for column in table.features:
@@ -52,6 +55,16 @@ def told(frame: pd.DataFrame, table: Table) -> list[Leak]:
                 )
                 found.append(Leak(column.name, words))
     return found
+
+
+def _judged(labels: Array, table: Table) -> NDArray[np.int64]:
+    """Return the rows to judge by: all, or of very many every n-th, and all of a rare class."""
+    step = -(-len(labels) // _MAX_ROWS)
+    chosen = np.arange(len(labels)) % max(1, step) == 0
+    if table.task != "regression":
+        counts = np.bincount(labels[chosen], minlength=len(table.classes))
+        chosen |= (counts < _MIN_CLASS_ROWS)[labels]
+    return np.flatnonzero(chosen)
 
 
 def _strength(table: Table, column: Column, series: pd.Series[Any], labels: Array) -> float:

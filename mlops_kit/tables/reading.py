@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 10_000_000
 """Rows that `read` takes from a source; with 31 numbers each they fill 2.5 GB."""
 
+_BLOCK_BYTES = 1 << 20
 _PARQUET_ROWS = 65_536
 
 
@@ -133,11 +134,17 @@ def peek(source: str | Path, most: int) -> tuple[Any, Dialect, bool]:
             if part.format == "parquet":
                 from pyarrow import parquet
 
-                with parquet.ParquetFile(part.path) as file:
+                with parquet.ParquetFile(
+                    part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False
+                ) as file:
                     found, is_all = _first(file.iter_batches(batch_size=_PARQUET_ROWS), most)
                 return found, Dialect(), is_all and len(parts) == 1
             text = TextRows(part, dialect_of(part, {}))
             found, is_all = _first(text.batches(None), most)
+            if text.ragged:
+                raise DataError(
+                    f"{part.name!r} holds rows of another width.", reasons=text.ragged_faults()
+                )
             return found, text.dialect, is_all and len(parts) == 1
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
             raise DataError(
@@ -172,7 +179,7 @@ def _parquet(part: Part, table: Table) -> Iterator[Any]:
     """Yield a file's record batches, a block at a time."""
     from pyarrow import parquet
 
-    with parquet.ParquetFile(part.path) as file:
+    with parquet.ParquetFile(part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False) as file:
         check_names(part.name, file.schema_arrow.names, table)
         declared = [column.name for column in table.columns]
         yield from file.iter_batches(batch_size=_PARQUET_ROWS, columns=declared)

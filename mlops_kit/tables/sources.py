@@ -176,15 +176,16 @@ def _from_bucket(url: str, scratch: Path) -> Path:
     import pyarrow as pa
     from pyarrow import fs
 
-    target = scratch / (Path(url.rstrip("/")).name or "bucket")
+    shown = url.partition("?")[0]
+    target = scratch / (Path(url.partition("?")[0].rstrip("/")).name or "bucket")
     try:
         bucket, path = fs.FileSystem.from_uri(url)
         if bucket.get_file_info(path).type != fs.FileType.NotFound:
             fs.copy_files(path, str(target), bucket, fs.LocalFileSystem())
             return target
     except (OSError, pa.ArrowException) as error:
-        raise _error(url, f"it can't be fetched: {error}") from error
-    raise _error(url, "there is no such object or prefix")
+        raise _error(shown, f"it can't be fetched: {error}") from error
+    raise _error(shown, "there is no such object or prefix")
 
 
 def _copy(blocks: Iterator[bytes], target: Path, shown: str) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_kit.formatting import number
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from mlops_kit.tables.table import Column, Table
@@ -57,11 +59,19 @@ class Summary:
         return "\n".join(lines) + "\n"
 
 
+def copies(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which rows repeat an earlier one, by the hash of their 64 bits."""
+    import pandas as pd
+
+    hashes = pd.util.hash_pandas_object(frame, index=False)
+    return hashes.duplicated().to_numpy(dtype=bool)
+
+
 def summary(frame: pd.DataFrame, table: Table) -> Summary:
     """Return the rows in a few numbers."""
     return Summary(
         rows=len(frame),
-        duplicates=int(frame.duplicated().sum()),
+        duplicates=int(copies(frame).sum()),
         labels=tuple(_labels(frame[table.label], table)),
         columns=tuple(
             _column(frame[column.name], column, table.role(column.name))

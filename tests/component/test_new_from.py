@@ -247,6 +247,8 @@ def test_the_task_is_read_from_the_label(
         ("a,a\n1,2\n", {"label": "a"}, "data", ["'a'"]),
         ("a,b\n", {}, "data", []),
         ("", {}, "data", ["empty"]),
+        ("1,2\n3,4\n", {}, "data", ["'1'"]),
+        ("a,b\n1,2\n1\n", {"label": "b"}, "data", ["line 3"]),
     ],
 )
 def test_what_cannot_be_guessed_is_said(
@@ -254,6 +256,27 @@ def test_what_cannot_be_guessed_is_said(
 ) -> None:
     with fails(code, *facts):
         guessed(tmp_path / "a.csv", text, **roles)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "reason"),
+    [
+        (["03/04/2026", "05/06/2026"], "str", "2026-12-31"),
+        (["1,234", "5,678"], "str", "thousands"),
+        (["007", "012"], "str", "zeros"),
+        (["1,5", "2"], "float", "numbers"),
+        (["31.12.2025", "01.02.2026"], "datetime", "dates"),
+        (["T", "F"], "bool", "true"),
+        (["yes", "no"], "str", "2 values"),
+    ],
+)
+def test_a_columns_kind_has_its_reason(
+    tmp_path: Path, values: list[str], kind: str, reason: str
+) -> None:
+    lines = [f"{values[place % 2]};{place};{place % 2}" for place in range(60)]
+    found = guessed(tmp_path / "a.csv", "\n".join(["x;z;target", *lines]))
+    assert found.table.column("x").kind == kind
+    assert reason in found.reasons["x"]
 
 
 def test_options_for_rows_need_rows() -> None:

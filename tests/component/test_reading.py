@@ -16,7 +16,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -164,6 +164,61 @@ def test_a_url_is_read(expected: pd.DataFrame, tmp_path: Path, website: str) -> 
     pd.testing.assert_frame_equal(read(f"{website}/a.csv.gz?version=3", TABLE), expected)
     with fails("data", f"{website}/b.csv"):
         read(f"{website}/b.csv?token=s3cret", TABLE)
+
+
+class Bucket(http.server.BaseHTTPRequestHandler):
+    """The two requests of S3 that fetch an object: how large is it, and its bytes."""
+
+    objects: ClassVar[dict[str, bytes]] = {}
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def answer(self, *, with_body: bool) -> None:
+        content = self.objects.get(self.path.partition("?")[0])
+        if content is None:
+            # A listing of what is below a prefix, or that there is no object.
+            is_listing = "list-type" in self.path
+            content = LISTING if is_listing else b""
+            self.send_response(200 if is_listing else 404)
+        else:
+            span = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
+            content = content[int(span[0] or 0) : int(span[2]) + 1 if span[2] else None]
+            self.send_response(206 if span[1] else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+LISTING = (
+    b'<?xml version="1.0" encoding="UTF-8"?>'
+    b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    b"<Name>shop</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
+)
+
+
+def test_an_object_of_a_bucket_is_read(
+    expected: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "anyone")
+    Bucket.objects["/shop/a.csv.gz"] = gzip.compress(TEXT.encode())
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"scheme=http&region=us-east-1&endpoint_override=127.0.0.1:{server.server_port}"
+        found = read(f"s3://shop/a.csv.gz?{place}", TABLE)
+        with fails("data", "s3://shop/b.csv"):
+            read(f"s3://shop/b.csv?{place}", TABLE)
+        server.shutdown()
+    pd.testing.assert_frame_equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -338,6 +393,15 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     packed[len(packed) // 2] ^= 0xFF
     with fails("data", "broken.csv.gz"):
         read(written(tmp_path / "broken.csv.gz", bytes(packed)), table_of(float))
+
+
+def test_the_separator_that_excel_writes_first_is_taken(
+    expected: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.csv", b"sep=,\r\n" + TEXT.encode())
+    pd.testing.assert_frame_equal(read(path, TABLE), expected)
+    with fails("data", "line 6, column 'age'"):
+        read(written(path, path.read_bytes().replace(b",40,", b",forty,")), TABLE)
 
 
 def test_an_accent_that_comes_late_is_read_too(tmp_path: Path) -> None:
