@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_FAULTS = 20
 _MAX_NAMES = 5
-_BLOCK_BYTES = 2 << 20
+_BLOCK_BYTES = 1 << 20
 _PANDAS_INDEX = "__index_level_"
 
 
