@@ -123,6 +123,8 @@ def test_the_pipeline_passes_what_its_notebooks_take(project: scaffold.Made) -> 
     pipeline = workspace.pipeline("shop-training")
     assert next(step.name for step in pipeline.ordered) == "validate-data"
     assert workspace.settings.model == "shop"
+    assert len(workspace.rules("shop").gates) >= 3
+    assert workspace.policy.recall == workspace.policy.precision == 0.10
     for step in pipeline.steps:
         text = cells(project.folder / "notebooks" / step.notebook)
         for parameter in step.parameters:
