@@ -24,22 +24,6 @@ _MAX_POD_EXIT_CODE = 124
 
 
 @click.command(cls=Command)
-@click.argument("folder", type=click.Path(path_type=Path))
-@as_json
-def new(folder: Path, as_json: bool) -> None:
-    """Create a project with notebooks and a pipeline in FOLDER."""
-    from mlops_kit.project import scaffold
-
-    made = scaffold.create(folder)
-    lines = (
-        f"Created {folder} with {len(made)} files. Next:",
-        f"  cd {folder}",
-        "  mlops-kit run fraud-training",
-    )
-    answer(as_json, {"project": str(folder), "files": made}, lines)
-
-
-@click.command(cls=Command)
 @click.argument("pipeline")
 @options.options
 @click.option("--fresh", is_flag=True, help="Run every step, even if it is cached.")
@@ -206,4 +190,4 @@ def debug(
     answer(as_json, {"notebook": str(target), "cell": cell}, lines)
 
 
-COMMANDS = (new, run, step, debug)
+COMMANDS = (run, step, debug)

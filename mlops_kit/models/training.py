@@ -12,7 +12,7 @@ from mlops_kit.models import costs as costing
 from mlops_kit.models.costs import Costs
 from mlops_kit.models.outputs import class_columns, outputs
 from mlops_kit.models.registry import Description, ModelVersion, Registry
-from mlops_kit.models.snapshots import fingerprint
+from mlops_kit.tables.snapshots import fingerprint
 from mlops_kit.tables.table import Table
 
 if TYPE_CHECKING:

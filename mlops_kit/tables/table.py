@@ -180,6 +180,13 @@ class Table:
         return [column.name for column in self.features]
 
     @property
+    def numbers(self) -> list[str]:
+        """The names of the features that a model sees as numbers; the others are `texts`."""
+        return [column.name for column in self.features if column.is_number]
+
+    texts = property(lambda self: [each.name for each in self.features if not each.is_number])
+
+    @property
     def positive(self) -> Value:
         """The positive class of a binary task."""
         if self.task != "binary":
@@ -257,10 +264,8 @@ class Table:
 
     def role(self, name: str) -> str:
         """Return what a column is for, in words."""
-        found = [role for role, each in self._roles() if each == name]
-        if name in self.feature_names:
-            found.insert(0, "feature")
-        return ", ".join(found)
+        found = ["feature"] if name in self.feature_names else []
+        return ", ".join([*found, *(role for role, each in self._roles() if each == name)])
 
 
 def bins(column: str, *edges: float, title: str = "") -> Slicer:
@@ -269,7 +274,6 @@ def bins(column: str, *edges: float, title: str = "") -> Slicer:
     `bins("Amount", 10, 100)` gives below 10, 10 to 100 (without 100), and 100 or more.
     """
     limits = [-math.inf, *edges, math.inf]
-    name = title or column
 
     def masks(frame: pd.DataFrame) -> dict[str, Mask]:
         values = frame[column].to_numpy(dtype="float64", na_value=math.nan)
@@ -280,7 +284,7 @@ def bins(column: str, *edges: float, title: str = "") -> Slicer:
                 words = f"below {high:g}"
             if high == math.inf:
                 words = f"{low:g} or more"
-            found[f"{name} {words}"] = (values >= low) & (values < high)
+            found[f"{title or column} {words}"] = (values >= low) & (values < high)
         return found
 
     return masks
@@ -288,9 +292,8 @@ def bins(column: str, *edges: float, title: str = "") -> Slicer:
 
 def _plain(column: Column) -> dict[str, Any]:
     """Return what a column declares, without what it leaves open."""
-    declared = asdict(column)
     return {
         name: value
-        for name, value in declared.items()
+        for name, value in asdict(column).items()
         if name in ("name", "kind") or (value is not None and value is not False and value != ())
     }

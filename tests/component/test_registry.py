@@ -27,6 +27,7 @@ import skops.io
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -97,7 +98,8 @@ def as_the_notebook_does(estimator: Any, frame: pd.DataFrame) -> Any:
 
 
 def linear() -> Any:
-    return make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+    scaled = make_pipeline(SimpleImputer(), StandardScaler())
+    return make_pipeline(scaled, LogisticRegression(class_weight="balanced"))
 
 
 def boosted() -> Any:

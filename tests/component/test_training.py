@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from mlops_kit import Workspace
 from mlops_kit.examples.fraud import data
@@ -110,7 +112,8 @@ def test_a_threshold_that_costs_least_is_as_low_as_the_data_say() -> None:
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Any, pd.DataFrame]:
     frame = data.generate(4000, seed=11)
-    return LogisticRegression(max_iter=500).fit(frame[[*data.FEATURES]], frame["Class"]), frame
+    model = make_pipeline(SimpleImputer(), LogisticRegression(max_iter=500))
+    return model.fit(frame[[*data.FEATURES]], frame["Class"]), frame
 
 
 def test_a_model_decides_exactly_at_its_threshold(fitted: tuple[Any, pd.DataFrame]) -> None:

@@ -22,6 +22,7 @@ DOORS = {
     "IPython": ("jupyter/live_view.py", "pipelines/values.py", "kernels/"),
     "anywidget": ("jupyter/widget.py",),
     "alembic": ("prediction_log/database.py", "prediction_log/migrations/"),
+    "charset_normalizer": ("tables/dialects.py",),
     "click": ("cli/",),
     "detect_secrets": ("reporting/notebooks/secret_scan.py",),
     "fastapi": ("serving/mlserver_runtime.py",),  # MLServer's own, which has to be closed
@@ -54,11 +55,11 @@ DOORS = {
         "serving/model_loader.py",
         "tables/",
     ),
-    "pandera": ("examples/fraud/contract.py",),
+    "pandera": ("examples/fraud/contract.py", "tables/findings.py"),
     "papermill": ("pipelines/papermill/",),
     "pytest": ("pytest_plugin.py",),
     "prometheus_client": ("serving/metrics.py", "serving/mlserver_runtime.py"),
-    "pyarrow": ("examples/fraud/data.py", "models/snapshots.py"),
+    "pyarrow": ("examples/fraud/data.py", "tables/"),
     "pydantic": (
         "models/evaluation_summary.py",
         "pipelines/executions.py",
@@ -66,7 +67,7 @@ DOORS = {
         "project/settings.py",
     ),
     "pydantic_settings": ("project/settings.py",),
-    "requests": ("argo/argo_server_client.py",),
+    "requests": ("argo/argo_server_client.py", "tables/sources.py"),
     "resvg_py": ("reporting/charts/png.py",),
     "rich": ("cli/progress.py",),
     "scipy": (
@@ -100,6 +101,7 @@ DOORS = {
         "prediction_log/schema.py",
         "prediction_log/sql.py",
         "prediction_log/database.py",
+        "tables/sources.py",
     ),
     "starlette": ("serving/server.py",),
     "threadpoolctl": ("models/latency.py",),

@@ -19,6 +19,10 @@ FUNCTIONS = {
     "jupyter/panel/page.py _dialog": "one element of a page",
     "jupyter/panel/reader.py _waiting": "one board, field by field",
     "lint/app_projects.py _too_much": "a rule after the other",
+    "project/table_files.py workflow": "the text of one file",
+    "project/table_notebooks.py _evaluate": "one notebook, cell by cell",
+    "project/table_notebooks.py _validate": "one notebook, cell by cell",
+    "project/train_notebook.py train": "one notebook, cell by cell",
     "serving/predictor.py answer": "the way of a request, which no call should slow down",
     "serving/server.py _routes": "a handler a route, which share what the function is given",
 }

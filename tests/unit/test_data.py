@@ -327,9 +327,9 @@ def test_a_fingerprint_sees_values_names_types_and_order_but_no_index() -> None:
     assert len(known) == len("sha256:") + 64
 
 
-def test_a_fingerprint_of_text_is_refused() -> None:
+def test_a_fingerprint_of_lists_is_refused() -> None:
     with pytest.raises(DataError, match="'name' holds"):
-        data.fingerprint(pd.DataFrame({"name": ["x"]}))
+        data.fingerprint(pd.DataFrame({"name": [["x"]]}))
 
 
 def test_a_summary_counts_what_is_there(frame: pd.DataFrame) -> None:

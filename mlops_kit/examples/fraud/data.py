@@ -16,7 +16,7 @@ from mlops_kit.examples.fraud.generator import generate
 from mlops_kit.examples.fraud.splits import Split, split
 from mlops_kit.examples.fraud.summaries import Summary, amounts, summary
 from mlops_kit.examples.fraud.table import COLUMNS, FEATURES, TABLE, TYPES
-from mlops_kit.models.snapshots import fingerprint, read, save
+from mlops_kit.tables.snapshots import fingerprint, read, save
 
 if TYPE_CHECKING:
     import pandas as pd

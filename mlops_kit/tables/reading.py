@@ -1,0 +1,290 @@
+"""Read a source into the canonical frame of a declared table, or say what doesn't fit."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_kit.errors import DataError
+from mlops_kit.tables import converting, sources
+from mlops_kit.tables.dialects import Dialect
+from mlops_kit.tables.origins import MAX_FAULTS, TextRows, TypedRows, check_names, dialect_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from mlops_kit.tables.sources import Part
+    from mlops_kit.tables.table import Column, Table
+
+MAX_ROWS = 10_000_000
+"""Rows that `read` takes from a source; with 31 numbers each they fill 2.5 GB."""
+
+_BLOCK_BYTES = 1 << 20
+_PARQUET_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One value that doesn't fit: the row, counted from 0 within the part, and what it says."""
+
+    row: int
+    said: str
+
+
+@dataclass
+class _Found:
+    """What was read so far."""
+
+    rows: int = 0
+    batches: list[Any] = field(default_factory=list)
+
+
+def read(
+    source: str | Path,
+    table: Table,
+    *,
+    most: int = MAX_ROWS,
+    encoding: str = "",
+    separator: str = "",
+    decimal: str = "",
+    day_first: bool | None = None,
+) -> pd.DataFrame:
+    """Return the rows of a source as the declared columns, in their order and types.
+
+    float: float64, NaN where missing. int: int64, Int64 where it may be missing. bool: bool, or
+    boolean. datetime: datetime64[us] in UTC. str and category: text, as pandas keeps it.
+
+    Args:
+        source: a file (CSV in any dialect, plain, .gz or .zip; Parquet), a folder of such parts,
+            a URL (http, https, s3, gs), or SQL as `sqlite:///shop.db#customers` or
+            `postgresql://host/shop#select …`.
+        table: what the rows have to be.
+        most: how many rows are taken before it is refused.
+        encoding: of text; by default as its bytes say.
+        separator: of columns; by default as its first rows say.
+        decimal: "." or ","; by default as its first rows say.
+        day_first: how 03/04/2026 is read; by default as the file's other dates say.
+
+    Raises DataError naming file, line, column, value and what was expected, several at once, for
+    values of another type, missing labels and missing whole numbers or truth values that may not
+    be. What else may be wrong, as a range, is for the contract to say.
+    """
+    given = {
+        "encoding": encoding,
+        "separator": separator,
+        "decimal": decimal,
+        "day_first": day_first,
+    }
+    found = _Found()
+    if sources.is_sql(str(source)):
+        name = sources.sql_name(str(source))
+        _collect(table, found, most, name, sources.sql_batches(str(source)), TypedRows(name))
+    else:
+        with sources.parts_of(source) as parts:
+            for part in parts:
+                _read_part(table, found, most, part, given)
+    if not found.rows:
+        raise DataError(f"{str(source)!r} has a header and no rows.")
+    return to_frame(table, found.batches)
+
+
+def _read_part(table: Table, found: _Found, most: int, part: Part, given: dict[str, Any]) -> None:
+    """Add the rows of a file."""
+    import pyarrow as pa
+
+    before = found.rows
+    try:
+        if part.format == "parquet":
+            _collect(table, found, most, part.name, _parquet(part, table), TypedRows(part.name))
+        else:
+            text = TextRows(part, dialect_of(part, given))
+            _collect(table, found, most, part.name, text.batches(table), text)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{part.name!r} is not {error.encoding} after {found.rows - before:,} rows: {error}; "
+            "give its encoding."
+        ) from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
+        raise DataError(
+            f"Can't read {part.name!r} after {found.rows - before:,} rows: it is cut, damaged or "
+            f"not what its name says: {error}"
+        ) from error
+
+
+def peek(source: str | Path, most: int) -> tuple[Any, Dialect, bool]:
+    """Return the first rows as they are, their dialect, and whether these are all.
+
+    An Arrow table: text as text, with the types of Parquet and SQL. Of a folder, the first part.
+    Raises DataError.
+    """
+    import pyarrow as pa
+
+    if sources.is_sql(str(source)):
+        found, is_all = _first(sources.sql_batches(str(source)), most)
+        return found, Dialect(), is_all
+    with sources.parts_of(source) as parts:
+        part = parts[0]
+        try:
+            if part.format == "parquet":
+                from pyarrow import parquet
+
+                with parquet.ParquetFile(
+                    part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False
+                ) as file:
+                    found, is_all = _first(file.iter_batches(batch_size=_PARQUET_ROWS), most)
+                return found, Dialect(), is_all and len(parts) == 1
+            text = TextRows(part, dialect_of(part, {}))
+            found, is_all = _first(text.batches(None), most)
+            if text.ragged:
+                raise DataError(
+                    f"{part.name!r} holds rows of another width.", reasons=text.ragged_faults()
+                )
+            return found, text.dialect, is_all and len(parts) == 1
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
+            raise DataError(
+                f"Can't read {part.name!r}: it is cut, damaged or not what its name says: {error}"
+            ) from error
+
+
+def _first(batches: Iterator[Any], most: int) -> tuple[Any, bool]:
+    """Return the first rows of batches as one table, and whether these are all."""
+    import pyarrow as pa
+
+    found: list[Any] = []
+    rows = 0
+    for batch in batches:
+        found.append(batch)
+        rows += batch.num_rows
+        if rows >= most:
+            break
+    if not rows:
+        raise DataError("The source has a header and no rows.")
+    names = found[0].schema.names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"The columns {twice} stand there twice; expected distinct names.")
+    # A column of a database may be empty in one batch, or of another type.
+    tables = [pa.Table.from_batches([batch]) for batch in found]
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    return whole.slice(0, most), rows < most
+
+
+def _parquet(part: Part, table: Table) -> Iterator[Any]:
+    """Yield a file's record batches, a block at a time."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False) as file:
+        check_names(part.name, file.schema_arrow.names, table)
+        declared = [column.name for column in table.columns]
+        yield from file.iter_batches(batch_size=_PARQUET_ROWS, columns=declared)
+
+
+def _collect(
+    table: Table,
+    found: _Found,
+    most: int,
+    where: str,
+    batches: Iterator[Any],
+    origin: TypedRows | TextRows,
+) -> None:
+    """Convert batches and keep them; raise DataError with the first faults of the part."""
+    faults: list[Fault] = []
+    row = 0
+    for batch in batches:
+        if isinstance(origin, TypedRows) and not row:
+            check_names(where, batch.schema.names, table)
+        found.rows += batch.num_rows
+        if found.rows > most:
+            raise DataError(
+                f"{where!r} holds more than {most:,} rows; expected at most that: pass most=… if "
+                "the memory is there, or a smaller source."
+            )
+        arrays = []
+        for column in table.columns:
+            values = batch.column(batch.schema.get_field_index(column.name))
+            array, wrong = _converted(table, column, values, origin.dialect)
+            faults += [_fault(column, values, each, row, origin.dialect) for each in wrong]
+            arrays.append(array)
+        row += batch.num_rows
+        found.batches.append(arrays)
+        if len(faults) >= MAX_FAULTS:
+            break
+    _raise(table, where, faults, origin)
+
+
+def _converted(
+    table: Table, column: Column, values: Any, dialect: Dialect
+) -> tuple[Any, Sequence[int]]:
+    """Return a column's values and the first rows that don't fit."""
+    import numpy as np
+
+    array, bad = converting.convert(column, values, dialect)
+    is_label = column.name == table.label
+    if is_label and table.classes:
+        unknown = converting.classes_unknown(table.classes, array)
+        bad = np.union1d(bad, unknown)
+    if is_label or (column.kind in ("int", "bool") and not column.nullable):
+        missing: npt.NDArray[np.bool_] = array.is_null().to_numpy(zero_copy_only=False)
+        bad = np.union1d(bad, np.flatnonzero(missing))
+    return array, bad[:MAX_FAULTS].tolist()
+
+
+def _fault(column: Column, values: Any, place: int, before: int, dialect: Dialect) -> Fault:
+    value = values[place].as_py()
+    shown = "nothing" if value is None or str(value).strip() == "" else f"{value!r:.80}"
+    also = converting.hint(str(value), column, dialect) if value is not None else ""
+    return Fault(
+        before + place, f"column {column.name!r}: {shown}; expected {column.expected}{also}"
+    )
+
+
+def _raise(table: Table, where: str, faults: Sequence[Fault], origin: TypedRows | TextRows) -> None:
+    """Raise DataError where there is a fault, each with its line."""
+    reasons = origin.ragged_faults() if isinstance(origin, TextRows) else []
+    first = sorted(faults, key=lambda fault: fault.row)[:MAX_FAULTS]
+    places = origin.places([fault.row for fault in first]) if first else []
+    reasons += [f"{place}, {fault.said}." for place, fault in zip(places, first, strict=True)]
+    if reasons:
+        more = " (the first of them)" if len(reasons) >= MAX_FAULTS else ""
+        raise DataError(
+            f"{where!r} holds values that don't fit the table {table.name!r}{more}; is it cut, or "
+            "declared otherwise?",
+            reasons=reasons[:MAX_FAULTS],
+        )
+
+
+def to_frame(table: Table, batches: list[list[Any]]) -> pd.DataFrame:
+    """Return the collected columns as a frame, and empty the list: a column at a time."""
+    import pandas as pd
+    import pyarrow as pa
+
+    columns = {}
+    for place, column in enumerate(table.columns):
+        chunks = pa.chunked_array(
+            [arrays[place] for arrays in batches], converting.arrow_type(column.kind)
+        )
+        for arrays in batches:
+            arrays[place] = None
+        columns[column.name] = _series(column, chunks)
+    batches.clear()
+    return pd.DataFrame(columns, copy=False)
+
+
+def _series(column: Column, chunks: Any) -> pd.Series[Any]:
+    """Return one column in its canonical type."""
+    import pandas as pd
+
+    if column.nullable and column.kind in ("int", "bool"):
+        kind: Any = pd.Int64Dtype() if column.kind == "int" else pd.BooleanDtype()
+        found: pd.Series[Any] = chunks.to_pandas(types_mapper=lambda _: kind)
+        return found
+    converted: pd.Series[Any] = chunks.to_pandas()
+    if column.kind == "datetime":
+        converted = converted.astype("datetime64[us]")
+    return converted
