@@ -64,7 +64,7 @@ def opened(project: Path | None) -> Workspace:
 
 def where(workspace: Workspace, model: str | None, environment: str | None) -> tuple[str, str]:
     """Return the given model and environment, or the settings'."""
-    return model or workspace.settings.model, environment or workspace.settings.environment
+    return model or workspace.default_model, environment or workspace.settings.environment
 
 
 def given(

@@ -125,7 +125,7 @@ def watch(
     Raises DataError and ParameterError before anything starts.
     """
     place = workspace or Workspace.open()
-    name, where = model or place.settings.model, environment or place.settings.environment
+    name, where = model or place.default_model, environment or place.settings.environment
     sent = customers.of(traffic, data, seed=seed, rate=rate)
 
     def work(live: LiveRollout) -> Watched:

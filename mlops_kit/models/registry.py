@@ -259,7 +259,7 @@ def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise RegistryError(
             f"The model's name is {name!r:.80}; expected letters, digits, '.', '_' and '-', "
-            "as in 'fraud'."
+            "as in 'churn'."
         )
 
 

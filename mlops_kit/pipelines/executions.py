@@ -108,7 +108,7 @@ class Execution:
 
     @property
     def name(self) -> str:
-        """The execution's name, as in `fraud-training-20261123-101500-3f2a`."""
+        """The execution's name, as in `churn-training-20261123-101500-3f2a`."""
         return self.state.name
 
     def acquire(self) -> None:

@@ -88,7 +88,7 @@ def find(
         return newest
     raise ReleaseError(
         f"No execution here judged {wanted}; a promotion needs its evidence. Run a pipeline with "
-        "an evaluation, such as fraud-training.",
+        "an evaluation.",
         code="release.not-judged",
     )
 

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
 
     project: Path = Path()
     state: Path = Field(Path(".mlops-kit"), description="where everything local is kept")
-    model: str = "fraud"
+    model: str = Field("", description="the default model; empty: the only declared table's")
     environment: str = "prod"
     approver: str = Field("", description="who promotes; empty: the user of this machine")
     approver_header: str = Field(

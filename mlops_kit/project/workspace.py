@@ -142,6 +142,19 @@ class Workspace:
             )
         return known[model]
 
+    @property
+    def default_model(self) -> str:
+        """The model that the settings name, or the only one with a table.
+
+        Raises ProjectError where there are none or several.
+        """
+        known = [self.settings.model] if self.settings.model else sorted(self.tables())
+        if len(known) != 1:
+            raise ProjectError(
+                f"Which model? Expected --model, or 'model' in mlops-kit.toml: one of {known}."
+            )
+        return known[0]
+
     def rules(self, model: str) -> Rules:
         """Return the gates of a model; raises ProjectError for one without a table."""
         return self._model(model).rules(self.table(model).task)

@@ -23,6 +23,7 @@ FUNCTIONS = {
     "project/table_notebooks.py _evaluate": "one notebook, cell by cell",
     "project/table_notebooks.py _validate": "one notebook, cell by cell",
     "project/train_notebook.py train": "one notebook, cell by cell",
+    "tables/guessing.py guess": "one guess, part by part",
     "serving/predictor.py answer": "the way of a request, which no call should slow down",
     "serving/server.py _routes": "a handler a route, which share what the function is given",
 }

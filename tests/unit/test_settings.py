@@ -22,7 +22,7 @@ def settings(folder: Path, text: str = "", **environment: str) -> Settings:
 
 def test_without_a_file_the_defaults_count(tmp_path: Path) -> None:
     found = Settings.load(tmp_path)
-    assert (found.model, found.environment, found.strategy) == ("fraud", "prod", "canary")
+    assert (found.model, found.environment, found.strategy) == ("", "prod", "canary")
     assert found.project == tmp_path
     assert found.state_folder == tmp_path / ".mlops-kit"
     assert found.registry_uri == f"sqlite:///{tmp_path / '.mlops-kit' / 'mlflow.db'}"

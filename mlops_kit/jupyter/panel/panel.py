@@ -51,7 +51,7 @@ class PromotionPanel:
     ) -> None:
         """Use the settings' model and environment by default; poll every `every` seconds."""
         self.workspace = workspace or Workspace.open()
-        self.model = model or self.workspace.settings.model
+        self.model = model or self.workspace.default_model
         self.environment = environment or self.workspace.settings.environment
         self.unfolded = Unfolded()
         self.document = ""
