@@ -46,7 +46,7 @@ class Traffic:
         labels: NDArray[Any],
         load: Load,
         *,
-        on_label: Callable[[Sequence[Label]], None] | None = None,
+        on_label: Callable[[Sequence[Label]], object] | None = None,
         stop: threading.Event | None = None,
         anywhere: bool = False,
         clock: Callable[[], float] = time.time,
@@ -252,7 +252,7 @@ def send(
     labels: NDArray[Any],
     load: Load,
     *,
-    on_label: Callable[[Sequence[Label]], None] | None = None,
+    on_label: Callable[[Sequence[Label]], object] | None = None,
     stop: threading.Event | None = None,
     **named: Any,
 ) -> Sent:

@@ -154,7 +154,7 @@ class Replay(Answers):
         # The champion's own answers must come out again: else features or code differ from then.
         again, _ = _decisions(self.champion, features)
         # A row whose label changed was looked at before.
-        is_new = rows.previous[kept] < 0
+        is_new = np.isnan(rows.previous[kept])
         self._differing += int((is_new & (again != logged)).sum())
         found, failed = _decisions(self.candidate, features)
         return _counts(rows.labels[kept], rows.previous[kept], found, logged, failed)

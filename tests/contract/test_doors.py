@@ -97,6 +97,7 @@ DOORS = {
         "prediction_log/labelled_rows.py",
         "prediction_log/migrations/",
         "prediction_log/replays.py",
+        "prediction_log/sources.py",
         "prediction_log/insert.py",
         "prediction_log/schema.py",
         "prediction_log/sql.py",
