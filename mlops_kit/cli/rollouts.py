@@ -56,7 +56,7 @@ def watch(
 
 @click.command(cls=Command)
 @click.option("--rate", required=True, type=float, help="Requests per second.")
-@click.option("--fraud-rate", default=0.005, show_default=True, help="Share of frauds.")
+@click.option("--positive-rate", default=0.005, show_default=True, help="Share of positives.")
 @click.option(
     "--label-delay",
     default=None,
@@ -69,7 +69,7 @@ def watch(
 def plan(
     project: Path | None,
     rate: float,
-    fraud_rate: float,
+    positive_rate: float,
     label_delay: float | None,
     history: int,
     as_json: bool,
@@ -89,7 +89,7 @@ def plan(
         raise ParameterError(said, code="parameter.plan")
     try:
         found = power_analysis.plan(
-            policy, rate=rate, fraud_rate=fraud_rate, label_delay=delay, history=history
+            policy, rate=rate, positive_rate=positive_rate, label_delay=delay, history=history
         )
     except ValueError as error:
         raise ParameterError(f"{error}.", code="parameter.plan") from error

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_kit.rollouts import relative_rates
-from mlops_kit.rollouts.evidence import METRICS
+from mlops_kit.rollouts.criteria import BINARY, total
 from mlops_kit.rollouts.metrics import percent
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.sequential_tests import log_e, log_mean, log_paired
@@ -87,7 +87,7 @@ def plan(
     policy: Policy,
     *,
     rate: float,
-    fraud_rate: float,
+    positive_rate: float,
     label_delay: float = 0.0,
     history: int = 0,
     good: Truth | None = None,
@@ -97,23 +97,23 @@ def plan(
 ) -> Plan:
     """Return how long a promotion takes, and which regression is found how soon.
 
-    `rate` in requests a second, of one row each; `fraud_rate` as a share; `label_delay` in
+    `rate` in requests a second, of one row each; `positive_rate` as a share; `label_delay` in
     seconds; `history` counts the labelled rows that a replay has at once. Without any, labels
     begin to come after their delay. `good` and `champion` default to rates well within the bounds.
     Simulated with the evidence's own functions, as if the weight rose while a regression isn't
     proved. Raises ValueError for a rate or share out of range.
     """
-    if not (0 < rate < float("inf") and 0 < fraud_rate < 1 and history >= 0 and runs > 0):
+    if not (0 < rate < float("inf") and 0 < positive_rate < 1 and history >= 0 and runs > 0):
         raise ValueError(
-            f"{rate=}, {fraud_rate=}, {history=}, {runs=}; expected a rate over 0, a fraud rate "
-            "between 0 and 1, 0 or more labelled rows and 1 or more runs"
+            f"{rate=}, {positive_rate=}, {history=}, {runs=}; expected a rate over 0, a positive "
+            "rate between 0 and 1, 0 or more labelled rows and 1 or more runs"
         )
     good, champion = good or _well_within(policy), champion or good or _well_within(policy)
     wait = 0.0 if history else max(label_delay, policy.maturity)
-    labels = _Labels(policy, champion, rate, fraud_rate, history, wait, runs, seed)
+    labels = _Labels(policy, champion, rate, positive_rate, history, wait, runs, seed)
     requests = _Requests(policy, champion, rate, runs, seed)
     traffic = (
-        f"{rate:,.10g} requests a second, {percent(fraud_rate)} fraud, labels after "
+        f"{rate:,.10g} requests a second, {percent(positive_rate)} positives, labels after "
         f"{span(label_delay)}, {history:,} labelled rows now; looks every {policy.interval:g} s."
     )
     rows = [_promotion(labels, requests, good), *_regressions(labels, requests, good)]
@@ -171,11 +171,6 @@ def _grid(looks: int) -> Array:
     )
 
 
-def _log_harm(against: Array) -> Array:
-    """Return the harm where one metric alone is seen; see evidence.harm."""
-    return np.asarray(np.logaddexp(against, log(METRICS - 1)) - log(METRICS))
-
-
 def _first(reached: Array, seconds: Array) -> Array:
     """Return for each run (row) the time of the first look that reached it, else infinity."""
     return np.where(reached.any(axis=1), seconds[reached.argmax(axis=1)], np.inf)
@@ -186,7 +181,7 @@ class _Labels:
     policy: Policy
     champion: Truth
     rate: float
-    fraud_rate: float
+    positive_rate: float
     history: int
     wait: float
     runs: int
@@ -198,24 +193,25 @@ class _Labels:
         seconds = _grid(int(policy.replay_deadline / policy.interval)) * policy.interval
         rows = self.history + self.rate * np.maximum(seconds - self.wait, 0)
         new = np.broadcast_to(np.diff(rows, prepend=0), (self.runs, len(rows)))
-        frauds = rng.poisson(new * self.fraud_rate)
-        caught = rng.binomial(frauds, truth.recall)
-        alarms = self.fraud_rate * truth.recall * (1 / max(truth.precision, 1e-3) - 1)
+        positives = rng.poisson(new * self.positive_rate)
+        caught = rng.binomial(positives, truth.recall)
+        alarms = self.positive_rate * truth.recall * (1 / max(truth.precision, 1e-3) - 1)
         false = rng.poisson(new * alarms)
-        worse = rng.binomial(frauds - caught, self.champion.recall)
+        worse = rng.binomial(positives - caught, self.champion.recall)
         better = rng.binomial(caught, 1 - self.champion.recall)
-        both = frauds - caught - worse
-        frauds, caught, false, worse, better, both = (
-            np.cumsum(x, axis=1) for x in (frauds, caught, false, worse, better, both)
+        both = positives - caught - worse
+        positives, caught, false, worse, better, both = (
+            np.cumsum(x, axis=1) for x in (positives, caught, false, worse, better, both)
         )
         flagged = caught + false
         if is_harm:
             paired = log_paired(worse, better, both, policy.regression)
-            recall = log_mean(np.stack([log_e(caught, frauds, policy.recall, "<"), paired], -1))
+            recall = log_mean(np.stack([log_e(caught, positives, policy.recall, "<"), paired], -1))
             precision = log_e(caught, flagged, policy.precision, "<")
-            seen = [recall, precision, *[np.zeros_like(recall)] * (METRICS - 2)]
+            unseen = [np.zeros_like(recall)] * (total(policy, BINARY) - 2)
+            seen = [recall, precision, *unseen]
             return _first(log_mean(np.stack(seen, -1)) >= -log(policy.alpha_rollback), seconds)
-        recall = log_e(caught, frauds, policy.recall, ">")
+        recall = log_e(caught, positives, policy.recall, ">")
         precision = log_e(caught, flagged, policy.precision, ">")
         return _first(np.minimum(recall, precision) >= -log(policy.alpha_promote), seconds)
 
@@ -255,7 +251,8 @@ class _Requests:
         slow = self._metric(truth.slow_share, self.champion.slow_share, policy.slow_share)
         if is_harm:
             seen = np.logaddexp(errors[1], slow[1])
-            harm = np.logaddexp(seen, log(METRICS - 2)) - log(METRICS)
+            among = total(policy, BINARY)
+            harm = np.logaddexp(seen, log(among - 2)) - log(among)
             return _first(harm >= -log(policy.alpha_rollback), self.looks)
         proved = np.minimum(errors[0], slow[0]) >= -log(policy.alpha_promote)
         return _first(proved & (self.looks >= len(policy.steps)), self.looks)
