@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,36 +55,30 @@ class _Given:
 _Labels = dict[tuple[Any, int], _Given]
 
 
-def store(
-    connection: Connection, labels: Sequence[Label], where: Where | None = None
-) -> LabelCounts:
+def store(connection: Connection, labels: Sequence[Label], where: Where = ("", "")) -> LabelCounts:
     """Store labels: with their predictions where these are known, else to wait for them.
 
     `where` is the model and the environment of labels by key.
     """
-    by_key = _merged((each.key, each) for each in labels if each.key)
-    counts = LabelCounts()
-    given = _merged((each.prediction, each) for each in labels if each.prediction)
-    if by_key and where is not None:
-        found, missing = _by_key(connection, by_key, where)
-        for place, label in found.items():
-            given[place] = label.merge(given.get(place))
-        _wait_by_key(connection, missing, where)
-        counts += LabelCounts(waiting=len(missing))
+    places, missing = _places(connection, labels, where)
+    _wait_by_key(connection, _merged((each.key, each) for each in missing), where)
+    given = _merged(places)
     known = _known(connection, {prediction for prediction, _row in given})
     here, waiting = _parted(given, known)
     _attach(connection, here, known)
     earlier = _stored(connection, schema.waiting, {prediction for prediction, _row in waiting})
     merged = {place: label.merge(earlier.get(place)) for place, label in waiting.items()}
     _write(connection, schema.waiting, merged)
-    unknown = sum(prediction in known for prediction, _row in waiting)
-    return counts + LabelCounts(len(here), len(waiting) - unknown, unknown)
+    stored = sum((name, each.row) in here for name, each in places)
+    unknown = sum((name, each.row) not in here and name in known for name, each in places)
+    return LabelCounts(stored, len(labels) - stored - unknown, unknown)
 
 
-def _merged(labels: Any) -> _Labels:
+def _merged(labels: Iterable[tuple[str, Label]]) -> _Labels:
+    """Return labels by what they are about, a prediction's id or a key, and by row."""
     given: _Labels = {}
     for name, each in labels:
-        place = (str(name), int(each.row))
+        place: tuple[Any, int] = (str(name), int(each.row))
         said = _Given(float(each.label), float(each.time), False, str(each.origin))
         given[place] = said.merge(given.get(place))
     return given
@@ -118,7 +112,11 @@ def _find_by_key(connection: Connection, new: Sequence[Any]) -> None:
         keys[model, environment].append(key)
     for where, names in keys.items():
         waited = _waiting_by_key(connection, names, where)
-        found, _ = _by_key(connection, waited, where)
+        times = _times(connection, names, where)
+        found: _Labels = {}
+        for (key, row), label in waited.items():
+            place = (_of_key(times[key], label.time), row)
+            found[place] = label.merge(found.get(place))
         known = _known(connection, {prediction for prediction, _row in found})
         here, beyond = _parted(found, known)
         _attach(connection, here, known)
@@ -134,11 +132,27 @@ def _find_by_key(connection: Connection, new: Sequence[Any]) -> None:
             )
 
 
-def _by_key(connection: Connection, given: _Labels, where: Where) -> tuple[_Labels, _Labels]:
-    """Return the labels by the ids of the predictions that have their keys, and those without."""
+def _places(
+    connection: Connection, labels: Sequence[Label], where: Where
+) -> tuple[list[tuple[str, Label]], list[Label]]:
+    """Return labels by the id of their prediction, and those by a key that none has."""
+    times = _times(connection, {each.key for each in labels if each.key}, where)
+    places, missing = [], []
+    for each in labels:
+        if each.key and each.key not in times:
+            missing.append(each)
+        else:
+            places.append((each.prediction or _of_key(times[each.key], each.time), each))
+    return places, missing
+
+
+def _times(
+    connection: Connection, keys: Collection[str], where: Where
+) -> dict[str, list[tuple[float, int, str]]]:
+    """Return when the predictions of each key were made, with their keys here and their ids."""
     here, who = schema.predictions.c, schema.answerers.c
-    times: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
-    for chunk in chunks({key for key, _row in given}):
+    times: dict[str, list[tuple[float, int, str]]] = {}
+    for chunk in chunks(keys):
         query = (
             select(here.client_key, here.time, here.key, here.id)
             .join(schema.answerers, who.key == here.answerer)
@@ -146,17 +160,14 @@ def _by_key(connection: Connection, given: _Labels, where: Where) -> tuple[_Labe
             .where(who.model == where[0], who.environment == where[1])
         )
         for key, time, number, name in connection.execute(query):
-            times[key].append((time, number, name))
-    found: _Labels = {}
-    missing: _Labels = {}
-    for (key, row), label in given.items():
-        if not times[key]:
-            missing[key, row] = label
-            continue
-        before = [each for each in times[key] if each[0] <= label.time]
-        place = (max(before)[2] if before else min(times[key])[2], row)
-        found[place] = label.merge(found.get(place))
-    return found, missing
+            times.setdefault(key, []).append((time, number, name))
+    return times
+
+
+def _of_key(times: Sequence[tuple[float, int, str]], time: float) -> str:
+    """Return the id of the newest prediction up to a label's time, or else of the first after."""
+    before = [each for each in times if each[0] <= time]
+    return max(before)[2] if before else min(times)[2]
 
 
 def _waiting_by_key(connection: Connection, keys: Collection[str], where: Where) -> _Labels:

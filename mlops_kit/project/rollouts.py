@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_kit.errors import SettingsError
+from mlops_kit.errors import KitError, SettingsError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.project import local_server, releases
+from mlops_kit.project import labels, local_server, releases
 from mlops_kit.rollouts import controller, decision
 from mlops_kit.rollouts.controller import OnPoll, RolloutController, Show
 from mlops_kit.rollouts.criteria import BINARY, ModelTask, criteria
@@ -152,7 +152,20 @@ def watch(
             show,
             sleep,
             on_poll,
+            lambda: _collect(workspace, show),
         ).run(looks=looks)
+
+
+def _collect(workspace: Workspace, show: Show) -> None:
+    """Read the labels that the settings name; say what is wrong with them, and watch on."""
+    try:
+        result = labels.from_settings(workspace, required=False)
+    except KitError as error:
+        show([f"No labels were read: {error}"])
+        return
+    if result.refused:
+        first = result.reasons[0]
+        show([f"{result.refused:,} labels were refused, in row {first.place}: {first.reason}"])
 
 
 def needs_server(policy: Policy, seen: ObservedState) -> bool:

@@ -95,6 +95,8 @@ class Judge:
     def _mean(
         self, by: Criterion, labels: Array, mine: Answered, champion: Answered | None
     ) -> Tally:
+        if by.kind == "cost" and len(mine.costs) != len(labels):
+            return Tally()
         losses = _losses(by, labels, mine)
         paired: tuple[int, ...] = ()
         if champion is not None:
@@ -113,12 +115,7 @@ class Judge:
 
 def _losses(by: Criterion, labels: Array, answered: Answered) -> Array:
     """Return each row's loss, as a share of the cap where there is one."""
-    if by.kind == "cost":
-        found = answered.costs if len(answered.costs) else np.zeros(0)
-        if len(found) != len(labels):
-            raise ValueError("the costs of these rows weren't computed")
-    else:
-        found = np.abs(labels - answered.scores)
+    found = answered.costs if by.kind == "cost" else np.abs(labels - answered.scores)
     return np.clip(found / by.cap, 0, 1) if by.cap else found
 
 

@@ -182,7 +182,7 @@ def test_a_wrong_word_is_refused_by_its_name(
         (["traffic", "--label-delay", "nan"], 2, "parameter.traffic", ["label_delay"]),
         (["plan", "--rate", "0"], 2, "parameter.plan", ["rate"]),
         (["plan", "--rate", "nan"], 2, "parameter.plan", ["rate"]),
-        (["plan", "--rate", "9", "--positive-rate", "2"], 2, "parameter.plan", ["fraud rate", "1"]),
+        (["plan", "--rate", "9", "--positive-rate", "2"], 2, "parameter.plan", ["positive", "1"]),
         (["plan", "--rate", "9", "--history", "-5"], 2, "parameter.plan", ["0 or more"]),
         (["plan", "--rate", "9", "--label-delay", "-1"], 2, "parameter.plan", ["-1"]),
         (["dora", "--days", "0"], 2, "parameter.days", ["0.0"]),
