@@ -1,5 +1,5 @@
 # The public names that notebooks and pipelines import. `__init__.py` reads this list.
-from mlops_kit.examples.fraud import customers as customers
+from mlops_kit.examples import customers as customers
 from mlops_kit.examples.fraud import data as data
 from mlops_kit.jupyter.compare import compare as compare
 from mlops_kit.jupyter.forms import form as form

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import http.client
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from mlops_kit.errors import ServingError
 
+if TYPE_CHECKING:
+    from mlops_kit.tables.table import Table
+
+_DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL"}
 _HERE = ("127.0.0.1", "::1", "localhost")
 
 
@@ -40,12 +44,29 @@ def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> tup
     return answer.status, answer.read()
 
 
-def body(name: str, client: int, rows: NDArray[np.float64]) -> bytes:
-    """Return a request of the V2 protocol; a missing value, NaN, becomes null."""
-    tensor = {"name": "features", "datatype": "FP64", "shape": rows.shape, "data": rows.ravel()}
+def body(name: str, client: int, rows: NDArray[Any], table: Table | None = None) -> bytes:
+    """Return a request of the V2 protocol; a missing value, NaN or None, becomes null.
+
+    Rows of numbers are one tensor, `features`; others are one tensor a column of their table.
+    """
     parameters = {"client_id": f"customer-{client}"}
-    request = {"id": name, "parameters": parameters, "inputs": [tensor]}
+    request = {"id": name, "parameters": parameters, "inputs": _tensors(rows, table)}
     return orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _tensors(rows: NDArray[Any], table: Table | None) -> list[dict[str, Any]]:
+    if table is None or rows.dtype != object:
+        data = rows.ravel()
+        return [{"name": "features", "datatype": "FP64", "shape": rows.shape, "data": data}]
+    return [
+        {
+            "name": column.name,
+            "datatype": _DATATYPES.get(column.kind, "BYTES"),
+            "shape": [len(rows)],
+            "data": [None if value != value else value for value in rows[:, place].tolist()],
+        }
+        for place, column in enumerate(table.features)
+    ]
 
 
 def address(url: str, anywhere: bool) -> tuple[str, int]:

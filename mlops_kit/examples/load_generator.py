@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -19,6 +19,9 @@ from mlops_kit.errors import ServingError, StoreBusyError
 from mlops_kit.examples import load_client
 from mlops_kit.examples.load import Load, Sent
 from mlops_kit.prediction_log.label import Label
+
+if TYPE_CHECKING:
+    from mlops_kit.tables.table import Table
 
 __all__ = ["Label", "Load", "Sent", "Traffic", "send"]
 
@@ -42,13 +45,14 @@ class Traffic:
         self,
         url: str,
         model: str,
-        rows: NDArray[np.float64],
+        rows: NDArray[Any],
         labels: NDArray[Any],
         load: Load,
         *,
         on_label: Callable[[Sequence[Label]], object] | None = None,
         stop: threading.Event | None = None,
         anywhere: bool = False,
+        table: Table | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
@@ -58,13 +62,15 @@ class Traffic:
         Args:
             url: the server's, as http://host:port.
             model: the model's name.
-            rows: features (n, f), sent over and over in an order drawn from the load's seed.
-            labels: 0 or 1 (n,).
+            rows: features (n, f), sent over and over in an order drawn from the load's seed:
+                float64, or objects where the table isn't of numbers alone.
+            labels: class indices, or numbers (n,).
             load: how much to send, and how fast.
             on_label: takes batches of labels, in one thread; a batch that it refuses by
                 StoreBusyError is delivered again.
             stop: an event that ends sending.
             anywhere: allow a server on another machine.
+            table: names the columns of rows that aren't numbers alone.
             clock: the time in seconds since the epoch, for labels.
             ticks: a monotonic clock in seconds, for the pace.
             sleep: waits for some seconds; by default on `stop`.
@@ -74,8 +80,9 @@ class Traffic:
         """
         self._host, self._port = load_client.address(url, anywhere)
         self._path = f"/v2/models/{quote(model, safe='')}/infer"
-        self._rows = np.ascontiguousarray(rows, np.float64)
-        self._labels = np.asarray(labels, np.int64)
+        is_mixed = np.asarray(rows).dtype == object
+        self._rows = np.ascontiguousarray(rows, object if is_mixed else np.float64)
+        self._labels, self._table = np.asarray(labels, np.float64), table
         if (
             self._rows.ndim != 2
             or not len(self._rows)
@@ -209,7 +216,7 @@ class Traffic:
         if chance.random() < load.missing:
             rows[:, load.missing_feature] = np.nan
         status, version = load_client.answer(
-            connection, self._path, load_client.body(name, client, rows)
+            connection, self._path, load_client.body(name, client, rows, self._table)
         )
         due, known = self._ticks() + load.label_delay, self._clock() + load.label_delay
         with self._lock:
@@ -248,7 +255,7 @@ class Traffic:
 def send(
     url: str,
     model: str,
-    rows: NDArray[np.float64],
+    rows: NDArray[Any],
     labels: NDArray[Any],
     load: Load,
     *,

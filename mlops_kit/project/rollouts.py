@@ -19,7 +19,7 @@ from mlops_kit.rollouts.observer import ObservedState, RolloutObserver
 from mlops_kit.rollouts.shared_replay import ComputedReplays, StoredReplays
 
 if TYPE_CHECKING:
-    from mlops_kit.examples.fraud.customers import Customers
+    from mlops_kit.examples.customers import Customers
     from mlops_kit.project.workspace import Workspace
     from mlops_kit.rollouts.judge import Array
     from mlops_kit.rollouts.judge import Costs as RowCosts
@@ -185,9 +185,9 @@ def _send(
     seen: ObservedState,
     show: Callable[[list[str]], None],
 ) -> None:
-    """Let customers send yesterday's transactions, where the log lacks them, and today's."""
+    """Let customers send the rows of before, where the log lacks them, and the live ones."""
     known = seen.situation.replay.labelled if seen.situation.replay else 0
     if known < len(customers.before) // 2:
-        show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
+        show([f"{len(customers.before):,} rows of before the rollout are sent first."])
         customers.send_before(url, observer.model, observer.observations)
     stack.enter_context(customers.traffic(url, observer.model, observer.observations))

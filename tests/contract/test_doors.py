@@ -54,6 +54,7 @@ DOORS = {
         "serving/server.py",
     ),
     "pandas": (
+        "examples/data_sets.py",
         "examples/fraud/",
         "examples/parcels/",
         "models/probes.py",
