@@ -52,7 +52,7 @@ class Judge:
 
     def priced(self, labels: Array, answered: Answered, features: Array | None) -> Answered:
         """Return the answers with their costs, where these count."""
-        if self.costs is None or features is None:
+        if self.costs is None or features is None or not len(labels):
             return answered
         costs = self.costs(labels, answered.scores, answered.decisions, features)
         return Answered(answered.scores, answered.decisions, costs)
