@@ -20,8 +20,8 @@ Array = NDArray[Any]
 Side = Literal["<", ">"]
 
 # The shares of its wealth that each bet can lose on a row: for small and for large differences.
-_SHARES = np.geomspace(0.02, 0.95, 12)
-BETS = len(_SHARES)
+SHARES = np.geomspace(0.02, 0.95, 12)
+BETS = len(SHARES)
 # Log wealth is counted in these units.
 _UNIT = 2.0**30
 
@@ -140,7 +140,7 @@ def log_bets(wealth: ArrayLike) -> float:
 
 def _wealth(stakes: Array, largest_loss: float) -> tuple[int, ...]:
     """Return the log wealth by bet; no stake is under -`largest_loss`."""
-    logs = np.log1p(np.outer(_SHARES / largest_loss, stakes))
+    logs = np.log1p(np.outer(SHARES / largest_loss, stakes))
     return tuple(np.floor(logs * _UNIT).astype(np.int64).sum(axis=1).tolist())
 
 

@@ -19,13 +19,16 @@ from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.quality import Quality
 from mlops_kit.rollouts.sequential_tests import (
     BETS,
+    SHARES,
     Side,
     bounded_bets,
     log_bets,
     log_sum,
     paired_bets,
 )
+from tests.benchmarks import bounded_means
 
+KINDS_OF_LOSSES = bounded_means.KINDS
 NUMBERS = ModelTask("regression")
 KINDS = ModelTask("multiclass", ("a", "b", "c"))
 POLICY = Policy(
@@ -204,45 +207,38 @@ def test_sums_of_bets_do_not_depend_on_order_or_parts(
         assert whole == tuple(map(sum, zip(*parts, strict=True)))
         # Rounded down, each row by at most one unit of 2^-30.
         stakes = values - bound if side == ">" else bound - values
-        shares = np.geomspace(0.02, 0.95, BETS) / (bound if side == ">" else 1 - bound)
+        shares = SHARES / (bound if side == ">" else 1 - bound)
         exact = np.log1p(np.outer(shares, stakes)).sum(axis=1)
         assert (np.array(whole) / 2**30 <= exact + 1e-9).all()
         assert float(log_sum(exact) - math.log(BETS)) == pytest.approx(log_bets(whole), abs=1e-6)
 
 
-def walks(runs: int, looks: int, mean: float, rng: Any) -> Any:
-    """Return losses of (runs, looks): dependent ones of this mean, half of them all or nothing."""
-    size = rng.choice([0.5, 2.0], (runs, 1))
-    losses = rng.beta(mean * size, (1 - mean) * size, (runs, looks))
-    extreme = (rng.random((runs, looks)) < mean).astype(float)
-    return np.where(np.arange(runs)[:, None] % 2, losses, extreme)
+@pytest.mark.parametrize("kind", KINDS_OF_LOSSES)
+@pytest.mark.parametrize(("mean", "side"), [(0.1, "<"), (0.1, ">"), (0.67, "<"), (0.67, ">")])
+def test_at_the_bound_the_evidence_rarely_ever_reaches_its_limit(
+    mean: float, side: Side, kind: str
+) -> None:
+    # 5 % at most by theory; three standard errors of 400 runs above it.
+    assert bounded_means.ever(kind, mean, side, 400, 600) <= 0.05 + 3 * 0.011
 
 
-def ever(stakes: Any, largest: float) -> float:
-    """Return the share of runs in which the evidence ever reaches 20, looking after each row."""
-    shares = np.geomspace(0.02, 0.95, BETS)
-    logs = [np.log1p(share / largest * stakes).cumsum(axis=1) for share in shares]
-    wealth = log_sum(np.stack(logs, axis=-1)) - math.log(BETS)
-    return float((wealth.max(axis=1) >= LOUD).mean())
+@pytest.mark.parametrize("kind", KINDS_OF_LOSSES)
+def test_a_ratio_at_its_limit_rarely_ever_looks_worse(kind: str) -> None:
+    assert bounded_means.ever_paired(kind, 0.1, 2.0, 400, 600) <= 0.05 + 3 * 0.011
 
 
-@pytest.mark.parametrize(("mean", "side"), [(0.1, "<"), (0.1, ">"), (0.5, "<"), (0.67, ">")])
-def test_at_the_bound_the_evidence_rarely_ever_reaches_its_limit(mean: float, side: Side) -> None:
-    losses = walks(800, 1_000, mean, np.random.default_rng(3))
-    stakes = losses - mean if side == ">" else mean - losses
-    # 5 % at most by theory; three standard errors of 800 runs above it.
-    assert ever(stakes, mean if side == ">" else 1 - mean) <= 0.05 + 3 * 0.0077
+def test_the_bets_need_no_more_rows_than_a_share_would() -> None:
+    bets, share = bounded_means.rows_needed("near the mean", 0.15, 0.25, 40, 600)
+    assert bets < share
 
 
-def test_a_ratio_at_its_limit_rarely_ever_looks_worse() -> None:
-    rng = np.random.default_rng(5)
-    mine, others = walks(800, 1_000, 0.2, rng), walks(800, 1_000, 0.1, rng)
-    assert ever(mine - 2.0 * others, 2.0) <= 0.05 + 3 * 0.0077
-    # The evidence that the tests above look at is what the product computes.
-    first = paired_bets(mine[0], others[0], 2.0)
-    shares = np.geomspace(0.02, 0.95, BETS) / 2.0
-    exact = np.log1p(np.outer(shares, mine[0] - 2 * others[0])).sum(axis=1)
-    np.testing.assert_allclose(np.array(first) / 2**30, exact, atol=1e-5)
+def test_what_the_benchmark_looks_at_is_what_the_product_computes() -> None:
+    rng = np.random.default_rng(1)
+    mine, others = rng.random((2, 300))
+    seen = bounded_means.evidence(*bounded_means.stakes(mine[None], 0.4, ">"))[0, -1]
+    assert log_bets(bounded_bets(mine, 0.4, ">")) == pytest.approx(seen, abs=1e-5)
+    seen = bounded_means.evidence((mine - 2 * others)[None], 2.0)[0, -1]
+    assert log_bets(paired_bets(mine, others, 2.0)) == pytest.approx(seen, abs=1e-5)
 
 
 def test_harm_is_a_mean_with_a_fixed_number_of_metrics() -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from mlops_kit.rollouts.criteria import ModelTask
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.power_analysis import Plan, Row, Truth, plan
+from mlops_kit.tables.table import Task
 
 CLUSTER = Policy(
     recall=0.85,
@@ -74,3 +78,25 @@ def test_the_same_seed_plans_the_same_and_a_table_has_a_line_a_row() -> None:
 def test_traffic_that_cannot_be_is_refused(rate: float, positive_rate: float, history: int) -> None:
     with pytest.raises(ValueError, match="expected a rate over 0"):
         plan(Policy(), rate=rate, positive_rate=positive_rate, history=history)
+
+
+@pytest.mark.parametrize(
+    ("task", "changed", "what"),
+    [
+        ("multiclass", {"accuracy": 0.8}, "accuracy 70.0 % is found"),
+        ("regression", {"absolute_error": 3.0}, "200.0 % of the allowed error is found"),
+        ("regression", {}, "200.0 % of the allowed error is found"),
+    ],
+)
+def test_other_tasks_are_planned_by_their_own_metric(
+    task: Task, changed: dict[str, float], what: str
+) -> None:
+    policy = replace(CLUSTER, **changed)  # type: ignore[arg-type]
+    found = plan(policy, rate=100, history=5_000, task=ModelTask(task), runs=40)
+    assert found.rows[0].told == 1.0
+    assert found.rows[0].median <= 20 * 60
+    assert rows(found)[what].told == 1.0
+    assert rows(found)[what].exposed == 0
+    assert "positives" not in found.traffic
+    few = plan(policy, rate=0.001, task=ModelTask(task), runs=10)
+    assert few.rows[0].told == 0.0
