@@ -35,9 +35,9 @@ def label(
     environment: str | None,
     as_json: bool,
 ) -> None:
-    """Store the labels in FILE ('-' for standard input) for logged predictions.
+    """Store the labels of logged predictions.
 
-    Columns: id or key, label, and optionally row, time and origin. Exits with 2 if any label is
+    FILE is CSV, JSON lines or Parquet, '-' standard input. Columns: id or key, label, and optionally row, time and origin. Exits with 2 if any label is
     refused; the others are stored.
     """
     from mlops_kit.prediction_log import label_files

@@ -97,9 +97,9 @@ def traffic(
     environment: str | None,
     as_json: bool,
 ) -> None:
-    """Send rows of the model's table to the local server, as simulated customers would.
+    """Send simulated customers' requests to the local server.
 
-    Of a file the latest part is sent, which training leaves alone. Labels follow later.
+    They are rows of the model's table. Of a file the latest part is sent, which training leaves alone. Labels follow later.
     """
     from dataclasses import asdict
 

@@ -238,7 +238,7 @@ def test_a_plan_says_what_can_be_told_and_what_cant(run: Run, project: Path) -> 
     done = run("plan", "--rate", "100", "--history", "40000", cwd=project)
     assert done.returncode == 0, done.stderr
     first, promoted, *found = done.stdout.splitlines()
-    assert first.startswith("100 requests a second, 0.5 % fraud, ")
+    assert first.startswith("100 requests a second, 0.5 % positives, ")
     assert "40,000 labelled rows now" in first
     assert re.search(r"a candidate of recall .* is promoted: half within \d+ s", promoted)
     assert any(re.match(r"errors 15.0 % is found: half within \d+ s", line) for line in found)
