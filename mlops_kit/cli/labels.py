@@ -37,8 +37,8 @@ def label(
 ) -> None:
     """Store the labels of logged predictions.
 
-    FILE is CSV, JSON lines or Parquet, '-' standard input. Columns: id or key, label, and optionally row, time and origin. Exits with 2 if any label is
-    refused; the others are stored.
+    FILE is CSV, JSON lines or Parquet, '-' standard input. Columns: id or key, label, and
+    optionally row, time and origin. Exits with 2 if any label is refused; the others are stored.
     """
     from mlops_kit.prediction_log import label_files
     from mlops_kit.project import labels

@@ -99,7 +99,8 @@ def traffic(
 ) -> None:
     """Send simulated customers' requests to the local server.
 
-    They are rows of the model's table. Of a file the latest part is sent, which training leaves alone. Labels follow later.
+    They are rows of the model's table; of a file the latest part, which training leaves alone.
+    Their labels follow later.
     """
     from dataclasses import asdict
 

@@ -6,19 +6,21 @@ import importlib
 import importlib.util
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mlops_kit.errors import ParameterError
+from mlops_kit.examples import load_client
 from mlops_kit.examples.load import Load, Sent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mlops_kit.examples.load_generator import Traffic
-    from mlops_kit.prediction_log.log import Observations
+    from mlops_kit.prediction_log.log import Label, Observations
     from mlops_kit.tables.table import Table
 
 GENERATED = "generated"
@@ -50,13 +52,13 @@ class Customers:
 
     def send_before(self, url: str, model: str, observations: Observations) -> Sent:
         """Send the rows of before, then their labels, and return when all is stored."""
-        from mlops_kit.examples.load_generator import Label, send
+        from mlops_kit.examples.load_generator import send
 
         labels: list[Label] = []
         count = math.ceil(len(self.before) / _BATCH)
         load = Load(rate=_BEFORE_RATE / _BATCH, count=count, batch=_BATCH, threads=2)
         sides = _arrays(self.table, self.before)
-        sent = send(url, model, *sides, load, on_label=labels.extend, table=self.table)
+        sent = send(url, model, *sides, load, on_label=labels.extend, table=_named(self.table))
         # Afterwards, so that labels and predictions don't wait for each other.
         observations.label(labels)
         return sent
@@ -81,15 +83,18 @@ class Customers:
         """
         from mlops_kit.examples.load_generator import Traffic
 
+        def store(labels: Sequence[Label]) -> None:
+            observations.label(labels)
+
         return Traffic(
             url,
             model,
             *_arrays(self.table, self.live),
             self.load,
-            on_label=observations.label,
+            on_label=store,
             stop=stop,
             anywhere=anywhere,
-            table=self.table,
+            table=_named(self.table),
         )
 
 
@@ -161,21 +166,11 @@ def _parts(table: Table, source: str, example: Any) -> tuple[pd.DataFrame, pd.Da
 def _arrays(table: Table, frame: pd.DataFrame) -> tuple[Any, Any]:
     """Return rows as they are sent and their labels: numbers as one matrix, else values by cell."""
     labels = table.labels(frame)
-    inputs = table.inputs(frame)
-    if all(column.kind in ("float", "int", "bool") for column in table.features):
-        return inputs.to_numpy(np.float64), labels
-    cells = np.empty(inputs.shape, object)
-    for place, column in enumerate(table.features):
-        if column.name in frame.columns:
-            cells[:, place] = [_sent(column.kind, value) for value in frame[column.name]]
-    return cells, labels
+    if _named(table) is None:
+        return table.inputs(frame).to_numpy(np.float64), labels
+    return load_client.rows_of(table, frame), labels
 
 
-def _sent(kind: str, value: Any) -> Any:
-    """Return one value as JSON knows it; None where it is missing."""
-    if value is None or value != value:
-        return None
-    plain = value.item() if hasattr(value, "item") else value
-    if kind == "datetime":
-        return plain if isinstance(plain, str) else plain.isoformat()
-    return {"float": float, "int": int, "bool": bool}.get(kind, str)(plain)
+def _named(table: Table) -> Table | None:
+    """Return the table where its rows go as a tensor a column; None where all are numbers."""
+    return None if all(column.is_number for column in table.features) else table

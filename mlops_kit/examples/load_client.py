@@ -6,15 +6,25 @@ import http.client
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from mlops_kit.errors import ServingError
 
 if TYPE_CHECKING:
-    from mlops_kit.tables.table import Table
+    import pandas as pd
 
-_DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL"}
+    from mlops_kit.tables.table import Column, Table
+
+DATATYPES = {
+    "float": "FP64",
+    "int": "INT64",
+    "bool": "BOOL",
+    "str": "BYTES",
+    "category": "BYTES",
+    "datetime": "BYTES",
+}
 _HERE = ("127.0.0.1", "::1", "localhost")
 
 
@@ -47,26 +57,48 @@ def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> tup
 def body(name: str, client: int, rows: NDArray[Any], table: Table | None = None) -> bytes:
     """Return a request of the V2 protocol; a missing value, NaN or None, becomes null.
 
-    Rows of numbers are one tensor, `features`; others are one tensor a column of their table.
+    Rows (n, features) go as one matrix, or with a table as one tensor a column.
     """
     parameters = {"client_id": f"customer-{client}"}
-    request = {"id": name, "parameters": parameters, "inputs": _tensors(rows, table)}
+    if table is None:
+        tensor = {"name": "features", "datatype": "FP64", "shape": rows.shape, "data": rows.ravel()}
+        tensors = [tensor]
+    else:
+        tensors = [
+            {
+                "name": column.name,
+                "datatype": DATATYPES[column.kind],
+                "shape": [len(rows)],
+                "data": rows[:, place].tolist(),
+            }
+            for place, column in enumerate(table.features)
+        ]
+    request = {"id": name, "parameters": parameters, "inputs": tensors}
     return orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _tensors(rows: NDArray[Any], table: Table | None) -> list[dict[str, Any]]:
-    if table is None or rows.dtype != object:
-        data = rows.ravel()
-        return [{"name": "features", "datatype": "FP64", "shape": rows.shape, "data": data}]
-    return [
-        {
-            "name": column.name,
-            "datatype": _DATATYPES.get(column.kind, "BYTES"),
-            "shape": [len(rows)],
-            "data": [None if value != value else value for value in rows[:, place].tolist()],
-        }
-        for place, column in enumerate(table.features)
-    ]
+def rows_of(table: Table, frame: pd.DataFrame) -> NDArray[Any]:
+    """Return a table's features as they are sent, shape (n, features): objects, None if missing.
+
+    Dates become text. A nullable column that the frame lacks is missing in each row.
+    """
+    found = np.full((len(frame), len(table.features)), None, dtype=object)
+    for place, column in enumerate(table.features):
+        if column.name in frame.columns or not column.nullable:
+            values = frame[column.name].to_numpy(dtype=object)
+            found[:, place] = [_sent(value, column) for value in values]
+    return found
+
+
+def _sent(value: Any, column: Column) -> Any:
+    # NaN and NaT differ from themselves; whether pandas' NA does, it doesn't say.
+    if value is None or type(value).__name__ == "NAType" or value != value:
+        return None
+    if column.kind == "datetime":
+        return value if isinstance(value, str) else value.isoformat()
+    if not column.is_number:
+        return value
+    return {"int": int, "bool": bool, "float": float}[column.kind](value)
 
 
 def address(url: str, anywhere: bool) -> tuple[str, int]:

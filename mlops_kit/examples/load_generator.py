@@ -49,10 +49,10 @@ class Traffic:
         labels: NDArray[Any],
         load: Load,
         *,
-        on_label: Callable[[Sequence[Label]], object] | None = None,
+        table: Table | None = None,
+        on_label: Callable[[Sequence[Label]], None] | None = None,
         stop: threading.Event | None = None,
         anywhere: bool = False,
-        table: Table | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
@@ -62,15 +62,15 @@ class Traffic:
         Args:
             url: the server's, as http://host:port.
             model: the model's name.
-            rows: features (n, f), sent over and over in an order drawn from the load's seed:
-                float64, or objects where the table isn't of numbers alone.
-            labels: class indices, or numbers (n,).
+            rows: features (n, f), sent over and over in an order drawn from the load's seed;
+                numbers, or what `load_client.rows_of` makes of a table's.
+            labels: the class's index or, of a regression, the value (n,).
             load: how much to send, and how fast.
+            table: sends one tensor a column of it; without one, one matrix of numbers.
             on_label: takes batches of labels, in one thread; a batch that it refuses by
                 StoreBusyError is delivered again.
             stop: an event that ends sending.
             anywhere: allow a server on another machine.
-            table: names the columns of rows that aren't numbers alone.
             clock: the time in seconds since the epoch, for labels.
             ticks: a monotonic clock in seconds, for the pace.
             sleep: waits for some seconds; by default on `stop`.
@@ -80,9 +80,10 @@ class Traffic:
         """
         self._host, self._port = load_client.address(url, anywhere)
         self._path = f"/v2/models/{quote(model, safe='')}/infer"
-        is_mixed = np.asarray(rows).dtype == object
-        self._rows = np.ascontiguousarray(rows, object if is_mixed else np.float64)
-        self._labels, self._table = np.asarray(labels, np.float64), table
+        self._table = table
+        self._rows = np.ascontiguousarray(rows, np.float64 if table is None else object)
+        is_value = np.issubdtype(np.asarray(labels).dtype, np.floating)
+        self._labels = np.asarray(labels, np.float64 if is_value else np.int64)
         if (
             self._rows.ndim != 2
             or not len(self._rows)
@@ -214,10 +215,9 @@ class Traffic:
         chosen = self._order[np.arange(number * load.batch, (number + 1) * load.batch) % self._size]
         rows, client = self._rows[chosen], int(chance.integers(load.clients))
         if chance.random() < load.missing:
-            rows[:, load.missing_feature] = np.nan
-        status, version = load_client.answer(
-            connection, self._path, load_client.body(name, client, rows, self._table)
-        )
+            rows[:, load.missing_feature] = np.nan if self._table is None else None
+        body = load_client.body(name, client, rows, self._table)
+        status, version = load_client.answer(connection, self._path, body)
         due, known = self._ticks() + load.label_delay, self._clock() + load.label_delay
         with self._lock:
             if status == 200:
@@ -259,7 +259,7 @@ def send(
     labels: NDArray[Any],
     load: Load,
     *,
-    on_label: Callable[[Sequence[Label]], object] | None = None,
+    on_label: Callable[[Sequence[Label]], None] | None = None,
     stop: threading.Event | None = None,
     **named: Any,
 ) -> Sent:
