@@ -1,5 +1,5 @@
 # The public names that notebooks and pipelines import. `__init__.py` reads this list.
-from mlops_kit.examples.fraud import customers as customers
+from mlops_kit.examples import customers as customers
 from mlops_kit.examples.fraud import data as data
 from mlops_kit.jupyter.compare import compare as compare
 from mlops_kit.jupyter.forms import form as form
@@ -15,6 +15,7 @@ from mlops_kit.pipelines.definition import Pipeline as Pipeline
 from mlops_kit.pipelines.definition import Step as Step
 from mlops_kit.pipelines.values import publish as publish
 from mlops_kit.project import candidates as candidates
+from mlops_kit.project.labels import label as label
 from mlops_kit.project.releases import promote as promote
 from mlops_kit.project.releases import proposed as proposed_change
 from mlops_kit.project.releases import status as release_status

@@ -69,7 +69,7 @@ def check(folder: Path) -> int:
         ("coalesce(sum(rows), 0) FROM predictions", "sum(rows) FROM tallies"),
         ("count(*) FROM labels", "sum(labelled) FROM tallies"),
         ("count(*) FROM labels WHERE is_conflict", "sum(conflicts) FROM tallies"),
-        ("count(*) FROM labels", "count(*) FROM label_changes WHERE previous = -1"),
+        ("count(*) FROM labels", "count(*) FROM label_changes WHERE previous IS NULL"),
     ]
     for counted, kept in pairs:
         assert asked(folder, f"SELECT {counted}") == (asked(folder, f"SELECT {kept}") or 0), kept

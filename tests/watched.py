@@ -26,6 +26,8 @@ from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import GitOpsRepository
 from mlops_kit.releases.request import PromotionRequest, Signoff, Strategy
 from mlops_kit.rollouts.controller import RolloutController
+from mlops_kit.rollouts.criteria import BINARY, criteria
+from mlops_kit.rollouts.judge import Judge
 from mlops_kit.rollouts.observer import RolloutObserver
 from mlops_kit.rollouts.result import Watched
 from mlops_kit.rollouts.shared_replay import ComputedReplays, StoredReplays
@@ -124,6 +126,7 @@ class World:
         reconciler = local_server.reconciler(self.workspace, MODEL, ENVIRONMENT)
         policy = self.workspace.settings.rollout
         place = (observations, MODEL, ENVIRONMENT)
+        judge = Judge(criteria(policy, BINARY), policy.regression)
         return RolloutObserver(
             self.repository,
             policy,
@@ -132,7 +135,7 @@ class World:
             observations,
             StoredReplays(*place)
             if is_viewer
-            else ComputedReplays(*place, reconciler.predictor, policy.replay_share),
+            else ComputedReplays(*place, reconciler.predictor, judge, policy.replay_share),
             self.served,
             clock=lambda: self.clock() + self.off,
             ticks=self.clock,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mlops_kit import __version__
-from mlops_kit.cli import argo, manifests, pipelines, projects, releases, rollouts, serving
+from mlops_kit.cli import argo, labels, manifests, pipelines, projects, releases, rollouts, serving
 from mlops_kit.cli.exit_codes import EXIT_CODES, Group
 
 
@@ -40,6 +40,6 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "mlops-kit", "_MLOPS_KIT_COMPLETE").source())
 
 
-for room in (projects, pipelines, releases, rollouts, serving, manifests, argo):
+for room in (projects, pipelines, releases, rollouts, labels, serving, manifests, argo):
     for command in room.COMMANDS:
         main.add_command(command)

@@ -56,7 +56,7 @@ def watch(
 
 @click.command(cls=Command)
 @click.option("--rate", required=True, type=float, help="Requests per second.")
-@click.option("--fraud-rate", default=0.005, show_default=True, help="Share of frauds.")
+@click.option("--positive-rate", default=0.005, show_default=True, help="Share of positives.")
 @click.option(
     "--label-delay",
     default=None,
@@ -64,14 +64,16 @@ def watch(
     help="Seconds until labels arrive. Defaults to the settings'.",
 )
 @click.option("--history", default=0, show_default=True, help="Labelled requests already logged.")
+@model
 @as_json
 @click.pass_obj
 def plan(
     project: Path | None,
     rate: float,
-    fraud_rate: float,
+    positive_rate: float,
     label_delay: float | None,
     history: int,
+    model: str | None,
     as_json: bool,
 ) -> None:
     """Estimate what a rollout can detect, and how soon.
@@ -80,16 +82,24 @@ def plan(
     """
     from dataclasses import asdict
 
+    from mlops_kit.project.rollouts import model_task
     from mlops_kit.rollouts import power_analysis
 
-    policy = opened(project).settings.rollout
+    workspace = opened(project)
+    policy = workspace.settings.rollout
+    task = model_task(workspace, model or workspace.settings.model)
     delay = policy.maturity if label_delay is None else label_delay
     if not delay >= 0:
         said = f"label_delay is {delay:g}; expected 0 or more seconds."
         raise ParameterError(said, code="parameter.plan")
     try:
         found = power_analysis.plan(
-            policy, rate=rate, fraud_rate=fraud_rate, label_delay=delay, history=history
+            policy,
+            rate=rate,
+            positive_rate=positive_rate,
+            label_delay=delay,
+            history=history,
+            task=task,
         )
     except ValueError as error:
         raise ParameterError(f"{error}.", code="parameter.plan") from error

@@ -77,7 +77,7 @@ def _manage(workspace: Workspace, name: str, place: str, what: str | None, as_js
 
 
 @click.command(cls=Command)
-@click.option("--data", default="generated", help="'generated', or a file of transactions.")
+@click.option("--data", default="generated", help="'generated', or a file of the model's table.")
 @click.option("--rate", default=100.0, show_default=True, help="Requests per second.")
 @click.option("--seconds", default=60.0, show_default=True, help="How long to send.")
 @click.option("--label-delay", default=5.0, show_default=True, help="Seconds until labels arrive.")
@@ -99,19 +99,27 @@ def traffic(
 ) -> None:
     """Send simulated customers' requests to the local server.
 
+    They are rows of the model's table; of a file the latest part, which training leaves alone.
     Their labels follow later.
     """
     from dataclasses import asdict
 
     from mlops_kit.errors import ServingError
-    from mlops_kit.examples.fraud import customers
+    from mlops_kit.examples import customers
     from mlops_kit.project import local_server
     from mlops_kit.serving import daemon
 
     workspace = opened(project)
     name, place = where(workspace, model, environment)
     try:
-        sending = customers.of("simulated", data, seed=seed, rate=rate, label_delay=label_delay)
+        sending = customers.of(
+            "simulated",
+            data,
+            workspace.table(name),
+            seed=seed,
+            rate=rate,
+            label_delay=label_delay,
+        )
         assert sending is not None
         sending = sending.within(seconds)
     except ValueError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlops_kit.examples.fraud import customers
+from mlops_kit.examples import customers
 from mlops_kit.jupyter.html import rollout
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.live_view import Live, Markdown
@@ -116,8 +116,8 @@ def watch(
         model: by default the settings' model.
         environment: by default the settings' environment.
         revision: the promotion's commit; empty for whichever rollout is running.
-        traffic: "simulated" sends customers' requests, for a laptop without traffic.
-        data: the simulated customers' transactions: "generated", or a file.
+        traffic: "simulated" sends rows of the model's table, for a laptop without traffic.
+        data: the simulated customers' rows: "generated", or a file.
         seed: of the simulation.
         rate: simulated requests per second.
         workspace: by default the project of the working directory.
@@ -126,7 +126,9 @@ def watch(
     """
     place = workspace or Workspace.open()
     name, where = model or place.default_model, environment or place.settings.environment
-    sent = customers.of(traffic, data, seed=seed, rate=rate)
+    sent = None
+    if traffic != "live":
+        sent = customers.of(traffic, data, place.table(name), seed=seed, rate=rate)
 
     def work(live: LiveRollout) -> Watched:
         return rollouts.watch(

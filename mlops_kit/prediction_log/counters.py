@@ -129,7 +129,10 @@ def status(connection: Connection, model: str, environment: str) -> dict[str, An
         "predictions": connection.scalar(requests) or 0,
         "labels": rows[0] or 0,
         "conflicts": rows[1] or 0,
-        "unknown_labels": connection.scalar(select(func.count()).select_from(schema.waiting)) or 0,
+        "unknown_labels": sum(
+            connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in (schema.waiting, schema.waiting_keys)
+        ),
         "newest_prediction": max((time for time, _ in newest if time is not None), default=None),
         "newest_label": max((time for _, time in newest if time is not None), default=None),
     }

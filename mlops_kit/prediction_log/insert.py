@@ -72,13 +72,16 @@ def record(
 
 def _check(each: Prediction) -> None:
     rows, scores, decisions = each.rows, len(each.scores), len(each.decisions)
-    answers = rows if each.outcome == "ok" else 0
-    is_whole = decisions == answers and scores == 8 * answers
-    if rows < 1 or not is_whole or len(each.features) % (8 * rows):
+    if rows >= 1 and each.outcome == "ok":
+        is_whole = scores > 0 and scores % (8 * rows) == 0 and decisions in (0, rows)
+    else:
+        is_whole = rows >= 1 and scores == decisions == 0
+    if not is_whole or not _has_features(each):
         raise ObservationsError(
-            f"The prediction {each.id!r} has {rows} rows, {scores} bytes of scores, {decisions} "
-            f"of decisions and {len(each.features)} of features; expected {8 * answers}, "
-            f"{answers} and a multiple of {8 * rows}. Look at what logs predictions."
+            f"The prediction {each.id!r} ({each.outcome}, {each.encoding}) has {rows} rows, "
+            f"{scores} bytes of scores, {decisions} of decisions and {len(each.features)} of "
+            f"features; expected a multiple of {8 * rows}, 0 or {rows}, and features of each row; "
+            "without an answer neither scores nor decisions. Look at what logs predictions."
         )
     if not (-math.inf < each.time < math.inf and each.latency_ms >= 0):
         raise ObservationsError(
@@ -86,6 +89,13 @@ def _check(each: Prediction) -> None:
             f"{each.latency_ms!r}; expected seconds since the epoch, and milliseconds. "
             "Look at what logs predictions."
         )
+
+
+def _has_features(each: Prediction) -> bool:
+    """Tell whether the features are those of all rows, or not kept."""
+    if each.encoding == "json":
+        return not each.features or len(each.features.splitlines()) == each.rows
+    return len(each.features) % (8 * each.rows) == 0
 
 
 def _place(connection: sqlite3.Connection, each: Prediction) -> tuple[int, int]:

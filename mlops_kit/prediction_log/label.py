@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 
 from mlops_kit.errors import ObservationsError
 
 
 @dataclass(frozen=True)
 class Label:
-    """The truth about one row: 1 is fraud, 0 is not.
+    """The truth about one row: the index of its class, or the number of a regression.
 
     `prediction` is the request's id, `row` its row from 0; `time` says when the label became
-    known, in seconds since the epoch. Raises ObservationsError for any other value.
+    known, in seconds since the epoch. Without an id, `key` is the one that the client gave with
+    the request: the label belongs to the newest request of that key up to `time`, or else to the
+    first one after. `origin` says where the label comes from, as "review". Raises
+    ObservationsError for any other value.
     """
 
     prediction: str
     row: int
-    label: int
+    label: float
     time: float
+    origin: str = ""
+    key: str = ""
 
     def __post_init__(self) -> None:
-        if self.label not in (0, 1):
-            raise self._refusal("label", self.label, "0 or 1")
+        if not math.isfinite(self.label):
+            raise self._refusal("label", self.label, "a class's index or a finite number")
         if self.row < 0:
             raise self._refusal("row", self.row, "0 or more, as the rows of the request count")
         if not math.isfinite(self.time):
             raise self._refusal("time", self.time, "seconds since the epoch")
+        if bool(self.prediction) == bool(self.key):
+            raise self._refusal("key", self.key, "either an id or a key")
 
     def _refusal(self, name: str, given: object, expected: str) -> ObservationsError:
+        who = f"key {self.key!r:.80}" if self.key else f"prediction {self.prediction!r:.80}"
         return ObservationsError(
-            f"The label of prediction {self.prediction!r} has the {name} {given!r}; expected "
-            f"{expected}. Look at what delivers the labels."
+            f"The label of {who} has the {name} {given!r}; expected {expected}. Look at what "
+            "delivers the labels.",
+            code="prediction-log.label",
         )
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """What became of labels: `stored` with their rows, or `waiting` for a request not logged yet.
+
+    `unknown` ones name a row that their request doesn't have; they are kept, and never count.
+    """
+
+    stored: int = 0
+    waiting: int = 0
+    unknown: int = 0
+
+    def __add__(self, other: LabelCounts) -> LabelCounts:
+        """Return the counts of both."""
+        return LabelCounts(*map(add, astuple(self), astuple(other)))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
 
 from mlops_kit.prediction_log import schema
+from mlops_kit.prediction_log.logged_rows import Cursor, LabelledRows, Wanted, gathered
 from mlops_kit.prediction_log.sql import bucket
 
 _predictions = schema.predictions.c
@@ -20,44 +19,6 @@ _labels = schema.labels.c
 _changes = schema.label_changes.c
 _tallies = schema.tallies.c
 _ORDER = (_predictions.time, _predictions.key)
-# One row of a prediction: its number, its label, and the label that was read before.
-_Wanted = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """How far somebody has read: predictions up to (time, key), changes of labels up to seq."""
-
-    time: float = -math.inf
-    key: int = 0
-    seq: int = 0
-
-
-@dataclass(frozen=True)
-class LabelledRows:
-    """Rows of answers: n of them, in the order of `ids`, which names a request once a row.
-
-    `features` (n, f) float64, None where they were not asked for or there is no row; `scores`
-    (n,) float64; `decisions` (n,) uint8; `labels` (n,) int8, -1 for a row without. `previous`
-    (n,) int8 is the label that the row had when it was read before, -1 for none: who counts
-    labels takes that one away and adds the new one. `without_features` rows were asked for with
-    their features, which the log didn't keep; they are left out. `cursor` goes on after these,
-    and `is_last` tells that there was nothing more when this was read.
-    """
-
-    cursor: Cursor
-    is_last: bool
-    ids: tuple[str, ...] = ()
-    features: NDArray[np.float64] | None = None
-    scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    decisions: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
-    labels: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
-    previous: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
-    without_features: int = 0
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -92,10 +53,10 @@ def matured(connection: Connection, query: Query, after: Cursor) -> LabelledRows
     found = {(prediction, row): label for prediction, row, label in labels}
     records = connection.execute(_records(chosen, query))
     wanted = (
-        (record, [(row, found.get((record.key, row), -1), -1) for row in range(record.rows)])
+        (record, [(row, found.get((record.key, row)), None) for row in range(record.rows)])
         for record in records
     )
-    return _gathered(wanted, end, is_last, query)
+    return gathered(wanted, end, is_last, has_features=query.features)
 
 
 def labelled(connection: Connection, query: Query, after: Cursor) -> LabelledRows:
@@ -121,12 +82,14 @@ def labelled(connection: Connection, query: Query, after: Cursor) -> LabelledRow
     if end == after:
         return LabelledRows(after, True)
     chosen = _between(query, after, end)
-    wanted: dict[int, list[_Wanted]] = defaultdict(list)
+    wanted: dict[int, list[Wanted]] = defaultdict(list)
     for prediction, row, label in connection.execute(_labelled(chosen)):
-        wanted[prediction].append((row, label, -1))
+        wanted[prediction].append((row, label, None))
     is_labelled = select(_labels.prediction).where(_labels.prediction == _predictions.key).exists()
     records = connection.execute(_records([*chosen, is_labelled], query))
-    return _gathered(((each, wanted[each.key]) for each in records), end, is_last, query)
+    return gathered(
+        ((each, wanted[each.key]) for each in records), end, is_last, has_features=query.features
+    )
 
 
 def coverage(connection: Connection, query: Query) -> tuple[int, int]:
@@ -170,7 +133,7 @@ def _changed(
 ) -> LabelledRows:
     """Return the changes of labels that concern what was read before."""
     end = replace(after, seq=changes[-1].seq)
-    wanted: dict[int, list[_Wanted]] = defaultdict(list)
+    wanted: dict[int, list[Wanted]] = defaultdict(list)
     for each in changes:
         wanted[each.prediction].append((each.row, each.label, each.previous))
     concerned = (
@@ -187,7 +150,9 @@ def _changed(
         concerned, _predictions.key == concerned.c.prediction
     )
     records = connection.execute(found)
-    return _gathered(((each, wanted[each.key]) for each in records), end, False, query)
+    return gathered(
+        ((each, wanted[each.key]) for each in records), end, False, has_features=query.features
+    )
 
 
 def _end(connection: Connection, query: Query, after: Cursor) -> tuple[Cursor, bool]:
@@ -228,48 +193,8 @@ def _labelled(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
 
 
 def _records(conditions: Sequence[ColumnElement[bool]], query: Query) -> Select[Any]:
-    names = ["key", "id", "rows", "scores", "decisions", *["features"] * query.features]
+    names = ["key", "id", "rows", "scores", "decisions", *["features", "encoding"] * query.features]
     columns = [_predictions[name] for name in names]
     # Streamed, as the rows of all requests together may be more than the memory has room for.
     found = select(*columns).where(*conditions).order_by(*_ORDER)
     return found.execution_options(stream_results=True, max_row_buffer=100)
-
-
-def _gathered(
-    wanted: Iterable[tuple[Any, Sequence[_Wanted]]],
-    cursor: Cursor,
-    is_last: bool,
-    query: Query,
-) -> LabelledRows:
-    """Take the wanted rows out of their requests."""
-    ids: list[str] = []
-    labels: list[tuple[int, int]] = []
-    features, scores, decisions = [], [], []
-    without = 0
-    for record, rows in wanted:
-        if query.features and not record.features:
-            without += len(rows)
-            continue
-        width = len(record.features) // record.rows if query.features else 0
-        for row, label, previous in rows:
-            ids.append(record.id)
-            labels.append((label, previous))
-            scores.append(record.scores[8 * row : 8 * row + 8])
-            decisions.append(record.decisions[row : row + 1])
-            if width:
-                features.append(record.features[width * row : width * (row + 1)])
-    if not ids:
-        return LabelledRows(cursor, is_last, without_features=without)
-    both = np.array(labels, np.int8)
-    values = np.frombuffer(b"".join(features), "<f8").reshape(len(ids), -1) if features else None
-    return LabelledRows(
-        cursor,
-        is_last,
-        tuple(ids),
-        values,
-        np.frombuffer(b"".join(scores), "<f8"),
-        np.frombuffer(b"".join(decisions), np.uint8),
-        both[:, 0],
-        both[:, 1],
-        without,
-    )

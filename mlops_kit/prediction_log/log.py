@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlops_kit.prediction_log import counters, insert, labelled_rows, labels, replays, schema
+from mlops_kit.errors import ObservationsError
+from mlops_kit.prediction_log import (
+    counters,
+    insert,
+    labelled_rows,
+    labels,
+    replays,
+    schema,
+    sources,
+)
 from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.prediction_log.database import Store
-from mlops_kit.prediction_log.label import Label
-from mlops_kit.prediction_log.labelled_rows import Cursor, LabelledRows
+from mlops_kit.prediction_log.label import Label, LabelCounts
+from mlops_kit.prediction_log.logged_rows import Cursor, LabelledRows
 from mlops_kit.prediction_log.prediction import Prediction, Role
 from mlops_kit.prediction_log.replays import StoredReplay
 from mlops_kit.prediction_log.sql import chunks, driver, find_key
@@ -17,7 +26,7 @@ from mlops_kit.prediction_log.sql import chunks, driver, find_key
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Cursor", "Label", "LabelledRows", "Observations"]
+__all__ = ["Cursor", "Label", "LabelCounts", "LabelledRows", "Observations"]
 
 
 class Observations:
@@ -54,16 +63,35 @@ class Observations:
                 )
                 labels.find(connection, newest)
 
-    def label(self, given: Sequence[Label]) -> None:
+    def label(
+        self, given: Sequence[Label], *, model: str = "", environment: str = ""
+    ) -> LabelCounts:
         """Store labels; they may come in any order, twice, and before their prediction.
 
-        The newest label of a row counts (fraud on a tie), and a row with both is a conflict.
-        Large batches use several transactions, so predictions don't wait; after a fault, send the
-        same labels again.
+        The newest label of a row counts (the larger on a tie), and a row with two different ones
+        is a conflict. `model` and `environment` are those of labels by key. Large batches use
+        several transactions, so predictions don't wait; after a fault, send the same labels again.
         """
+        if not model and (keyed := next((each.key for each in given if each.key), "")):
+            raise ObservationsError(
+                f"The label by the key {keyed!r:.80} names no model; expected the one that was "
+                "asked. Look at what delivers the labels."
+            )
+        counts = LabelCounts()
         for chunk in chunks(given):
             with self._store.writing() as connection:
-                labels.store(connection, chunk)
+                counts += labels.store(connection, chunk, (model, environment))
+        return counts
+
+    def position(self, source: str) -> str:
+        """Return how far a source of labels was read; empty if it never was."""
+        with self._store.reading() as connection:
+            return sources.position(connection, source)
+
+    def set_position(self, source: str, position: str) -> None:
+        """Remember how far a source of labels was read."""
+        with self._store.writing() as connection:
+            sources.set_position(connection, source, position)
 
     def blocks(
         self, model: str, environment: str, champion: str, candidate: str
@@ -240,8 +268,8 @@ class Observations:
     def status(self, model: str, environment: str) -> dict[str, Any]:
         """Return counts, and the times of the newest prediction and label in seconds, or None.
 
-        `predictions` counts requests, `labels` labelled rows, `conflicts` rows with both labels,
-        `unknown_labels` those without a stored prediction, of any model.
+        `predictions` counts requests, `labels` labelled rows, `conflicts` rows with different
+        labels, `unknown_labels` those without a stored prediction, of any model.
         """
         with self._store.reading() as connection:
             return counters.status(connection, model, environment)

@@ -7,6 +7,7 @@ from typing import Literal
 
 Role = Literal["champion", "candidate"]
 Outcome = Literal["ok", "error"]
+Encoding = Literal["f8", "json"]
 
 
 # Not frozen, which would make it three times as slow to make, and each request makes one.
@@ -17,8 +18,10 @@ class Prediction:
     `id` is the request's, unique; `time` in seconds since the epoch. `champion` and `candidate`
     are the digests of the release that answered, the latter empty outside of a rollout; `weight`
     was the candidate's share then, in percent. `latency_ms` is the model's own time, without the
-    wait for a turn. `features` are float64, little-endian, row by row; empty where only their
-    digest is kept. `scores` (float64) and `decisions` (uint8) are empty for an error.
+    wait for a turn. `features` are as `encoding` says: float64, little-endian, row by row, or one
+    line of JSON a row; empty where only their digest is kept. `scores` are float64, k a row;
+    `decisions` are one byte a row, the index of a class, and empty for a regression. Both are
+    empty for an error. `client_key` is the client's own for this request, empty without one.
     """
 
     id: str
@@ -39,6 +42,8 @@ class Prediction:
     features_digest: str = ""
     scores: bytes = b""
     decisions: bytes = b""
+    encoding: Encoding = "f8"
+    client_key: str = ""
 
     @property
     def digest(self) -> str:

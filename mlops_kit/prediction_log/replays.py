@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -18,11 +19,11 @@ _replays = schema.replays
 class StoredReplay:
     """The counts of a replay, the reasons not to believe them, and when they were computed.
 
-    `counts` are by name; `computed` is in seconds since the epoch.
+    `counts` are plain data; `computed` is in seconds since the epoch.
     """
 
     computed: float
-    counts: Mapping[str, int]
+    counts: Mapping[str, Any]
     faults: tuple[str, ...] = ()
 
 

@@ -20,10 +20,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 # The versions of the schema that this kit knows, oldest first.
-REVISIONS = ("v0001", "v0002")
+REVISIONS = ("v0001", "v0002", "v0003")
 # Seconds that one row of `tallies` covers.
 TALLY_SECONDS = 10.0
 
@@ -73,10 +74,20 @@ predictions = Table(
     Column("scores", LargeBinary, nullable=False),
     Column("decisions", LargeBinary, nullable=False),
     Column("features_digest", Text, nullable=False),
-    # Last, because it is long, and most readers don't ask for it.
     Column("features", LargeBinary, nullable=False),
+    # How the features are written: "f8" or "json".
+    Column("encoding", Text, nullable=False, server_default="f8"),
+    # The client's own, by which labels may come; `key` is the log's.
+    Column("client_key", Text, nullable=False, server_default=""),
     Index("predictions_by_answerer", "answerer", "time", "key"),
     Index("predictions_by_split", "split", "key"),
+    Index(
+        "predictions_by_client_key",
+        "client_key",
+        "time",
+        sqlite_where=text("client_key <> ''"),
+        postgresql_where=text("client_key <> ''"),
+    ),
 )
 
 # Requests by pair, weight, role and interval, so that no look has to count predictions.
@@ -112,13 +123,14 @@ labels = Table(
     metadata,
     Column("prediction", ForeignKey("predictions.key"), primary_key=True),
     Column("row", Integer, primary_key=True),
-    Column("label", SmallInteger, nullable=False),
+    Column("label", Float, nullable=False),
     Column("time", Float, nullable=False),
     Column("is_conflict", Boolean, nullable=False),
+    Column("origin", Text, nullable=False, server_default=""),
     sqlite_with_rowid=False,
 )
 
-# Every change of a label that counts; `previous` is -1 for a row's first.
+# Every change of a label that counts; `previous` is NULL for a row's first.
 label_changes = Table(
     "label_changes",
     metadata,
@@ -126,8 +138,8 @@ label_changes = Table(
     Column("answerer", ForeignKey("answerers.key"), nullable=False),
     Column("prediction", ForeignKey("predictions.key"), nullable=False),
     Column("row", Integer, nullable=False),
-    Column("label", SmallInteger, nullable=False),
-    Column("previous", SmallInteger, nullable=False),
+    Column("label", Float, nullable=False),
+    Column("previous", Float, nullable=True),
     Index("label_changes_by_answerer", "answerer", "seq"),
 )
 
@@ -137,9 +149,34 @@ waiting = Table(
     metadata,
     Column("prediction", Text, primary_key=True),
     Column("row", Integer, primary_key=True),
-    Column("label", SmallInteger, nullable=False),
+    Column("label", Float, nullable=False),
     Column("time", Float, nullable=False),
     Column("is_conflict", Boolean, nullable=False),
+    Column("origin", Text, nullable=False, server_default=""),
+    sqlite_with_rowid=False,
+)
+
+# Labels by a client's key that no stored prediction has.
+waiting_keys = Table(
+    "waiting_keys",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("client_key", Text, primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("label", Float, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("is_conflict", Boolean, nullable=False),
+    Column("origin", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How far a folder or a table of labels was read.
+label_sources = Table(
+    "label_sources",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("position", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

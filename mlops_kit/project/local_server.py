@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mlops_kit.releases.release import ServedModel
     from mlops_kit.serving.daemon import LocalServer, ServerStatus
     from mlops_kit.serving.reconciler import Fetch, Reconciler
+    from mlops_kit.tables.table import Table
 
 # Numerics with threads of their own cost a server up to half its requests, and MLServer reads
 # settings of its own from the environment.
@@ -77,14 +79,30 @@ def platform(
     """
     os.environ.setdefault(_THREADS, "1")
     from mlops_kit.serving.daemon import LocalServer
+    from mlops_kit.serving.label_door import LabelDoor
 
+    options, log = workspace.settings.serving, observations(workspace)
+    follower = reconciler(workspace, model, environment)
     return LocalServer(
-        reconciler(workspace, model, environment),
-        observations(workspace),
-        workspace.settings.serving,
+        follower,
+        log,
+        options,
         say=say,
         warm=(lambda: _warm(workspace, model)) if warm else lambda: None,
+        labels=LabelDoor(log, model, environment, _label_table(workspace, follower), options),
     )
+
+
+def _label_table(workspace: Workspace, follower: Reconciler) -> Callable[[], Table | None]:
+    """Return what finds the declaration of the label: the served model's own, or the project's."""
+    declared = cache(lambda: workspace.tables().get(follower.model))
+
+    def table() -> Table | None:
+        signature = follower.live.champion.signature if follower.live else None
+        held: Table | None = getattr(signature, "table", None)
+        return held if held is not None else declared()
+
+    return table
 
 
 def _warm(workspace: Workspace, model: str) -> None:

@@ -8,15 +8,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_kit.project import local_server, releases
+from mlops_kit.errors import KitError, SettingsError
+from mlops_kit.formatting import did_you_mean
+from mlops_kit.project import labels, local_server, releases
 from mlops_kit.rollouts import controller, decision
 from mlops_kit.rollouts.controller import OnPoll, RolloutController, Show
+from mlops_kit.rollouts.criteria import BINARY, ModelTask, criteria
+from mlops_kit.rollouts.judge import Judge
 from mlops_kit.rollouts.observer import ObservedState, RolloutObserver
 from mlops_kit.rollouts.shared_replay import ComputedReplays, StoredReplays
 
 if TYPE_CHECKING:
-    from mlops_kit.examples.fraud.customers import Customers
+    from mlops_kit.examples.customers import Customers
     from mlops_kit.project.workspace import Workspace
+    from mlops_kit.rollouts.judge import Array
+    from mlops_kit.rollouts.judge import Costs as RowCosts
     from mlops_kit.rollouts.policy import Policy
     from mlops_kit.rollouts.result import Watched
 
@@ -35,10 +41,12 @@ def open_observer(
     folder = local_server.folder(workspace, environment)
     place = (observations, model, environment)
     policy = workspace.settings.rollout
+    task, costs = model_task(workspace, model), row_costs(workspace, model)
     source: ComputedReplays | StoredReplays = StoredReplays(*place)
     if replays:
         reconciler = local_server.reconciler(workspace, model, environment)
-        source = ComputedReplays(*place, reconciler.predictor, policy.replay_share)
+        judge = Judge(criteria(policy, task), policy.regression, costs)
+        source = ComputedReplays(*place, reconciler.predictor, judge, policy.replay_share)
     try:
         yield RolloutObserver(
             workspace.repository,
@@ -48,9 +56,49 @@ def open_observer(
             observations,
             source,
             lambda: daemon.running(folder),
+            task,
+            costs,
         )
     finally:
         observations.close()
+
+
+def model_task(workspace: Workspace, model: str) -> ModelTask:
+    """Return what a model predicts by its table; a binary task for a model without one.
+
+    Raises SettingsError for a bound on a class that no table has.
+    """
+    tables = workspace.tables()
+    known = {str(each) for table in tables.values() for each in table.classes}
+    for name in workspace.settings.rollout.class_recall:
+        if name not in known:
+            raise SettingsError(
+                f"[rollout.class_recall] bounds {name!r}; expected a class of a table in "
+                f"workflows/tables, one of {sorted(known)}." + did_you_mean(name, known)
+            )
+    table = tables.get(model)
+    if table is None:
+        return BINARY
+    return ModelTask(table.task, tuple(map(str, table.classes)))
+
+
+def row_costs(workspace: Workspace, model: str) -> RowCosts | None:
+    """Return what each answer of a model costs, where the rollout bounds the cost."""
+    if not workspace.settings.rollout.cost:
+        return None
+    from mlops_kit.models.costs import by_row
+    from mlops_kit.tables.frames import frame_of
+
+    table, costs = workspace.table(model), workspace.costs(model)
+
+    def spent(labels: Array, scores: Array, decisions: Array, features: Array) -> Array:
+        columns = dict(zip(table.feature_names, features.T, strict=True))
+        frame = frame_of(table, columns)
+        is_number = table.task == "regression"
+        frame[table.label] = [*(labels if is_number else (table.classes[int(y)] for y in labels))]
+        return by_row(costs, table, frame, scores, decisions.astype(int))
+
+    return spent
 
 
 def watch(
@@ -104,7 +152,20 @@ def watch(
             show,
             sleep,
             on_poll,
+            lambda: _collect(workspace, show),
         ).run(looks=looks)
+
+
+def _collect(workspace: Workspace, show: Show) -> None:
+    """Read the labels that the settings name; say what is wrong with them, and watch on."""
+    try:
+        result = labels.from_settings(workspace, required=False)
+    except KitError as error:
+        show([f"No labels were read: {error}"])
+        return
+    if result.refused:
+        first = result.reasons[0]
+        show([f"{result.refused:,} labels were refused, in row {first.place}: {first.reason}"])
 
 
 def needs_server(policy: Policy, seen: ObservedState) -> bool:
@@ -124,9 +185,9 @@ def _send(
     seen: ObservedState,
     show: Callable[[list[str]], None],
 ) -> None:
-    """Let customers send yesterday's transactions, where the log lacks them, and today's."""
+    """Let customers send the rows of before, where the log lacks them, and the live ones."""
     known = seen.situation.replay.labelled if seen.situation.replay else 0
     if known < len(customers.before) // 2:
-        show([f"Yesterday's {len(customers.before):,} transactions are sent first."])
+        show([f"{len(customers.before):,} rows of before the rollout are sent first."])
         customers.send_before(url, observer.model, observer.observations)
     stack.enter_context(customers.traffic(url, observer.model, observer.observations))

@@ -76,6 +76,16 @@ class Argo(_Section):
     insecure_skip_verify: bool = Field(False, description="believe any certificate of it")
 
 
+class Labels(_Section):
+    """Where labels are read from, by a watcher at each look or 'mlops-kit label'."""
+
+    folder: str = Field("", description="of CSV, JSON lines or Parquet files; empty: none")
+    sql: str = Field("", description="SQLAlchemy's URL of a database; empty: none")
+    table: str = Field("labels", description="the table in that database")
+    order: str = Field("time", description="its column that only grows, by which it is read on")
+    model: str = Field("", description="whose labels these are; empty: the settings' model")
+
+
 class Model(_Section):
     """How one model is judged, and what its errors cost."""
 
@@ -124,6 +134,7 @@ class Settings(BaseSettings):
     observations_uri: str = Field("", description="SQLAlchemy's; empty: SQLite in the state folder")
     gitops: GitOps = GitOps()
     argo: Argo = Argo()
+    labels: Labels = Labels()
     models: dict[str, Model] = Field({}, description="by the registered name")
     rollout: Policy = Policy()
     serving: Serving = Serving()

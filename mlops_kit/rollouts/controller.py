@@ -35,7 +35,7 @@ class RolloutController:
     """One look after another at one rollout; `show` gets the lines of each, `on_poll` all of it.
 
     `sync_alias` lets the registry's alias follow a release. `name` is the rollout's, empty for
-    whichever runs.
+    whichever runs. `collect` is called before each look, to bring in labels; it raises nothing.
     """
 
     observer: RolloutObserver
@@ -44,6 +44,7 @@ class RolloutController:
     show: Show = lambda _lines: None
     sleep: Callable[[float], object] = time.sleep
     on_poll: OnPoll = lambda _seen, _look: None
+    collect: Callable[[], object] = lambda: None
 
     def run(self, *, looks: int | None = None) -> Watched:
         """Look until the rollout has ended, or so many times, and return what was seen.
@@ -56,6 +57,7 @@ class RolloutController:
         name, away = self.name, 0.0
         while True:
             try:
+                self.collect()
                 seen = self.observer.observe()
                 name = name or running_name(seen)
                 look, ended = self._decide(seen, name)

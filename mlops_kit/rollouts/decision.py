@@ -11,7 +11,7 @@ Missing data are neither a pass nor a fail: they never raise a weight and never 
 from __future__ import annotations
 
 from mlops_kit.releases.release import Retire, Shift
-from mlops_kit.rollouts import evidence, phases
+from mlops_kit.rollouts import criteria, evidence, phases
 from mlops_kit.rollouts.decision_codes import DecisionCode, Reason
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.state import (
@@ -45,16 +45,17 @@ def decide(policy: Policy, seen: RolloutState) -> Decision:
 
 def _before(policy: Policy, seen: RolloutState) -> EvaluatedState:
     """Return the evidence on a candidate: of the replay, and of live traffic once it has any."""
-    metrics = evidence.of_replay(policy, phases.believed(policy, seen))
+    metrics = evidence.of_replay(policy, phases.believed(policy, seen), seen.task)
     has_served = seen.release.weight or any(block.weight for block in seen.blocks)
     if has_served or seen.live or seen.shifted is not None:
-        metrics += evidence.of_canary(policy, seen.blocks, seen.bursts, seen.live)
-    return EvaluatedState(policy, seen, metrics, evidence.harm(metrics))
+        metrics += evidence.of_canary(policy, seen.blocks, seen.bursts, seen.live, seen.task)
+    among = criteria.total(policy, seen.task)
+    return EvaluatedState(policy, seen, metrics, evidence.harm(metrics, among))
 
 
 def _after(policy: Policy, seen: RolloutState) -> EvaluatedState:
-    metrics = evidence.of_live(policy, seen.live)
-    return EvaluatedState(policy, seen, metrics, evidence.harm(metrics, len(metrics)))
+    metrics = evidence.of_live(policy, seen.live, seen.task)
+    return EvaluatedState(policy, seen, metrics, evidence.harm(metrics, max(len(metrics), 1)))
 
 
 def _end_rollout(look: EvaluatedState) -> Decision:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -13,46 +12,13 @@ from numpy.typing import NDArray
 
 from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.rollouts import relative_rates, sequential_tests
+from mlops_kit.rollouts.criteria import BINARY, Criterion, ModelTask, criteria, live_criteria
 from mlops_kit.rollouts.metrics import Metric
 from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.quality import Quality, Tally
 from mlops_kit.rollouts.sequential_tests import Side, log_e
 
 Array = NDArray[Any]
-
-# All that may speak against a candidate: recall, precision and failures of the replay, errors and
-# slow requests of the canary, recall and precision of the live labels. The harm is their mean,
-# with 1 for what isn't seen yet: only a mean whose weights never change stays an e-process.
-METRICS = 7
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What matured labels say of the candidate's decisions.
-
-    `frauds` are labelled frauds and `caught` those that the candidate flagged; `flagged` are the
-    labelled rows that it flagged. `worse` and `better` are frauds of the same rows that only the
-    champion or only the candidate caught, 0 where the two weren't compared. `mature` are the rows
-    old enough to count, `labelled` those of them with a label, and `failed` the labelled rows
-    that the candidate couldn't score in the replay.
-    """
-
-    frauds: int = 0
-    caught: int = 0
-    flagged: int = 0
-    worse: int = 0
-    better: int = 0
-    mature: int = 0
-    labelled: int = 0
-    failed: int = 0
-
-    @property
-    def coverage(self) -> float:
-        """The share of the mature rows that has a label; 0 without any."""
-        return self.labelled / self.mature if self.mature else 0.0
-
-    def __add__(self, other: Quality) -> Quality:
-        """Return what both say together."""
-        return Quality(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)
@@ -74,31 +40,46 @@ class Bursts:
     slow: Burst = Burst()
 
 
-def of_replay(policy: Policy, quality: Quality) -> tuple[Metric, ...]:
-    """Return recall, precision and failures of the candidate on the champion's labelled traffic.
+def of_replay(policy: Policy, quality: Quality, task: ModelTask = BINARY) -> tuple[Metric, ...]:
+    """Return the candidate's metrics on the champion's labelled traffic, failures the last.
 
-    Recall's evidence against is the mean of two: that it is under its bound, and that the
-    candidate misses over `policy.regression` times as many of the same frauds as the champion.
+    The evidence against is the mean of two, where rows are paired: that the metric is beyond its
+    bound, and that the candidate fails over `policy.regression` times as often as the champion, or
+    as badly, on the same rows.
     """
-    return _of_replay(policy, quality)
+    return _of_replay(policy, quality, task)
 
 
-def of_live(policy: Policy, quality: Quality | None) -> tuple[Metric, ...]:
-    """Return recall and precision by the matured labels of the candidate's own answers.
+def of_live(
+    policy: Policy, quality: Quality | None, task: ModelTask = BINARY
+) -> tuple[Metric, ...]:
+    """Return the metrics by the matured labels of the candidate's own answers.
 
     Where too few of the mature rows have a label, these labels say nothing: the first to come
     are a selection.
     """
     enough = quality is not None and quality.coverage >= policy.coverage
-    metrics = _of_labels(policy, quality if quality and enough else Quality())
+    metrics = _of_labels(policy, quality if quality and enough else Quality(), task)
     return tuple(replace(m, name=f"live {m.name}", needed=False) for m in metrics)
 
 
 def of_canary(
-    policy: Policy, blocks: Iterable[Block], bursts: Bursts, live: Quality | None = None
+    policy: Policy,
+    blocks: Iterable[Block],
+    bursts: Bursts,
+    live: Quality | None = None,
+    task: ModelTask = BINARY,
 ) -> tuple[Metric, ...]:
-    """Return errors and slow requests of the blocks, in any order, then what live labels say."""
-    return (*of_counts(policy, counts(blocks), bursts), *of_live(policy, live))
+    """Return errors and slow requests of the blocks, in any order, then what live labels say.
+
+    Args:
+        policy: the bounds.
+        blocks: the pair's.
+        bursts: of the champion's usual day.
+        live: what labels say of the candidate's own answers.
+        task: the model's.
+    """
+    return (*of_counts(policy, counts(blocks), bursts), *of_live(policy, live, task))
 
 
 def counts(blocks: Iterable[Block]) -> Array:
@@ -120,8 +101,12 @@ def of_counts(policy: Policy, rows: Array, bursts: Bursts) -> tuple[Metric, Metr
     )
 
 
-def harm(metrics: Sequence[Metric], among: int = METRICS) -> float:
-    """Return the log evidence against the candidate: the mean over metrics, unseen ones being 1."""
+def harm(metrics: Sequence[Metric], among: int) -> float:
+    """Return the log evidence against the candidate: the mean over metrics, unseen ones being 1.
+
+    `among` is the number of all metrics that a task has, seen or not (`criteria.total`): only a
+    mean whose weights never change stays an e-process.
+    """
     unseen = [0.0] * (among - len(metrics))
     return float(sequential_tests.log_mean([*(metric.log_against for metric in metrics), *unseen]))
 
@@ -162,24 +147,50 @@ def bursts(arms: Iterable[Arm]) -> Bursts:
 
 # Cached, because most looks find no new labels.
 @lru_cache(maxsize=64)
-def _of_replay(policy: Policy, quality: Quality) -> tuple[Metric, ...]:
-    recall, precision = _of_labels(policy, quality)
-    both = max(quality.frauds - quality.caught - quality.worse, 0)
-    paired = sequential_tests.log_paired(quality.worse, quality.better, both, policy.regression)
-    against = float(sequential_tests.log_mean([recall.log_against, float(paired)]))
-    failures = _metric("failures", quality.failed, quality.labelled, policy.error_rate, "<")
-    return replace(recall, log_against=against), precision, failures
+def _of_replay(policy: Policy, quality: Quality, task: ModelTask) -> tuple[Metric, ...]:
+    found = [
+        _judged(each, quality.of(each.name), policy.regression) for each in criteria(policy, task)
+    ]
+    failures = _share("failures", quality.failed, quality.labelled, policy.error_rate, "<")
+    return (*found, failures)
 
 
 @lru_cache(maxsize=64)
-def _of_labels(policy: Policy, quality: Quality) -> tuple[Metric, Metric]:
-    return (
-        _metric("recall", quality.caught, quality.frauds, policy.recall, ">"),
-        _metric("precision", quality.caught, quality.flagged, policy.precision, ">"),
+def _of_labels(policy: Policy, quality: Quality, task: ModelTask) -> tuple[Metric, ...]:
+    return tuple(_judged(each, quality.of(each.name)) for each in live_criteria(policy, task))
+
+
+def _judged(by: Criterion, tally: Tally, regression: float = 0.0) -> Metric:
+    """Return a metric; its evidence against is paired with the champion where there is a ratio."""
+    if by.is_mean:
+        return _mean(by, tally, regression)
+    metric = _share(by.name, tally.events, tally.n, by.bound, by.side)
+    if not regression or by.kind == "precision":
+        return metric
+    both = max(tally.n - tally.events - tally.worse, 0)
+    paired = sequential_tests.log_paired(tally.worse, tally.better, both, regression)
+    return replace(metric, log_against=_mean_of(metric.log_against, float(paired)))
+
+
+def _mean(by: Criterion, tally: Tally, regression: float) -> Metric:
+    """Return the metric of a mean loss, by what bets on it have won."""
+    size = sequential_tests.BETS
+    parts = (tally.bets[:size], tally.bets[size : 2 * size], tally.bets[2 * size :])
+    log_for, against, paired = map(sequential_tests.log_bets, parts)
+    if regression and by.kind != "error ratio":
+        against = _mean_of(against, paired)
+    counted = (min(tally.events / 2**30, tally.n), tally.n)
+    unit = by.cap or 1.0
+    return Metric(
+        by.name, unit * counted[0], tally.n, by.bound, by.side, log_for, against, counted, unit=unit
     )
 
 
-def _metric(name: str, events: int, n: int, bound: float, side: Side) -> Metric:
+def _mean_of(*logs: float) -> float:
+    return float(sequential_tests.log_mean(logs))
+
+
+def _share(name: str, events: int, n: int, bound: float, side: Side) -> Metric:
     other: Side = ">" if side == "<" else "<"
     log_for, against = (float(log_e(events, n, bound, to)) for to in (side, other))
     return Metric(name, events, n, bound, side, log_for, against, (events, n))

@@ -14,7 +14,9 @@ from mlops_kit.releases.ledger import Entry
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.snapshot import Snapshot
 from mlops_kit.rollouts import evidence
+from mlops_kit.rollouts.criteria import BINARY, ModelTask, live_criteria
 from mlops_kit.rollouts.evidence import Bursts
+from mlops_kit.rollouts.judge import Costs, Judge
 from mlops_kit.rollouts.replay import Answers
 from mlops_kit.rollouts.state import RolloutState
 from mlops_kit.rollouts.timeline import Timeline, course
@@ -64,7 +66,8 @@ class RolloutObserver:
 
     It keeps nothing that isn't in Git or the log, so any other observer sees the same. `replays`
     computes the replay, or reads a watcher's. `served` returns the server's status, None without
-    a server.
+    a server. `task` is the model's, and `costs` gives what its answers cost, None where no cost
+    counts.
     """
 
     repository: GitOpsRepository
@@ -74,6 +77,8 @@ class RolloutObserver:
     observations: Observations
     replays: Replays
     served: Callable[[], ServingStatus | None]
+    task: ModelTask = BINARY
+    costs: Costs | None = None
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
     _read: _Git | None = None
@@ -103,6 +108,7 @@ class RolloutObserver:
         facts = {
             "now": now,
             "release": release,
+            "task": self.task,
             "started": passed.started,
             "since": passed.since,
             "shifted": passed.shifted,
@@ -184,8 +190,10 @@ class RolloutObserver:
     def _own(self, judged: ServedModel, since: float) -> Answers:
         key = (judged.digest, since)
         if self._answers is None or self._answers[0] != key:
-            where = (self.model, self.environment, judged.digest, since)
-            self._answers = (key, Answers(self.observations, *where))
+            counted = live_criteria(self.policy, self.task)
+            judge = Judge(counted, self.policy.regression, self.costs)
+            where = (self.model, self.environment, judged.digest)
+            self._answers = (key, Answers(self.observations, *where, judge, since))
         return self._answers[1]
 
     def _usual(self, champion: ServedModel, started: float) -> Bursts:

@@ -6,8 +6,8 @@ from mlops_kit.prediction_log.blocks import Block
 from mlops_kit.releases.release import Abort, Complete, Shift
 from mlops_kit.rollouts import evidence, relative_rates
 from mlops_kit.rollouts.decision_codes import DecisionCode, Reason
-from mlops_kit.rollouts.evidence import Quality
 from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.quality import Quality
 from mlops_kit.rollouts.state import Decision, EvaluatedState, RolloutState, Verdict, listed, span
 
 # Under so many expected requests, none at all may be chance: e^-5 is under 1 %.
@@ -54,7 +54,7 @@ def _no_start(look: EvaluatedState) -> Reason | None:
             "biased sample."
         )
         return Reason("replay.few-labels", why)
-    quality = evidence.of_replay(policy, replay)
+    quality = evidence.of_replay(policy, replay, seen.task)
     if not evidence.promotes(quality, policy.alpha_promote):
         why = f"{look.name} is being replayed: {look.proofs}. No user is exposed."
         return Reason("replay.unproved", why)

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Policy:
     """What a candidate must prove, and how a rollout goes on; times in seconds.
 
-    `recall` and `precision` are bounded from below, `error_rate` and `slow_share` (the share of
-    requests slower than `slow_ms`) from above. `alpha_promote` bounds the chance that a candidate
+    `recall` and `precision` of a binary model are bounded from below, and so are `accuracy` and
+    each `class_recall`, by the class, of a multi-class one. Of a regression `absolute_error` is
+    the largest mean, in the label's unit, a row counting with at most `error_cap` (0: four times
+    the bound); 0 compares with the champion alone. `cost` is the largest mean cost of a row, of
+    any task, a row counting with at most `cost_cap` (0: ten times the bound); 0 counts no cost.
+    `error_rate` and `slow_share` (the share of requests slower than `slow_ms`) are bounded from
+    above. `alpha_promote` bounds the chance that a candidate
     beyond a bound is ever completed, `alpha_rollback` that a good one is ever rolled back. A
     candidate `regression` times worse than the champion goes back even within the bounds.
     """
 
     recall: float = 0.70
     precision: float = 0.60
+    accuracy: float = 0.50
+    # By the name of the class. A mapping has no hash; equality still compares it.
+    class_recall: dict[str, float] = field(default_factory=dict, hash=False)
+    absolute_error: float = 0.0
+    error_cap: float = 0.0
+    cost: float = 0.0
+    cost_cap: float = 0.0
     error_rate: float = 0.05
     slow_ms: float = 250.0
     slow_share: float = 0.01
@@ -46,7 +58,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse what no rollout can keep, by ValueError."""
-        shares = "recall precision error_rate slow_share alpha_promote alpha_rollback"
+        shares = "recall precision accuracy error_rate slow_share alpha_promote alpha_rollback"
         for name in shares.split():
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected over 0 and under 1")
@@ -56,6 +68,7 @@ class Policy:
         for name in ("maturity", "baking", "cooldown", "freeze_window"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        self._check_bounds()
         if not 1 < self.regression < float("inf"):
             raise ValueError(f"regression is {self.regression}; expected more than 1")
         if not 0 < self.replay_share <= 1:
@@ -69,12 +82,25 @@ class Policy:
         if not all(0 < step <= 100 for step in self.steps):
             raise ValueError(f"steps are {self.steps}; expected percents over 0")
 
+    def _check_bounds(self) -> None:
+        for name, bound in self.class_recall.items():
+            if not 0 < bound < 1:
+                raise ValueError(f"class_recall of {name} is {bound}; expected over 0 and under 1")
+        for name, cap in (("absolute_error", "error_cap"), ("cost", "cost_cap")):
+            bound, most = getattr(self, name), getattr(self, cap)
+            if not 0 <= bound < float("inf") or not (most == 0 or bound < most < float("inf")):
+                raise ValueError(
+                    f"{name} is {bound} and {cap} {most}; expected 0 or more, and a cap of 0 or "
+                    "over the bound"
+                )
+
     def _repr_markdown_(self) -> str:
         steps = ", ".join(f"{step} %" for step in self.steps)
         needed, limit = 1 / self.alpha_promote, 1 / self.alpha_rollback
         rows = {
             "recall": f"at least {self.recall:.0%}",
             "precision": f"at least {self.precision:.0%}",
+            **self._bounds(),
             "failed requests": f"at most {self.error_rate:.1%}",
             f"requests over {self.slow_ms:g} ms": f"at most {self.slow_share:.1%}",
             "worse than the champion": f"at most {self.regression:g} times",
@@ -86,3 +112,13 @@ class Policy:
         }
         lines = [f"| {name} | {value} |" for name, value in rows.items()]
         return "\n".join(["| | |", "|---|---|", *lines])
+
+    def _bounds(self) -> dict[str, str]:
+        """Return the bounds of other tasks that somebody set, in words."""
+        found = {"accuracy": f"at least {self.accuracy:.0%}"} if self.accuracy != 0.5 else {}
+        for name, bound in self.class_recall.items():
+            found[f"recall of {name}"] = f"at least {bound:.0%}"
+        for name in ("absolute_error", "cost"):
+            if bound := getattr(self, name):
+                found[f"mean {name.replace('_', ' ')}"] = f"at most {bound:g}"
+        return found

@@ -10,26 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_kit.rollouts import relative_rates
-from mlops_kit.rollouts.evidence import METRICS
+from mlops_kit.rollouts.criteria import BINARY, ModelTask, total
+from mlops_kit.rollouts.label_plans import (
+    Coming,
+    LabelPlan,
+    Truth,
+    first_of,
+    grid,
+    label_plan,
+    well_within,
+)
 from mlops_kit.rollouts.metrics import percent
 from mlops_kit.rollouts.policy import Policy
-from mlops_kit.rollouts.sequential_tests import log_e, log_mean, log_paired
+from mlops_kit.rollouts.sequential_tests import log_e
 from mlops_kit.rollouts.state import span
 
+__all__ = ["Plan", "Row", "Truth", "plan"]
+
 Array = NDArray[Any]
-
-# Looks that are simulated of a phase: the first ones all, then ever fewer.
-_LOOKS = 160
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a version's rates are assumed to be, as shares."""
-
-    recall: float
-    precision: float
-    error_rate: float
-    slow_share: float
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,10 @@ def plan(
     policy: Policy,
     *,
     rate: float,
-    fraud_rate: float,
+    positive_rate: float = 0.005,
     label_delay: float = 0.0,
     history: int = 0,
+    task: ModelTask = BINARY,
     good: Truth | None = None,
     champion: Truth | None = None,
     runs: int = 100,
@@ -97,60 +96,62 @@ def plan(
 ) -> Plan:
     """Return how long a promotion takes, and which regression is found how soon.
 
-    `rate` in requests a second, of one row each; `fraud_rate` as a share; `label_delay` in
-    seconds; `history` counts the labelled rows that a replay has at once. Without any, labels
-    begin to come after their delay. `good` and `champion` default to rates well within the bounds.
     Simulated with the evidence's own functions, as if the weight rose while a regression isn't
     proved. Raises ValueError for a rate or share out of range.
+
+    Args:
+        policy: the bounds and the pace.
+        rate: in requests a second, of one row each.
+        positive_rate: the share of positives of a binary model.
+        label_delay: seconds until a label arrives.
+        history: labelled rows that a replay has at once; without any, labels begin to come after
+            their delay.
+        task: what the model predicts; of classes the accuracy is planned, of numbers the error.
+        good: what a good candidate's rates are; well within the bounds by default.
+        champion: what the champion's are; as the good candidate's by default.
+        runs: simulated rollouts.
+        seed: of the simulation.
     """
-    if not (0 < rate < float("inf") and 0 < fraud_rate < 1 and history >= 0 and runs > 0):
+    if not (0 < rate < float("inf") and 0 < positive_rate < 1 and history >= 0 and runs > 0):
         raise ValueError(
-            f"{rate=}, {fraud_rate=}, {history=}, {runs=}; expected a rate over 0, a fraud rate "
-            "between 0 and 1, 0 or more labelled rows and 1 or more runs"
+            f"{rate=}, {positive_rate=}, {history=}, {runs=}; expected a rate over 0, a positive "
+            "rate between 0 and 1, 0 or more labelled rows and 1 or more runs"
         )
-    good, champion = good or _well_within(policy), champion or good or _well_within(policy)
+    good = good or well_within(policy)
+    champion = champion or good
     wait = 0.0 if history else max(label_delay, policy.maturity)
-    labels = _Labels(policy, champion, rate, fraud_rate, history, wait, runs, seed)
-    requests = _Requests(policy, champion, rate, runs, seed)
+    coming = Coming(policy, champion, rate, history, wait, runs, seed, positive_rate, task)
+    labels = label_plan(coming)
+    requests = _Requests(policy, champion, rate, runs, seed, total(policy, task))
+    positives = f" {percent(positive_rate)} positives," if task.task == "binary" else ""
     traffic = (
-        f"{rate:,.10g} requests a second, {percent(fraud_rate)} fraud, labels after "
+        f"{rate:,.10g} requests a second,{positives} labels after "
         f"{span(label_delay)}, {history:,} labelled rows now; looks every {policy.interval:g} s."
     )
     rows = [_promotion(labels, requests, good), *_regressions(labels, requests, good)]
     return Plan(traffic, tuple(rows))
 
 
-def _well_within(policy: Policy) -> Truth:
-    return Truth(
-        recall=(1 + policy.recall) / 2,
-        precision=(1 + policy.precision) / 2,
-        error_rate=policy.error_rate / 5,
-        slow_share=policy.slow_share * 0.4,
-    )
-
-
-def _regressions(labels: _Labels, requests: _Requests, good: Truth) -> list[Row]:
-    policy = labels.policy
+def _regressions(labels: LabelPlan, requests: _Requests, good: Truth) -> list[Row]:
+    policy = requests.policy
     found = []
-    for name, bound in (("recall", policy.recall), ("precision", policy.precision)):
-        for points in (0.10, 0.03):
-            bad = max(bound - points, 0.0)
-            when = labels.first(replace(good, **{name: bad}), is_harm=True)
-            found.append(_row(f"{name} {percent(bad)} is found", when, np.zeros(len(when))))
+    for words, bad in labels.regressions(good):
+        when = labels.first(bad, is_harm=True)
+        found.append(_row(f"{words} is found", when, np.zeros(len(when))))
     for name, bound in (("error_rate", policy.error_rate), ("slow_share", policy.slow_share)):
         for factor in (3.0, 1.5):
-            bad = min(factor * bound, 1.0)
-            look = requests.first(replace(good, **{name: bad}), is_harm=True)
-            what = f"{'errors' if name == 'error_rate' else 'slow'} {percent(bad)} is found"
+            share = min(factor * bound, 1.0)
+            look = requests.first(replace(good, **{name: share}), is_harm=True)
+            what = f"{'errors' if name == 'error_rate' else 'slow'} {percent(share)} is found"
             found.append(_row(what, requests.seconds(look), requests.exposed(look)))
     return found
 
 
-def _promotion(labels: _Labels, requests: _Requests, good: Truth) -> Row:
+def _promotion(labels: LabelPlan, requests: _Requests, good: Truth) -> Row:
     look = requests.first(good, is_harm=False)
     when = labels.first(good, is_harm=False) + requests.seconds(look)
-    what = f"a candidate of recall {percent(good.recall)}, precision {percent(good.precision)}"
-    return _row(f"{what} is promoted", when, requests.exposed(look))
+    what = f"a candidate of {labels.words(good)} is promoted"
+    return _row(what, when, requests.exposed(look))
 
 
 def _row(what: str, seconds: Array, exposed: Array) -> Row:
@@ -161,65 +162,6 @@ def _row(what: str, seconds: Array, exposed: Array) -> Row:
     return Row(what, float(told.mean()), float(median), float(most), int(np.median(exposed[told])))
 
 
-def _grid(looks: int) -> Array:
-    """Return which looks are simulated: the first ones, then ever fewer, and the last."""
-    last = max(looks, 1)
-    if last <= _LOOKS:
-        return np.arange(1, last + 1)
-    return np.unique(
-        [*range(1, _LOOKS // 2), *np.geomspace(_LOOKS // 2, last, _LOOKS // 2).astype(int)]
-    )
-
-
-def _log_harm(against: Array) -> Array:
-    """Return the harm where one metric alone is seen; see evidence.harm."""
-    return np.asarray(np.logaddexp(against, log(METRICS - 1)) - log(METRICS))
-
-
-def _first(reached: Array, seconds: Array) -> Array:
-    """Return for each run (row) the time of the first look that reached it, else infinity."""
-    return np.where(reached.any(axis=1), seconds[reached.argmax(axis=1)], np.inf)
-
-
-@dataclass(frozen=True)
-class _Labels:
-    policy: Policy
-    champion: Truth
-    rate: float
-    fraud_rate: float
-    history: int
-    wait: float
-    runs: int
-    seed: int
-
-    def first(self, truth: Truth, *, is_harm: bool) -> Array:
-        """Return when, in seconds, each run's replay proves it good, or bad; infinity for never."""
-        policy, rng = self.policy, np.random.default_rng(self.seed)
-        seconds = _grid(int(policy.replay_deadline / policy.interval)) * policy.interval
-        rows = self.history + self.rate * np.maximum(seconds - self.wait, 0)
-        new = np.broadcast_to(np.diff(rows, prepend=0), (self.runs, len(rows)))
-        frauds = rng.poisson(new * self.fraud_rate)
-        caught = rng.binomial(frauds, truth.recall)
-        alarms = self.fraud_rate * truth.recall * (1 / max(truth.precision, 1e-3) - 1)
-        false = rng.poisson(new * alarms)
-        worse = rng.binomial(frauds - caught, self.champion.recall)
-        better = rng.binomial(caught, 1 - self.champion.recall)
-        both = frauds - caught - worse
-        frauds, caught, false, worse, better, both = (
-            np.cumsum(x, axis=1) for x in (frauds, caught, false, worse, better, both)
-        )
-        flagged = caught + false
-        if is_harm:
-            paired = log_paired(worse, better, both, policy.regression)
-            recall = log_mean(np.stack([log_e(caught, frauds, policy.recall, "<"), paired], -1))
-            precision = log_e(caught, flagged, policy.precision, "<")
-            seen = [recall, precision, *[np.zeros_like(recall)] * (METRICS - 2)]
-            return _first(log_mean(np.stack(seen, -1)) >= -log(policy.alpha_rollback), seconds)
-        recall = log_e(caught, frauds, policy.recall, ">")
-        precision = log_e(caught, flagged, policy.precision, ">")
-        return _first(np.minimum(recall, precision) >= -log(policy.alpha_promote), seconds)
-
-
 @dataclass(frozen=True)
 class _Requests:
     policy: Policy
@@ -227,10 +169,11 @@ class _Requests:
     rate: float
     runs: int
     seed: int
+    among: int
 
     @property
     def looks(self) -> Array:
-        return _grid(int(self.policy.canary_deadline / self.policy.interval))
+        return grid(int(self.policy.canary_deadline / self.policy.interval))
 
     @property
     def shares(self) -> Array:
@@ -255,10 +198,10 @@ class _Requests:
         slow = self._metric(truth.slow_share, self.champion.slow_share, policy.slow_share)
         if is_harm:
             seen = np.logaddexp(errors[1], slow[1])
-            harm = np.logaddexp(seen, log(METRICS - 2)) - log(METRICS)
-            return _first(harm >= -log(policy.alpha_rollback), self.looks)
+            harm = np.logaddexp(seen, log(self.among - 2)) - log(self.among)
+            return first_of(harm >= -log(policy.alpha_rollback), self.looks)
         proved = np.minimum(errors[0], slow[0]) >= -log(policy.alpha_promote)
-        return _first(proved & (self.looks >= len(policy.steps)), self.looks)
+        return first_of(proved & (self.looks >= len(policy.steps)), self.looks)
 
     def _metric(self, rate: float, champions: float, bound: float) -> tuple[Array, Array]:
         """Return the log evidence for and against; shape (runs, looks)."""

@@ -1,20 +1,20 @@
-"""Count decisions against labels: a candidate's on replayed traffic, a version's on its own."""
+"""Count answers against labels: a candidate's on replayed traffic, a version's on its own."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import time
-from dataclasses import astuple
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from mlops_kit.rollouts.evidence import Quality
+from mlops_kit.rollouts.judge import Answered
+from mlops_kit.rollouts.logged_answers import answers, decoded, differ
+from mlops_kit.rollouts.quality import Quality
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from mlops_kit.prediction_log.log import Cursor, LabelledRows, Observations
+    from mlops_kit.rollouts.judge import Array, Judge
     from mlops_kit.serving.predictor import Predictor
 
 # Rows that are read and scored at once: so many, or as many as a slow model does in the time below.
@@ -30,14 +30,13 @@ class Answers:
     before `since` don't count.
     """
 
-    features = False
-
     def __init__(
         self,
         observations: Observations,
         model: str,
         environment: str,
         digest: str,
+        judge: Judge,
         since: float = -math.inf,
     ) -> None:
         """Read nothing yet.
@@ -47,13 +46,19 @@ class Answers:
             model: the registered name.
             environment: where it is released.
             digest: the version that answered.
+            judge: counts answers by the criteria of the model's task.
             since: the oldest answer that counts, in seconds since the epoch.
         """
         self._observations, self._where = observations, (model, environment, digest)
-        self._since = since
+        self.judge, self._since = judge, since
         self._cursor: Cursor | None = None
         self._quality = Quality()
         self._most = _CHUNK // 10
+
+    @property
+    def features(self) -> bool:
+        """Whether features are read: what an answer costs may depend on them."""
+        return self.judge.costs is not None
 
     def read(self, before: float) -> Quality:
         """Return the counts of what is older than `before`, in seconds since the epoch.
@@ -72,9 +77,7 @@ class Answers:
                 features=self.features,
             )
             new, old = self._count(rows)
-            total = self._quality + new
-            differences = zip(astuple(total), astuple(old), strict=True)
-            self._quality = Quality(*(now - before for now, before in differences))
+            self._quality = self._quality.plus(new).plus(old, -1)
             self._cursor = rows.cursor
             now = time.monotonic()
             if len(rows):
@@ -83,7 +86,7 @@ class Answers:
             if rows.is_last or now - start > _BUDGET_SECONDS:
                 break
         mature, labelled = self._observations.coverage(*self._where, before, since=self._since)
-        return Quality(**{**vars(self._quality), "mature": self._waiting(mature, labelled)})
+        return replace(self._quality, mature=self._waiting(mature, labelled))
 
     def _waiting(self, mature: int, labelled: int) -> int:
         """Return the rows that are counted or could be, with their label."""
@@ -91,8 +94,47 @@ class Answers:
 
     def _count(self, rows: LabelledRows) -> tuple[Quality, Quality]:
         """Return what these rows say now, and what they said when they were read before."""
-        decided = rows.decisions
-        return _counts(rows.labels, rows.previous, decided, decided, rows.labels != rows.labels)
+        features = decoded(rows)
+        if not len(rows) or (self.features and features is None):
+            return Quality(), Quality()
+        logged = Answered(rows.scores, rows.decisions)
+        return self._both(rows.labels, rows.previous, features, logged)
+
+    def _both(
+        self,
+        labels: Array,
+        previous: Array,
+        features: Array | None,
+        mine: Answered,
+        champion: Answered | None = None,
+        failed: Array | None = None,
+    ) -> tuple[Quality, Quality]:
+        """Return what the labels say of the answers, and what the `previous` ones said."""
+        import numpy as np
+
+        known = ~np.isnan(previous)
+        return (
+            self._said(labels, features, mine, champion, failed),
+            self._said(
+                previous[known],
+                None if features is None else features[known],
+                mine[known],
+                None if champion is None else champion[known],
+                None if failed is None else failed[known],
+            ),
+        )
+
+    def _said(
+        self,
+        labels: Array,
+        features: Array | None,
+        mine: Answered,
+        champion: Answered | None,
+        failed: Array | None,
+    ) -> Quality:
+        priced = self.judge.priced
+        other = None if champion is None else priced(labels, champion, features)
+        return self.judge.quality(labels, priced(labels, mine, features), other, failed)
 
 
 class Replay(Answers):
@@ -102,7 +144,10 @@ class Replay(Answers):
     traffic leaves these out by `is_held_out`. `faults` are reasons not to believe it.
     """
 
-    features = True
+    @property
+    def features(self) -> bool:
+        """Whether features are read: the candidate needs them."""
+        return True
 
     def __init__(
         self,
@@ -111,6 +156,7 @@ class Replay(Answers):
         environment: str,
         champion: Predictor,
         candidate: Predictor,
+        judge: Judge,
         share: float = 1.0,
     ) -> None:
         """Read nothing yet.
@@ -121,9 +167,10 @@ class Replay(Answers):
             environment: where it is released.
             champion: predicts as the champion did.
             candidate: the version to judge.
+            judge: counts answers by the criteria of the model's task.
             share: of the requests, chosen by a hash of their id.
         """
-        super().__init__(observations, model, environment, champion.digest)
+        super().__init__(observations, model, environment, champion.digest, judge)
         self.champion, self.candidate, self.share = champion, candidate, share
         self._differing = self._unkept = 0
 
@@ -132,7 +179,7 @@ class Replay(Answers):
         """Why the replay can't be believed, a sentence each."""
         found = []
         if self._differing:
-            found.append(f"The champion now decides otherwise on {self._differing:,} logged rows.")
+            found.append(f"The champion now answers otherwise on {self._differing:,} logged rows.")
         if self._unkept and not self._quality.labelled:
             found.append(
                 f"The log has no features for {self._unkept:,} labelled rows, so it can't replay "
@@ -147,17 +194,18 @@ class Replay(Answers):
         import numpy as np
 
         self._unkept += rows.without_features
-        if rows.features is None:
+        features = decoded(rows)
+        if features is None:
             return Quality(), Quality()
         kept = np.array([is_held_out(name, self.share) for name in rows.ids], bool)
-        features, logged = rows.features[kept], rows.decisions[kept]
+        features, previous = features[kept], rows.previous[kept]
+        logged = Answered(rows.scores, rows.decisions)[kept]
         # The champion's own answers must come out again: else features or code differ from then.
-        again, _ = _decisions(self.champion, features)
+        again, _ = answers(self.champion, features)
         # A row whose label changed was looked at before.
-        is_new = rows.previous[kept] < 0
-        self._differing += int((is_new & (again != logged)).sum())
-        found, failed = _decisions(self.candidate, features)
-        return _counts(rows.labels[kept], rows.previous[kept], found, logged, failed)
+        self._differing += int((np.isnan(previous) & differ(again, logged)).sum())
+        found, failed = answers(self.candidate, features)
+        return self._both(rows.labels[kept], previous, features, found, logged, failed)
 
 
 def is_held_out(request: str, share: float) -> bool:
@@ -166,58 +214,3 @@ def is_held_out(request: str, share: float) -> bool:
         return True
     hashed = hashlib.blake2b(request.encode(), digest_size=8, person=b"replay").digest()
     return int.from_bytes(hashed) < share * 2**64
-
-
-def _counts(
-    labels: npt.NDArray[Any],
-    previous: npt.NDArray[Any],
-    found: npt.NDArray[Any],
-    champion: npt.NDArray[Any],
-    failed: npt.NDArray[np.bool_],
-) -> tuple[Quality, Quality]:
-    """Return what (n,) labels say of the decisions `found`, and what the `previous` ones said."""
-    known = previous >= 0
-    old = _quality(previous[known], found[known], champion[known], failed[known])
-    return _quality(labels, found, champion, failed), old
-
-
-def _quality(
-    labels: npt.NDArray[Any],
-    found: npt.NDArray[Any],
-    champion: npt.NDArray[Any],
-    failed: npt.NDArray[np.bool_],
-) -> Quality:
-    """Count; a row that couldn't be scored is a failure, and tells nothing of decisions."""
-    fraud, flagged = (labels == 1) & ~failed, (found == 1) & ~failed
-    return Quality(
-        frauds=int(fraud.sum()),
-        caught=int((fraud & flagged).sum()),
-        flagged=int(flagged.sum()),
-        worse=int((fraud & ~flagged & (champion == 1)).sum()),
-        better=int((fraud & flagged & (champion == 0)).sum()),
-        labelled=len(labels),
-        failed=int(failed.sum()),
-    )
-
-
-def _decisions(
-    predictor: Predictor, rows: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the decisions (n,) and on which rows the model raised, found by parting them."""
-    import numpy as np
-
-    if not len(rows):
-        return np.zeros(0, np.int64), np.zeros(0, bool)
-    try:
-        return predictor.predict(rows)[1], np.zeros(len(rows), bool)
-    except Exception:  # a model may raise anything; which rows is what counts
-        if len(rows) == 1:
-            return np.zeros(1, np.int64), np.ones(1, bool)
-    # What a model most often can't do is a missing value.
-    chosen = np.isnan(rows).any(axis=1)
-    if chosen.all() or not chosen.any():
-        chosen = np.arange(len(rows)) < len(rows) // 2
-    decisions, failed = np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
-    for part in (chosen, ~chosen):
-        decisions[part], failed[part] = _decisions(predictor, rows[part])
-    return decisions, failed

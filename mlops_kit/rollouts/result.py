@@ -12,7 +12,7 @@ from mlops_kit.releases.ledger import Entry
 from mlops_kit.reporting import markdown
 from mlops_kit.reporting.charts.charts import Lines, Marker
 from mlops_kit.reporting.charts.series import Series
-from mlops_kit.rollouts.metrics import Metric, percent, times
+from mlops_kit.rollouts.metrics import Metric, times
 from mlops_kit.rollouts.state import Decision
 
 Outcome = Literal["completed", "aborted", "rolled back", "serving", "superseded", "running"]
@@ -201,9 +201,9 @@ class Evidence:
             rows.append(
                 (
                     metric.name,
-                    f"{metric.events:,} of {metric.n:,}",
-                    f"{percent(low)} to {percent(high)}",
-                    f"{sign} {percent(metric.bound)}",
+                    metric.amount,
+                    f"{metric.shown(low)} to {metric.shown(high)}",
+                    f"{sign} {metric.shown(metric.bound)}",
                     needed,
                     proved if metric.needed else "watched",
                 )

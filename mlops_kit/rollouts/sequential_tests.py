@@ -19,6 +19,12 @@ from scipy.special import betainc, betaln
 Array = NDArray[Any]
 Side = Literal["<", ">"]
 
+# The shares of its wealth that each bet can lose on a row: for small and for large differences.
+SHARES = np.geomspace(0.02, 0.95, 12)
+BETS = len(SHARES)
+# Log wealth is counted in these units.
+_UNIT = 2.0**30
+
 # Below this betainc loses digits: at 1e-273 all but three, elsewhere at 1e-257 all.
 _UNDERFLOW = 1e-200
 
@@ -99,6 +105,43 @@ def log_paired(worse: ArrayLike, better: ArrayLike, both: ArrayLike, ratio: floa
     stakes = (1.0, -ratio, 1.0 - ratio)
     wealth = sum(n * np.log1p(bets * x) for n, x in zip(counts, stakes, strict=True))
     return log_sum(wealth + log_weights)
+
+
+def bounded_bets(losses: Array, bound: float, side: Side) -> tuple[int, ...]:
+    """Return the log wealth of constant bets on a bounded mean, one a bet, in units of 2^-30.
+
+    `losses` (n,) are in [0, 1]. For ">" the null is that each has at most the mean `bound`,
+    whatever came before; bet j has the wealth prod(1 + b_j (x_i - bound)), for "<" the stake is
+    bound - x_i. A sum of logs over the rows: it doesn't depend on their order, sums of several
+    processes add, and rows can be taken away. Whole numbers, rounded down, add without an error,
+    and are never more than the wealth. `log_bets` makes evidence of them. Source: Waudby-Smith
+    and Ramdas, J. R. Statist. Soc. B 86 (2024).
+    """
+    stakes = losses - bound if side == ">" else bound - losses
+    return _wealth(stakes, bound if side == ">" else 1 - bound)
+
+
+def paired_bets(losses: Array, others: Array, ratio: float) -> tuple[int, ...]:
+    """Return the log wealth of bets that losses exceed `ratio` times others' on the same rows.
+
+    Both (n,) are in [0, 1]; see `bounded_bets`.
+    """
+    return _wealth(losses - ratio * others, ratio)
+
+
+def log_bets(wealth: ArrayLike) -> float:
+    """Return the log evidence of bets as `bounded_bets` sums them; 0 without any.
+
+    The mean of their wealths, so the weights are fixed.
+    """
+    logs = np.asarray(wealth, float) / _UNIT
+    return float(log_mean(logs)) if logs.size else 0.0
+
+
+def _wealth(stakes: Array, largest_loss: float) -> tuple[int, ...]:
+    """Return the log wealth by bet; no stake is under -`largest_loss`."""
+    logs = np.log1p(np.outer(SHARES / largest_loss, stakes))
+    return tuple(np.floor(logs * _UNIT).astype(np.int64).sum(axis=1).tolist())
 
 
 def interval(s: float, n: float, alpha: float) -> tuple[float, float]:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from mlops_kit.prediction_log.replays import StoredReplay
-from mlops_kit.rollouts.evidence import Quality
+from mlops_kit.rollouts.quality import Quality
 from mlops_kit.rollouts.replay import Replay
 
 if TYPE_CHECKING:
     from mlops_kit.prediction_log.log import Observations
     from mlops_kit.releases.release import ServedModel
+    from mlops_kit.rollouts.judge import Judge
     from mlops_kit.serving.predictor import Predictor
 
 # A replay that didn't change is stored again after so long, as a sign of life.
@@ -64,7 +65,10 @@ class StoredReplays:
         if now - found.computed > _STALE_SECONDS:
             at = datetime.fromtimestamp(found.computed, UTC)
             faults += (f"Nobody has watched since {at:%Y-%m-%d %H:%M:%S} UTC.",)
-        return ReplayResult(Quality(**found.counts), faults)
+        quality = Quality.from_json(found.counts)
+        if quality is None:
+            faults += ("The last replay was made by an older mlops-kit; start its watcher anew.",)
+        return ReplayResult(quality, faults)
 
 
 class ComputedReplays:
@@ -76,7 +80,8 @@ class ComputedReplays:
         model: str,
         environment: str,
         load: Callable[[ServedModel], Predictor],
-        share: float,
+        judge: Judge,
+        share: float = 1.0,
     ) -> None:
         """Load and read nothing yet.
 
@@ -85,10 +90,11 @@ class ComputedReplays:
             model: the registered name.
             environment: where it is released.
             load: returns the predictor of a served model.
+            judge: counts answers by the criteria of the model's task.
             share: of the requests to replay, 0 to 1.
         """
         self._observations, self._where = observations, (model, environment)
-        self._load, self._share = load, share
+        self._load, self._judge, self._share = load, judge, share
         self._predictors: dict[str, Predictor] = {}
         self._replay: tuple[tuple[str, str], Replay] | None = None
         self._stored: tuple[tuple[str, str], StoredReplay] | None = None
@@ -109,10 +115,13 @@ class ComputedReplays:
         pair = (champion.digest, candidate.digest)
         if self._replay is None or self._replay[0] != pair:
             sides = (self._predictor(champion), self._predictor(candidate))
-            self._replay = (pair, Replay(self._observations, *self._where, *sides, self._share))
+            self._replay = (
+                pair,
+                Replay(self._observations, *self._where, *sides, self._judge, self._share),
+            )
         replay = self._replay[1]
         quality = replay.read(before)
-        self._store(pair, StoredReplay(now, vars(quality), replay.faults))
+        self._store(pair, StoredReplay(now, quality.to_json(), replay.faults))
         return ReplayResult(quality, replay.faults)
 
     def _store(self, pair: tuple[str, str], found: StoredReplay) -> None:

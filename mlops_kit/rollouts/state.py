@@ -9,10 +9,12 @@ from typing import Literal
 
 from mlops_kit.prediction_log.blocks import Block
 from mlops_kit.releases.release import Change, Release
+from mlops_kit.rollouts.criteria import BINARY, ModelTask
 from mlops_kit.rollouts.decision_codes import DecisionCode, Reason
-from mlops_kit.rollouts.evidence import Bursts, Quality
+from mlops_kit.rollouts.evidence import Bursts
 from mlops_kit.rollouts.metrics import Metric, times
 from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.quality import Quality
 
 DecisionKind = Literal[
     "hold", "advance", "complete", "settle", "retire", "abort", "rollback", "done"
@@ -28,6 +30,8 @@ class RolloutState:
     its commits with a weight above 0, None before; `since`, the newest commit on this release,
     with which this weight began; `completed`, the commit that completed the present champion,
     None without; `held_by`, a person's name and reason to hold, empty without.
+
+    `task` is the model's: it says which metrics count.
 
     From the store: `blocks` of this pair, also of its earlier attempts, because evidence belongs
     to the pair; `replay`, the candidate on the champion's labelled traffic; `live`, the matured
@@ -47,6 +51,7 @@ class RolloutState:
     shifted: float | None = None
     completed: float | None = None
     held_by: str = ""
+    task: ModelTask = BINARY
     blocks: tuple[Block, ...] = ()
     replay: Quality | None = None
     live: Quality | None = None

@@ -18,6 +18,7 @@ from mlops_kit import files, lock
 from mlops_kit.errors import ObservationsError, ServingError
 from mlops_kit.prediction_log.log import Observations
 from mlops_kit.prediction_log.writer import PredictionLog
+from mlops_kit.serving.label_door import LabelDoor
 from mlops_kit.serving.options import Serving
 from mlops_kit.serving.pace import Pace
 from mlops_kit.serving.reconciler import Reconciler
@@ -82,6 +83,7 @@ class LocalServer:
         *,
         say: Callable[[str], None] = lambda _said: None,
         warm: Callable[[], object] = lambda: None,
+        labels: LabelDoor | None = None,
     ) -> None:
         """Nothing is opened yet; `say` gets a sentence at each change.
 
@@ -91,7 +93,7 @@ class LocalServer:
         """
         self.ending = threading.Event()
         self.reconciler, self.observations, self.options = reconciler, observations, options
-        self._say, self._warm = say, warm
+        self._say, self._warm, self._labels = say, warm, labels
         self._server: Server | None = None
         self._log: PredictionLog | None = None
 
@@ -115,9 +117,8 @@ class LocalServer:
                 self.observations.add, rows=self.options.log_rows, every=self.options.log_every
             )
             ending.callback(self._log.close)
-            app = application(
-                self.reconciler, self._log, self.options, lambda: asdict(self.status())
-            )
+            more = (self.options, lambda: asdict(self.status()), self._labels)
+            app = application(self.reconciler, self._log, *more)
             server = self._server = Server(app, self.options)
             ending.callback(server.stop)
             ending.callback(self.ending.set)

@@ -193,6 +193,7 @@ def answer(
             features_digest="" if is_kept else hashlib.sha256(features).hexdigest(),
             scores=scores.astype("<f8", copy=False).tobytes(),
             decisions=decisions.astype(np.uint8).tobytes(),
+            client_key=request.key,
         )
     version = turn.predictor.version
     return Answer(version, turn.role, latency_ms, scores, decisions, fault, prediction)

@@ -25,6 +25,8 @@ PLATFORM = "mlops-kit"
 # The binary extension's header: how many bytes of the body are JSON.
 JSON_LENGTH = "inference-header-content-length"
 CLIENT = "x-client-id"
+# The client's own key for a request, by which labels may come later.
+KEY = "x-prediction-key"
 OUTPUT_TYPES = {SCORE: "FP64", DECISION: "INT64"}
 _MAX_ID_LENGTH = 200
 
@@ -40,8 +42,8 @@ class Signature:
 class InferRequest:
     """A request as the model needs it; `rows` is float64 of shape (n, features).
 
-    `client` is empty where the request names none. `outputs` are the names that are wanted, and
-    `binary` those of them that go out as bytes.
+    `client` and `key`, the client's own for this request, are empty where it names none.
+    `outputs` are the names that are wanted, and `binary` those of them that go out as bytes.
     """
 
     id: str
@@ -49,6 +51,7 @@ class InferRequest:
     rows: NDArray[np.float64]
     outputs: tuple[str, ...] = OUTPUTS
     binary: frozenset[str] = frozenset()
+    key: str = ""
 
 
 def decode(
@@ -58,12 +61,13 @@ def decode(
     max_rows: int,
     fresh: Callable[[], str],
 ) -> InferRequest:
-    """Return the request in a body; of the headers (names in lower case) two are read.
+    """Return the request in a body; of the headers (names in lower case) three are read.
 
     `fresh` gives an id for a request that has none. Raises RequestError, status 400.
     """
     document, tail = _split(body, headers.get(JSON_LENGTH))
-    return read(document, tail, headers.get(CLIENT, ""), signature, max_rows, fresh)
+    client, key = headers.get(CLIENT, ""), headers.get(KEY, "")
+    return read(document, tail, client, signature, max_rows, fresh, key)
 
 
 def read(
@@ -73,10 +77,12 @@ def read(
     signature: Signature,
     max_rows: int,
     fresh: Callable[[], str],
+    key: str = "",
 ) -> InferRequest:
     """Return the request in a JSON document and the binary tensors behind it.
 
-    A parameter `client_id` of the request goes before `client`. Raises RequestError, status 400.
+    A parameter `client_id` of the request goes before `client`, and one `key` before `key`. Raises
+    RequestError, status 400.
     """
     if not isinstance(document, dict):
         raise RequestError("The request is no JSON object; expected one with 'inputs'.")
@@ -88,6 +94,7 @@ def read(
         _rows(document.get("inputs"), tail, len(signature.features), max_rows),
         outputs,
         binary,
+        _text(parameters.get("key"), "key") or _text(key, KEY),
     )
 
 

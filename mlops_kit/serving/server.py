@@ -18,6 +18,7 @@ from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving import protocol
 from mlops_kit.serving.asgi import Receive, Scope, Send, headers, read_body, respond
 from mlops_kit.serving.inference import Service, Source
+from mlops_kit.serving.label_door import LabelDoor
 from mlops_kit.serving.options import Serving
 
 if TYPE_CHECKING:
@@ -38,17 +39,25 @@ def application(
     log: PredictionLog | None,
     options: Serving,
     status: Callable[[], Mapping[str, object]],
+    labels: LabelDoor | None = None,
 ) -> Starlette:
-    """Return the ASGI application: the V2 protocol, `/metrics` and `/status`.
+    """Return the ASGI application: the V2 protocol, `/metrics`, `/status` and the labels' door.
 
-    `source.live` is read once at the start of each request. `status` gives what `/status` shows.
+    `source.live` is read once at the start of each request.
+
+    Args:
+        source: knows the release that is served.
+        log: takes the predictions; None logs nothing.
+        options: bound what a request may hold.
+        status: gives what `/status` shows.
+        labels: takes labels; None takes none.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
 
     service = Service(source, log, options)
     app = Starlette(
-        routes=_routes(service, status),
+        routes=[*_routes(service, status), *_label_routes(labels)],
         exception_handlers={
             RequestError: _on_request_error,
             HTTPException: _on_http_error,
@@ -191,6 +200,12 @@ def _routes(service: Service, status: Callable[[], Mapping[str, object]]) -> lis
         Route("/metrics", metrics),
         Route("/status", shown),
     ]
+
+
+def _label_routes(labels: LabelDoor | None) -> list[Any]:
+    from starlette.routing import Route
+
+    return [Route("/v2/models/{model}/labels", labels, methods=["POST"])] if labels else []
 
 
 def _json(content: object, status: int = 200) -> Response:

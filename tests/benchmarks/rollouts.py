@@ -1,11 +1,12 @@
 """Simulate rollouts, judged by the kit and by Flagger's rule, and print how often each is wrong.
 
     python -m tests.benchmarks.rollouts [--full] [--runs N] [--rates R …] [--processes N]
-                                        [--only cells|null|bursts]
+                                        [--only cells|null|bursts|means]
 
 Every rollout is drawn from a seed of its own, so the numbers are the same on every machine and
 with any number of processes. `cells` are the scenarios; `null` are candidates exactly at a bound,
-looked at each minute for a day; in `bursts` each version's errors come in bursts of its own.
+looked at each minute for a day; in `bursts` each version's errors come in bursts of its own;
+`means` are the bets on bounded losses, of regressions and costs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from itertools import product
 
 import numpy as np
 
+from tests.benchmarks import bounded_means
 from tests.benchmarks.simulation import (
     CHAMPION,
     NULLS,
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="runs a cell (40)")
     parser.add_argument("--rates", type=float, nargs="+", help="requests a second (100)")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--only", choices=("cells", "null", "bursts"), default="cells")
+    parser.add_argument("--only", choices=("cells", "null", "bursts", "means"), default="cells")
     options = parser.parse_args()
     runs = options.runs or (2000 if options.full else 40)
     rates = options.rates or ([10.0, 100.0, 1000.0] if options.full else [100.0])
@@ -150,7 +152,7 @@ def bursts(pool: ProcessPoolExecutor, rates: Sequence[float], runs: int) -> list
     return lines
 
 
-PARTS = {"cells": cells, "null": null, "bursts": bursts}
+PARTS = {"cells": cells, "null": null, "bursts": bursts, "means": bounded_means.table}
 
 
 def drawn(

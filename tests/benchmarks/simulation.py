@@ -14,8 +14,10 @@ from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.releases.release import Promote, Release, Replace, ServedModel, Shift, apply
 from mlops_kit.rollouts import evidence
 from mlops_kit.rollouts.decision import RolloutState, decide
-from mlops_kit.rollouts.evidence import Bursts, Quality
+from mlops_kit.rollouts.evidence import Bursts
 from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.quality import Quality
+from tests.qualities import binary
 
 Rng = np.random.Generator
 
@@ -113,7 +115,7 @@ class World:
         """Return the labels of the candidate's own answers that matured since the last look."""
         mature = sum(n for time, n in self.waiting if time <= now)
         self.waiting = [(time, n) for time, n in self.waiting if time > now]
-        return replace(self.labels(mature), worse=0, better=0) if mature else None
+        return self.labels(mature, paired=False) if mature else None
 
     def day(self, seconds: float) -> Bursts:
         """Return the bursts of the champion's last day."""
@@ -127,18 +129,18 @@ class World:
         failed = int(self.rng.binomial(n, errors))
         return Arm(n, failed, int(self.rng.binomial(n - failed, truth.slow)))
 
-    def labels(self, rows: int) -> Quality:
+    def labels(self, rows: int, *, paired: bool = True) -> Quality:
         """Return what the labels of so many rows say."""
         rng, truth = self.rng, self.scenario.truth
-        frauds = int(rng.binomial(rows, FRAUD_RATE))
-        caught = int(rng.binomial(frauds, truth.recall))
+        positives = int(rng.binomial(rows, FRAUD_RATE))
+        caught = int(rng.binomial(positives, truth.recall))
         alarms = rows * FRAUD_RATE * truth.recall * (1 - truth.precision) / truth.precision
-        return Quality(
-            frauds=frauds,
-            caught=caught,
-            flagged=caught + int(rng.poisson(alarms)),
-            worse=int(rng.binomial(frauds - caught, self.champion.recall)),
-            better=int(rng.binomial(caught, 1 - self.champion.recall)),
+        return binary(
+            positives,
+            caught,
+            caught + int(rng.poisson(alarms)),
+            paired * int(rng.binomial(positives - caught, self.champion.recall)),
+            paired * int(rng.binomial(caught, 1 - self.champion.recall)),
             mature=rows,
             labelled=rows,
         )
@@ -205,11 +207,12 @@ def flagger(world: World, *, labels: bool, missing: bool, policy: Policy = POLIC
 
 
 def _passes(policy: Policy, arm: Arm, quality: Quality, missing: bool) -> bool:
+    recall, precision = quality.of("recall"), quality.of("precision")
     checks: list[tuple[int, int, Any]] = [
         (arm.errors, arm.requests, lambda share: share <= policy.error_rate),
         (arm.slow, arm.requests, lambda share: share <= policy.slow_share),
-        (quality.caught, quality.frauds, lambda share: share >= policy.recall),
-        (quality.caught, quality.flagged, lambda share: share >= policy.precision),
+        (recall.events, recall.n, lambda share: share >= policy.recall),
+        (precision.events, precision.n, lambda share: share >= policy.precision),
     ]
     return all(within(events / n) if n else missing for events, n, within in checks)
 

@@ -182,7 +182,7 @@ def test_a_wrong_word_is_refused_by_its_name(
         (["traffic", "--label-delay", "nan"], 2, "parameter.traffic", ["label_delay"]),
         (["plan", "--rate", "0"], 2, "parameter.plan", ["rate"]),
         (["plan", "--rate", "nan"], 2, "parameter.plan", ["rate"]),
-        (["plan", "--rate", "9", "--fraud-rate", "2"], 2, "parameter.plan", ["fraud rate", "1"]),
+        (["plan", "--rate", "9", "--positive-rate", "2"], 2, "parameter.plan", ["positive", "1"]),
         (["plan", "--rate", "9", "--history", "-5"], 2, "parameter.plan", ["0 or more"]),
         (["plan", "--rate", "9", "--label-delay", "-1"], 2, "parameter.plan", ["-1"]),
         (["dora", "--days", "0"], 2, "parameter.days", ["0.0"]),
@@ -238,7 +238,7 @@ def test_a_plan_says_what_can_be_told_and_what_cant(run: Run, project: Path) -> 
     done = run("plan", "--rate", "100", "--history", "40000", cwd=project)
     assert done.returncode == 0, done.stderr
     first, promoted, *found = done.stdout.splitlines()
-    assert first.startswith("100 requests a second, 0.5 % fraud, ")
+    assert first.startswith("100 requests a second, 0.5 % positives, ")
     assert "40,000 labelled rows now" in first
     assert re.search(r"a candidate of recall .* is promoted: half within \d+ s", promoted)
     assert any(re.match(r"errors 15.0 % is found: half within \d+ s", line) for line in found)

@@ -232,7 +232,15 @@ def test_status_knows_nothing_of_another_model(store: Observations) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [("a", 0, 2, 0.0), ("a", 0, -1, 0.0), ("a", -1, 1, 0.0), ("a", 0, 1, math.nan)]
+    "values",
+    [
+        ("a", 0, math.nan, 0.0),
+        ("a", 0, math.inf, 0.0),
+        ("a", -1, 1, 0.0),
+        ("a", 0, 1, math.nan),
+        ("", 0, 1, 0.0),
+        ("a", 0, 1, 0.0, "", "both"),
+    ],
 )
 def test_a_label_that_cannot_be_is_refused(values: tuple[Any, ...]) -> None:
     with fails("prediction-log"):
@@ -254,7 +262,7 @@ def test_matured_rows_are_read_in_order_and_once(store: Observations, most: int)
     ids = [name for part in parts for name in part.ids]
     assert ids == [f"request-{number}" for number in range(9) for _ in range(rows[number])]
     labels = np.concatenate([part.labels for part in parts])
-    assert labels[np.array(ids) == "request-2"].tolist() == [-1, 1, -1]
+    assert np.nan_to_num(labels[np.array(ids) == "request-2"], nan=-1).tolist() == [-1, 1, -1]
     assert labels[np.array(ids) == "request-5"].tolist() == [0, -1, -1]
     assert (labels >= 0).sum() == 2
     for part in parts:

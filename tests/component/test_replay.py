@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 
 from mlops_kit.prediction_log.log import Label, Observations
-from mlops_kit.rollouts.evidence import Quality
+from mlops_kit.rollouts.criteria import BINARY, criteria
+from mlops_kit.rollouts.judge import Judge
+from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.quality import Quality, Tally
 from mlops_kit.rollouts.replay import Answers, Replay, is_held_out
 from mlops_kit.serving.predictor import Predictor
 from mlops_kit.serving.protocol import Signature
 from tests.observed import CANDIDATE, CHAMPION, START, prediction, url
+from tests.qualities import binary
 
 LATER = START + 1_000.0
 WHERE = ("fraud", "prod")
+JUDGE = Judge(criteria(Policy(), BINARY), Policy().regression)
 
 
 def above(bound: float, digest: str = CANDIDATE) -> Predictor:
@@ -48,7 +53,7 @@ def told(numbers: Any, label: Callable[[int], bool], time: float = START) -> lis
 
 
 def replay(store: Observations, bound: float = 70, share: float = 1.0) -> Replay:
-    return Replay(store, *WHERE, above(50, CHAMPION), above(bound), share)
+    return Replay(store, *WHERE, above(50, CHAMPION), above(bound), JUDGE, share)
 
 
 def is_fraud(number: int) -> bool:
@@ -65,16 +70,18 @@ def test_the_candidate_is_counted_against_labels_and_champion(store: Observation
     filled(store)
     found = replay(store).read(LATER)
     # 60 to 69 are missed by the candidate alone, and it can't score 13.
-    assert found == Quality(40, 30, 30, 10, 0, mature=100, labelled=100, failed=1)
+    assert found == binary(40, 30, 30, 10, 0, mature=100, labelled=100, failed=1)
     # Below 60 the champion's bound finds all; a lower one more of the others.
-    assert replay(store, bound=20).read(LATER) == Quality(40, 40, 80, 0, 0, 100, 100, 1)
+    assert replay(store, bound=20).read(LATER) == binary(
+        40, 40, 80, mature=100, labelled=100, failed=1
+    )
 
 
 def test_what_only_the_candidate_catches_counts_for_it(store: Observations) -> None:
     store.add([logged(number) for number in range(40, 50)])
     store.label(told(range(40, 50), lambda _number: True))
     found = replay(store, bound=45).read(LATER)
-    assert (found.caught, found.better, found.worse) == (5, 5, 0)
+    assert found.of("recall") == Tally(5, 10, better=5)
 
 
 def test_late_and_changed_labels_count_as_if_read_at_once(store: Observations) -> None:
@@ -94,7 +101,7 @@ def test_late_and_changed_labels_count_as_if_read_at_once(store: Observations) -
     for labels in deliveries:
         store.label(labels)
         assert long_lived.read(LATER) == replay(store).read(LATER)
-    assert long_lived.read(LATER).frauds == 35
+    assert long_lived.read(LATER).of("recall").n == 35
     assert not long_lived.faults
 
 
@@ -118,7 +125,7 @@ def test_a_share_is_replayed_and_the_rest_left_to_who_trains(store: Observations
     assert 15 < len(held) < 45
     found = replay(store, share=0.3).read(LATER)
     assert found.labelled == len(held)
-    assert found.frauds == sum(map(is_fraud, held))
+    assert found.of("recall").n == sum(map(is_fraud, held))
     # All are labelled, so the part is, too.
     assert found.coverage == 1.0
 
@@ -135,7 +142,7 @@ def test_rows_that_the_candidate_can_t_score_are_failures_alone(store: Observati
     store.add([logged(13, id=f"again-{number}") for number in range(5)])
     store.label([Label(f"again-{number}", 0, 1, START) for number in range(5)])
     found = replay(store).read(LATER)
-    assert (found.failed, found.frauds, found.labelled) == (6, 40, 105)
+    assert (found.failed, found.of("recall").n, found.labelled) == (6, 40, 105)
 
 
 def test_a_champion_that_decides_otherwise_now_is_a_fault(store: Observations) -> None:
@@ -144,11 +151,11 @@ def test_a_champion_that_decides_otherwise_now_is_a_fault(store: Observations) -
     store.label([Label(f"otherwise-{number}", 0, 0, START) for number in "123"])
     found = replay(store)
     found.read(LATER)
-    assert found.faults == ("The champion now decides otherwise on 3 logged rows.",)
+    assert found.faults == ("The champion now answers otherwise on 3 logged rows.",)
     # A changed label is news of the label, not of the champion.
     store.label([Label("otherwise-1", 0, 1, START + 1)])
     found.read(LATER)
-    assert found.faults == ("The champion now decides otherwise on 3 logged rows.",)
+    assert found.faults == ("The champion now answers otherwise on 3 logged rows.",)
 
 
 def test_features_that_were_not_kept_are_a_fault(store: Observations) -> None:
@@ -172,13 +179,13 @@ def test_errors_and_others_answers_are_no_part_of_it(store: Observations) -> Non
 def test_own_answers_count_from_the_start_of_the_rollout_on(store: Observations) -> None:
     store.add([logged(number, role="candidate") for number in range(100)])
     store.label(told(range(100), is_fraud))
-    assert Answers(store, *WHERE, CANDIDATE).read(LATER) == Quality(
+    assert Answers(store, *WHERE, CANDIDATE, JUDGE).read(LATER) == binary(
         40, 40, 50, mature=100, labelled=100
     )
-    since = Answers(store, *WHERE, CANDIDATE, START + 80)
-    assert since.read(LATER) == Quality(20, 20, 20, mature=20, labelled=20)
+    since = Answers(store, *WHERE, CANDIDATE, JUDGE, START + 80)
+    assert since.read(LATER) == binary(20, 20, 20, mature=20, labelled=20)
 
 
 def test_nothing_logged_says_nothing(store: Observations) -> None:
     assert replay(store).read(LATER) == Quality()
-    assert Answers(store, *WHERE, CHAMPION).read(LATER) == Quality()
+    assert Answers(store, *WHERE, CHAMPION, JUDGE).read(LATER) == Quality()

@@ -47,8 +47,14 @@ DOORS = {
         "serving/",
         "tables/",
     ),
-    "orjson": ("examples/load_client.py", "serving/protocol.py", "serving/server.py"),
+    "orjson": (
+        "examples/load_client.py",
+        "serving/label_door.py",
+        "serving/protocol.py",
+        "serving/server.py",
+    ),
     "pandas": (
+        "examples/data_sets.py",
         "examples/fraud/",
         "examples/parcels/",
         "models/probes.py",
@@ -59,7 +65,7 @@ DOORS = {
     "papermill": ("pipelines/papermill/",),
     "pytest": ("pytest_plugin.py",),
     "prometheus_client": ("serving/metrics.py", "serving/mlserver_runtime.py"),
-    "pyarrow": ("examples/fraud/data.py", "tables/"),
+    "pyarrow": ("examples/fraud/data.py", "prediction_log/label_files.py", "tables/"),
     "pydantic": (
         "models/evaluation_summary.py",
         "pipelines/executions.py",
@@ -93,10 +99,12 @@ DOORS = {
     "sqlalchemy": (
         "models/registry.py",
         "prediction_log/counters.py",
+        "prediction_log/label_sources.py",
         "prediction_log/labels.py",
         "prediction_log/labelled_rows.py",
         "prediction_log/migrations/",
         "prediction_log/replays.py",
+        "prediction_log/sources.py",
         "prediction_log/insert.py",
         "prediction_log/schema.py",
         "prediction_log/sql.py",

@@ -17,9 +17,11 @@ from mlops_kit.releases.release import (
     apply,
 )
 from mlops_kit.rollouts import evidence
+from mlops_kit.rollouts.criteria import BINARY, total
 from mlops_kit.rollouts.decision import Decision, RolloutState, decide
-from mlops_kit.rollouts.evidence import Quality
 from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.quality import Quality
+from tests.qualities import binary
 
 POLICY = Policy(
     recall=0.85,
@@ -32,8 +34,9 @@ POLICY = Policy(
 ONE, TWO = (ServedModel(v, f"models:/fraud/{v}", f"sha256:{v * 8}") for v in "12")
 CHAMPION = Release("fraud", "prod", champion=ONE)
 REPLAYED = replace(CHAMPION, candidate=TWO, rollout="r")
-GOOD = Quality(900, 830, 870, 20, 30, mature=20_000, labelled=19_500)
-BAD = replace(GOOD, caught=640, flagged=680, worse=190, better=10)
+GOOD = binary(900, 830, 870, 20, 30, mature=20_000, labelled=19_500)
+BAD = binary(900, 640, 680, 190, 10, mature=20_000, labelled=19_500)
+WEAK = binary(900, 780, 800, 20, 30, mature=20_000, labelled=19_500)
 START = 1_000_000.0
 
 
@@ -137,8 +140,7 @@ def test_the_last_step_completes_when_all_is_proved() -> None:
 def test_the_last_step_waits_while_something_is_not_proved() -> None:
     seen = canary(50)
     few = tuple(replace(block, candidate=arm(20), champion=arm(20)) for block in seen.blocks)
-    weak = replace(GOOD, caught=780, flagged=800)
-    for waiting in (replace(seen, blocks=few), replace(seen, replay=weak)):
+    for waiting in (replace(seen, blocks=few), replace(seen, replay=WEAK)):
         assert is_hold(decide(POLICY, waiting), "canary.unproved")
 
 
@@ -291,7 +293,7 @@ def test_a_candidate_gets_its_traffic_back_when_data_are_back() -> None:
     for not_yet, code in (
         (resting(blocks=blocks(10, START + 60, START + 180)), "canary.waiting"),
         (resting(replay=None), "replay.no-labels"),
-        (resting(replay=replace(GOOD, caught=780, flagged=800)), "replay.unproved"),
+        (resting(replay=WEAK), "replay.unproved"),
         (resting(faults=("The store does not answer.",)), "held.fault"),
         (resting(is_live=False), "held.not-live"),
     ):
@@ -414,7 +416,7 @@ qualities = st.sampled_from(
         BAD,
         replace(GOOD, labelled=10_000),
         replace(GOOD, failed=9000),
-        Quality(10, 9, 10, mature=1000, labelled=1000),
+        binary(10, 9, 10, mature=1000, labelled=1000),
     ]
 )
 
@@ -552,4 +554,6 @@ def test_a_dead_target_gets_no_traffic(seen: RolloutState) -> None:
 def test_the_harm_is_the_mean_of_what_the_metrics_say(seen: RolloutState) -> None:
     decision = decide(POLICY, seen)
     if seen.release.candidate == TWO and seen.release.champion == ONE and decision.metrics:
-        assert decision.harm == pytest.approx(evidence.harm(decision.metrics))
+        assert decision.harm == pytest.approx(
+            evidence.harm(decision.metrics, total(POLICY, BINARY))
+        )

@@ -20,6 +20,7 @@ from tests.unit.test_decision import (
     REPLAYED,
     START,
     TWO,
+    WEAK,
     arm,
     baking,
     blocks,
@@ -30,7 +31,6 @@ from tests.unit.test_decision import (
 
 # Only a controller makes these; tests/component/test_controller.py has them.
 ELSEWHERE = {"superseded", "escalated.refused"}
-WEAK = replace(GOOD, caught=780, flagged=800)
 FAULT = ("The store does not answer.",)
 FINISHING = replace(REPLAYED, champion=TWO, weight=50)
 

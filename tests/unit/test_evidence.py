@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 
 from mlops_kit.prediction_log.blocks import Arm, Block
 from mlops_kit.rollouts import evidence, relative_rates
-from mlops_kit.rollouts.evidence import Burst, Bursts, Metric, Quality
+from mlops_kit.rollouts.criteria import BINARY, total
+from mlops_kit.rollouts.evidence import Burst, Bursts, Metric
 from mlops_kit.rollouts.metrics import counts, times
 from mlops_kit.rollouts.policy import Policy
+from mlops_kit.rollouts.quality import Quality
 from mlops_kit.rollouts.sequential_tests import Side, interval, log_e, log_mean, log_paired
+from tests.qualities import binary
 
 POLICY = Policy(recall=0.85, precision=0.90, error_rate=0.05, slow_share=0.01, interval=60.0)
 SIDES: tuple[Side, ...] = ("<", ">")
@@ -157,6 +161,10 @@ def ramp(errors: float, slow: float, champion_errors: float = 0.01) -> list[Bloc
     ]
 
 
+def harm(metrics: Sequence[Metric], among: int = total(POLICY, BINARY)) -> float:
+    return evidence.harm(metrics, among)
+
+
 def named(metrics: tuple[Metric, ...]) -> dict[str, Metric]:
     return {metric.name: metric for metric in metrics}
 
@@ -164,17 +172,17 @@ def named(metrics: tuple[Metric, ...]) -> dict[str, Metric]:
 def test_a_good_canary_is_proved_and_a_bad_one_is_blamed() -> None:
     good = evidence.of_canary(POLICY, ramp(0.01, 0.004), Bursts())
     assert evidence.promotes(good, 0.05)
-    assert evidence.harm(good) < 0
+    assert harm(good) < 0
     errors = evidence.of_canary(POLICY, ramp(0.08, 0.004), Bursts())
     assert not evidence.promotes(errors, 0.05)
-    assert evidence.harm(errors) > math.log(20)
-    assert evidence.harm(evidence.of_canary(POLICY, ramp(0.01, 0.03), Bursts())) > math.log(20)
+    assert harm(errors) > math.log(20)
+    assert harm(evidence.of_canary(POLICY, ramp(0.01, 0.03), Bursts())) > math.log(20)
 
 
 def test_an_outage_of_both_versions_is_not_the_candidates_fault() -> None:
     blocks = ramp(0.30, 0.004, champion_errors=0.30)
     metrics = evidence.of_canary(POLICY, blocks, Bursts())
-    assert evidence.harm(metrics) < 0
+    assert harm(metrics) < 0
     assert not evidence.promotes(metrics, 0.05)
     assert evidence.fail_together(POLICY, blocks) == ("errors",)
     assert evidence.fail_together(POLICY, ramp(0.30, 0.004)) == ()
@@ -183,12 +191,12 @@ def test_an_outage_of_both_versions_is_not_the_candidates_fault() -> None:
 
 def test_a_candidate_within_its_bound_goes_back_if_it_is_over_twice_as_bad() -> None:
     metrics = evidence.of_canary(POLICY, ramp(0.04, 0.004, champion_errors=0.01), Bursts())
-    assert evidence.harm(metrics) > math.log(20)
+    assert harm(metrics) > math.log(20)
 
 
 def test_a_candidate_with_all_traffic_is_held_to_its_bound_alone() -> None:
     blocks = [block(100, minute, Arm(600, 90, 0), Arm()) for minute in range(3)]
-    assert evidence.harm(evidence.of_canary(POLICY, blocks, Bursts())) > math.log(20)
+    assert harm(evidence.of_canary(POLICY, blocks, Bursts())) > math.log(20)
 
 
 def test_busy_clients_beyond_the_weight_are_not_blamed_on_the_candidate() -> None:
@@ -243,39 +251,43 @@ def test_bursts_are_estimated_from_a_champions_blocks() -> None:
 
 
 def test_a_replay_proves_recall_precision_and_failures() -> None:
-    quality = Quality(882, 812, 850, 20, 30, mature=20_000, labelled=19_500, failed=3)
+    rows = {"mature": 20_000, "labelled": 19_500}
+    quality = binary(882, 812, 850, 20, 30, **rows, failed=3)
     metrics = named(evidence.of_replay(POLICY, quality))
     assert set(metrics) == {"recall", "precision", "failures"}
     assert evidence.promotes(metrics.values(), 0.05)
     broken = replace(quality, failed=2000)
-    assert evidence.harm(evidence.of_replay(POLICY, broken)) > math.log(20)
-    missing = replace(quality, caught=640, flagged=680, worse=190, better=0)
-    assert evidence.harm(evidence.of_replay(POLICY, missing)) > math.log(20)
+    assert harm(evidence.of_replay(POLICY, broken)) > math.log(20)
+    missing = binary(882, 640, 680, 190, 0, **rows, failed=3)
+    assert harm(evidence.of_replay(POLICY, missing)) > math.log(20)
 
 
 def test_a_replay_without_labels_says_nothing() -> None:
     metrics = evidence.of_replay(POLICY, Quality())
     assert [metric.log_for for metric in metrics] == [0.0] * 3
-    assert evidence.harm(metrics) == pytest.approx(0.0)
+    assert harm(metrics) == pytest.approx(0.0)
 
 
 def test_too_few_labels_of_live_answers_say_nothing() -> None:
-    few = Quality(frauds=100, caught=10, flagged=10, mature=10_000, labelled=5000)
+    few = binary(100, 10, 10, mature=10_000, labelled=5000)
     assert all(metric.n == 0 for metric in evidence.of_live(POLICY, few))
     enough = replace(few, labelled=9500)
-    assert evidence.harm(evidence.of_live(POLICY, enough), 2) > math.log(20)
+    assert harm(evidence.of_live(POLICY, enough), 2) > math.log(20)
 
 
 def test_one_metric_alone_must_speak_seven_times_as_loud() -> None:
     metric = evidence.of_replay(POLICY, Quality())[0]
     loud = replace(metric, log_against=math.log(140))
-    assert evidence.harm([loud]) == pytest.approx(math.log(146 / 7))
+    assert harm([loud]) == pytest.approx(math.log(146 / 7))
 
 
 def test_qualities_add() -> None:
-    assert Quality(1, 2, 3, 4, 5, 6, 7, 8) + Quality(1, 1, 1, 1, 1, 1, 1, 1) == Quality(
-        2, 3, 4, 5, 6, 7, 8, 9
+    both = binary(1, 2, 3, 4, 5, mature=6, labelled=7, failed=8) + binary(
+        1, 1, 1, 1, 1, mature=1, labelled=1, failed=1
     )
+    assert both == binary(2, 3, 4, 5, 6, mature=7, labelled=8, failed=9)
+    assert Quality.from_json(both.to_json()) == both
+    assert Quality.from_json({"frauds": 1, "caught": 1}) is None
 
 
 def test_a_broken_split_is_told_from_a_small_one() -> None:

@@ -12,7 +12,7 @@ from mlops_kit.reporting.charts.charts import Lines, Marker, Rule, Series
 from mlops_kit.reporting.markup import Html, control, folded, joined, tag
 from mlops_kit.reporting.markup import table as html_table
 from mlops_kit.rollouts.evidence_history import Trail
-from mlops_kit.rollouts.metrics import Metric, percent, times
+from mlops_kit.rollouts.metrics import Metric, times
 from mlops_kit.rollouts.state import Decision
 
 _HEADER = (
@@ -94,7 +94,7 @@ def rollout(evidence: MetricsView, *, is_unfolded: bool = False) -> Html:
 
 def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
     low, high = metric.interval(alpha)
-    share = metric.events / metric.n
+    share = metric.share
     sign = "at most" if metric.side == "<" else "at least"
     edge = 1.0 if metric.side == ">" else max(2 * metric.bound, high, share)
     proved = metric.is_proved(alpha)
@@ -103,11 +103,13 @@ def _metric(metric: Metric, alpha: float) -> tuple[object, ...]:
     bursts = f", counted as {counted:,.0f}" if counted < 0.95 * metric.n else ""
     return (
         metric.name,
-        tag("span", f"{sign} {percent(metric.bound)}", class_="whole"),
+        tag("span", f"{sign} {metric.shown(metric.bound)}", class_="whole"),
         joined(
             [
                 tag(
-                    "span", f"{percent(share)} ({percent(low)} to {percent(high)})", class_="whole"
+                    "span",
+                    f"{metric.shown(share)} ({metric.shown(low)} to {metric.shown(high)})",
+                    class_="whole",
                 ),
                 tag("small", f" n = {metric.n:,}{bursts}", class_="whole"),
             ]
