@@ -17,8 +17,10 @@ class Prediction:
     `id` is the request's, unique; `time` in seconds since the epoch. `champion` and `candidate`
     are the digests of the release that answered, the latter empty outside of a rollout; `weight`
     was the candidate's share then, in percent. `latency_ms` is the model's own time, without the
-    wait for a turn. `features` are float64, little-endian, row by row; empty where only their
-    digest is kept. `scores` (float64) and `decisions` (uint8) are empty for an error.
+    wait for a turn. `features` are float64, little-endian, row by row, or where `encoding` is
+    "json" one JSON line a row; empty where only their digest is kept. `scores` (float64, one a
+    class of a multi-class model) and `decisions` (uint8, the class's index; none of a regression)
+    are empty for an error.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Prediction:
     features_digest: str = ""
     scores: bytes = b""
     decisions: bytes = b""
+    encoding: Literal["f8", "json"] = "f8"
 
     @property
     def digest(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlops_kit.serving.fast_linear import linear_sums
 from mlops_kit.serving.fast_trees import Floats, LevelWalk, QuickScorer
+from mlops_kit.serving.signature import Signature
 
 Scores = Callable[[Floats], Floats]
 # Above this, the walk over trees that are too large for masks is slower than scikit-learn.
@@ -22,7 +23,9 @@ _PROBES = 256
 _SINGLE = 24
 
 
-def fast_scores(model: Any, slow: Scores | None = None) -> Scores | None:
+def fast_scores(
+    model: Any, slow: Scores | None = None, signature: Signature | None = None
+) -> Scores | None:
     """Return what gives predict_proba(rows)[:, 1] of a fitted binary classifier, or None.
 
     It takes float64 rows of shape (n, features), NaN for a missing value, and gives shape (n,).
@@ -33,6 +36,8 @@ def fast_scores(model: Any, slow: Scores | None = None) -> Scores | None:
     bit differs. A linear model's many rows are left to it, as sums over them differ in their last
     bits by the layout in memory, which a frame has another of.
     """
+    if signature is not None and signature.table is not None:
+        return None
     try:
         parts = _parts(model)
         if parts is None:
