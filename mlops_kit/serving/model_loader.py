@@ -53,6 +53,7 @@ def load(folder: Path, served: ServedModel) -> Predictor:
         score=fast or slow,
         threshold=_threshold(model, signature, what),
         is_fast=fast is not None,
+        quick_rows=fast.quick_rows if fast else 0,
     )
     _try(predictor, what)
     return predictor

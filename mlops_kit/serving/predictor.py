@@ -26,7 +26,7 @@ class Predictor:
 
     Scores are of shape (n,), or (n, classes) of a multi-class model. Of a binary model a score of
     `threshold` or more decides for the positive class. `is_fast` is for a score that takes a fast
-    path; all others may take their time, and are not for an event loop.
+    path, up to `quick_rows`; all others may take their time, and are not for an event loop.
     """
 
     version: str
@@ -35,10 +35,11 @@ class Predictor:
     score: Callable[[NDArray[Any]], NDArray[np.float64]]
     threshold: float = 0.5
     is_fast: bool = False
+    quick_rows: int = MAX_QUICK_ROWS
 
     def is_quick(self, rows: int) -> bool:
         """Tell whether so many rows may be scored in an event loop."""
-        return self.is_fast and rows <= MAX_QUICK_ROWS
+        return self.is_fast and rows <= self.quick_rows
 
     def predict(self, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return scores and decisions, one a row: the class's index, nothing of a regression.
