@@ -85,12 +85,10 @@ def fast_scores(
 def _compared(model: Any, theirs: Scores, signature: Signature, column: int) -> FastScores | None:
     """Return the scores of a model's class, 0 or 1, if they are the library's on probe rows."""
     inner, calibrate = _unwrapped(model)
-    way = _way(inner, signature, column)
-    if column == 0:
-        complement = way.complement if way.complement and calibrate is None else _less
-        way = replace(way, complement=complement)
-    else:
-        way = replace(way, complement=None)
+    # A calibrator is fitted on the second class.
+    way = _way(inner, signature, column if calibrate is None else 1)
+    complement = way.complement if way.complement and calibrate is None else _less
+    way = replace(way, complement=complement if column == 0 else None)
     rows, takes_missing = _tried(theirs, signature, way)
     few = _few(way, calibrate, theirs, takes_missing or not signature.is_matrix)
     quick = _MASKED if signature.is_matrix and way.most != _WALKED else way.most
