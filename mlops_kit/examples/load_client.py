@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -10,6 +11,12 @@ import orjson
 from numpy.typing import NDArray
 
 from mlops_kit.errors import ServingError
+from mlops_kit.serving.signature import DATATYPES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mlops_kit.tables.table import Column, Table
 
 _HERE = ("127.0.0.1", "::1", "localhost")
 
@@ -40,12 +47,51 @@ def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> tup
     return answer.status, answer.read()
 
 
-def body(name: str, client: int, rows: NDArray[np.float64]) -> bytes:
-    """Return a request of the V2 protocol; a missing value, NaN, becomes null."""
-    tensor = {"name": "features", "datatype": "FP64", "shape": rows.shape, "data": rows.ravel()}
+def body(name: str, client: int, rows: NDArray[Any], table: Table | None = None) -> bytes:
+    """Return a request of the V2 protocol; a missing value, NaN or None, becomes null.
+
+    Rows (n, features) go as one matrix, or with a table as one tensor a column.
+    """
     parameters = {"client_id": f"customer-{client}"}
-    request = {"id": name, "parameters": parameters, "inputs": [tensor]}
+    if table is None:
+        tensor = {"name": "features", "datatype": "FP64", "shape": rows.shape, "data": rows.ravel()}
+        tensors = [tensor]
+    else:
+        tensors = [
+            {
+                "name": column.name,
+                "datatype": DATATYPES[column.kind],
+                "shape": [len(rows)],
+                "data": rows[:, place].tolist(),
+            }
+            for place, column in enumerate(table.features)
+        ]
+    request = {"id": name, "parameters": parameters, "inputs": tensors}
     return orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def rows_of(table: Table, frame: pd.DataFrame) -> NDArray[Any]:
+    """Return a table's features as they are sent, shape (n, features): objects, None if missing.
+
+    Dates become text. A nullable column that the frame lacks is missing in each row.
+    """
+    found = np.full((len(frame), len(table.features)), None, dtype=object)
+    for place, column in enumerate(table.features):
+        if column.name in frame.columns or not column.nullable:
+            values = frame[column.name].to_numpy(dtype=object)
+            found[:, place] = [_sent(value, column) for value in values]
+    return found
+
+
+def _sent(value: Any, column: Column) -> Any:
+    # NaN and NaT differ from themselves; whether pandas' NA does, it doesn't say.
+    if value is None or type(value).__name__ == "NAType" or value != value:
+        return None
+    if column.kind == "datetime":
+        return value if isinstance(value, str) else value.isoformat()
+    if not column.is_number:
+        return value
+    return {"int": int, "bool": bool, "float": float}[column.kind](value)
 
 
 def address(url: str, anywhere: bool) -> tuple[str, int]:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -19,6 +19,9 @@ from mlops_kit.errors import ServingError, StoreBusyError
 from mlops_kit.examples import load_client
 from mlops_kit.examples.load import Load, Sent
 from mlops_kit.prediction_log.label import Label
+
+if TYPE_CHECKING:
+    from mlops_kit.tables.table import Table
 
 __all__ = ["Label", "Load", "Sent", "Traffic", "send"]
 
@@ -42,10 +45,11 @@ class Traffic:
         self,
         url: str,
         model: str,
-        rows: NDArray[np.float64],
+        rows: NDArray[Any],
         labels: NDArray[Any],
         load: Load,
         *,
+        table: Table | None = None,
         on_label: Callable[[Sequence[Label]], None] | None = None,
         stop: threading.Event | None = None,
         anywhere: bool = False,
@@ -58,9 +62,11 @@ class Traffic:
         Args:
             url: the server's, as http://host:port.
             model: the model's name.
-            rows: features (n, f), sent over and over in an order drawn from the load's seed.
-            labels: 0 or 1 (n,).
+            rows: features (n, f), sent over and over in an order drawn from the load's seed;
+                numbers, or what `load_client.rows_of` makes of a table's.
+            labels: the class's index or, of a regression, the value (n,).
             load: how much to send, and how fast.
+            table: sends one tensor a column of it; without one, one matrix of numbers.
             on_label: takes batches of labels, in one thread; a batch that it refuses by
                 StoreBusyError is delivered again.
             stop: an event that ends sending.
@@ -74,8 +80,10 @@ class Traffic:
         """
         self._host, self._port = load_client.address(url, anywhere)
         self._path = f"/v2/models/{quote(model, safe='')}/infer"
-        self._rows = np.ascontiguousarray(rows, np.float64)
-        self._labels = np.asarray(labels, np.int64)
+        self._table = table
+        self._rows = np.ascontiguousarray(rows, np.float64 if table is None else object)
+        is_value = np.issubdtype(np.asarray(labels).dtype, np.floating)
+        self._labels = np.asarray(labels, np.float64 if is_value else np.int64)
         if (
             self._rows.ndim != 2
             or not len(self._rows)
@@ -207,10 +215,9 @@ class Traffic:
         chosen = self._order[np.arange(number * load.batch, (number + 1) * load.batch) % self._size]
         rows, client = self._rows[chosen], int(chance.integers(load.clients))
         if chance.random() < load.missing:
-            rows[:, load.missing_feature] = np.nan
-        status, version = load_client.answer(
-            connection, self._path, load_client.body(name, client, rows)
-        )
+            rows[:, load.missing_feature] = np.nan if self._table is None else None
+        body = load_client.body(name, client, rows, self._table)
+        status, version = load_client.answer(connection, self._path, body)
         due, known = self._ticks() + load.label_delay, self._clock() + load.label_delay
         with self._lock:
             if status == 200:
@@ -248,7 +255,7 @@ class Traffic:
 def send(
     url: str,
     model: str,
-    rows: NDArray[np.float64],
+    rows: NDArray[Any],
     labels: NDArray[Any],
     load: Load,
     *,

@@ -56,17 +56,18 @@ def rows(inputs: object, tail: bytes, signature: Signature, max_rows: int) -> Ro
     """
     if not isinstance(inputs, list) or not inputs or not all(isinstance(i, dict) for i in inputs):
         raise RequestError(f"'inputs' must be a list of {_expected(signature)}.")
-    has_matrix = any(each.get("name") == INPUT for each in inputs)
-    if not (has_matrix and signature.is_matrix) or INPUT in signature.by_name:
+    if not signature.takes_matrix:
         return _named(inputs, tail, signature, max_rows)
-    if len(inputs) > 1:
+    if len(inputs) == 1 and inputs[0].get("name") == INPUT:
+        return _matrix(inputs[0], tail, signature, max_rows)
+    if any(each.get("name") == INPUT for each in inputs):
         raise RequestError(f"{INPUT!r} comes with other inputs; expected it alone.")
-    return _matrix(inputs[0], tail, signature, max_rows)
+    return _named(inputs, tail, signature, max_rows)
 
 
 def _expected(signature: Signature) -> str:
     words = f"one tensor of shape [rows] or [rows, 1] a column, {shown(list(signature.features))}"
-    if signature.is_matrix:
+    if signature.takes_matrix:
         return f"one tensor {INPUT!r} of shape [rows, {len(signature.features)}], or {words}"
     return words
 
@@ -85,17 +86,18 @@ def _matrix(tensor: dict[str, Any], tail: bytes, signature: Signature, most: int
         raise RequestError(
             f"The shape is {shown(shape)}; expected 1 to {most} rows of {features} features."
         )
-    left = Tail(tail)
     size = _binary_size(tensor)
+    left = Tail(tail) if tail or size is not None else None
     try:
-        if size is None:
+        if left is None or size is None:
             values = tensors.numbers(tensors.flat(tensor.get("data"), columns), datatype)
         else:
             values = tensors.numbers_of_bytes(left.take(size), datatype)
     except TensorValueError as fault:
         row, place = divmod(fault.place, features)
         raise _refusal(signature.features[place], row, fault.value, fault.expected) from None
-    left.check_empty()
+    if left is not None:
+        left.check_empty()
     if len(values) != count * columns:
         raise RequestError(
             f"The data hold {len(values)} numbers; expected {count * columns} by the shape {shape}."

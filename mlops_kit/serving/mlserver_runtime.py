@@ -269,8 +269,7 @@ def _harden(app: FastAPI, service: Service) -> None:
 
 def _plain(values: Any) -> list[Any]:
     # Text goes as bytes, of which REST and gRPC make their own.
-    found: list[Any] = values.ravel().tolist()
-    return [each.encode() for each in found] if values.dtype == object else found
+    return [*map(str.encode, values)] if values.dtype == object else [*values.ravel().tolist()]
 
 
 def _error(message: str, status: int) -> Response:

@@ -201,7 +201,7 @@ def metadata(
 
 
 def _described(signature: Signature) -> list[dict[str, Any]]:
-    if signature.is_matrix and INPUT not in signature.by_name:
+    if signature.takes_matrix:
         of_each = {column.name: _declared(column) for column in signature.columns}
         names: dict[str, Any] = {"feature_names": list(signature.features)}
         if signature.table is not None:

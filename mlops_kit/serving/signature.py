@@ -53,6 +53,11 @@ class Signature:
         return all(column.kind in _NUMBERS for column in self.columns)
 
     @cached_property
+    def takes_matrix(self) -> bool:
+        """Whether a request may hold the one matrix, whose name no feature has."""
+        return self.is_matrix and INPUT not in self.by_name
+
+    @cached_property
     def task(self) -> Task:
         """What the model predicts."""
         return "binary" if self.table is None else self.table.task
