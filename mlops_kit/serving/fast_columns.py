@@ -108,7 +108,10 @@ def _known(value: Any, declared: frozenset[Any]) -> Any:
 def _days(value: str | None) -> float:
     if value is None:
         return _NAN
-    found = datetime.fromisoformat(value)
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        found = datetime.min
     if found.year not in _YEARS:
         raise LookupError("a date for pandas")
     since = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH

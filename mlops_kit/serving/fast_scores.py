@@ -21,8 +21,10 @@ from mlops_kit.serving.fast_trees import Floats, LevelWalk, QuickScorer
 from mlops_kit.serving.signature import Signature
 
 Scores = Callable[[NDArray[Any]], Floats]
-# Rows up to which each way is faster than the library, and takes no more than a millisecond or two.
-_MASKED, _WALKED, _BY_COLUMNS = 256, 20, 64
+# Rows up to which each way is faster than the library.
+_MASKED, _WALKED, _BY_COLUMNS = 256, 20, 512
+# Rows that columns are made of in a millisecond or two.
+_QUICK_BY_COLUMNS = 64
 _PROBES = 256
 # Of the probes, so many are also scored one at a time: one row takes a path of its own.
 _SINGLE = 24
@@ -51,6 +53,7 @@ class _Way:
     finish: Callable[[NDArray[Any]], Floats]
     has_sums: bool
     most: int
+    quick: int
     edges: dict[int, Floats] = field(default_factory=dict)
     takes_missing: bool = False
     complement: Callable[[NDArray[Any]], Floats] | None = None
@@ -91,8 +94,7 @@ def _compared(model: Any, theirs: Scores, signature: Signature, column: int) -> 
     way = replace(way, complement=complement if column == 0 else None)
     rows, takes_missing = _tried(theirs, signature, way)
     few = _few(way, calibrate, theirs, takes_missing or not signature.is_matrix)
-    quick = _MASKED if signature.is_matrix and way.most != _WALKED else way.most
-    found = FastScores(few, theirs, way.most, quick)
+    found = FastScores(few, theirs, way.most, way.quick)
     return found if _is_same(found, rows) else None
 
 
@@ -168,9 +170,9 @@ def _linear(last: Any, columns: Columns | None, changes: list[Any]) -> _Way:
     sums, is_classifier = linear_sums(last), hasattr(last, "classes_")
     finish: Any = expit if is_classifier else _itself
     if columns is None:
-        return _Way(_chain([*changes, sums]), finish, is_classifier, 1)
+        return _Way(_chain([*changes, sums]), finish, is_classifier, 1, _MASKED)
     if not columns.is_sparse:
-        return _Way(_chain([columns.matrix, *changes, sums]), finish, is_classifier, 1)
+        return _Way(_chain([columns.matrix, *changes, sums]), finish, is_classifier, 1, 1)
     if changes:
         raise ValueError("no arithmetic for changes of a sparse matrix")
     of_each, intercept = weights(last)
@@ -179,7 +181,7 @@ def _linear(last: Any, columns: Columns | None, changes: list[Any]) -> _Way:
     def one_by_one(rows: NDArray[Any]) -> Floats:
         return np.array([_sum(*columns.pairs(row), flat) + start for row in rows.tolist()])
 
-    return _Way(one_by_one, finish, is_classifier, _BY_COLUMNS)
+    return _Way(one_by_one, finish, is_classifier, _BY_COLUMNS, _QUICK_BY_COLUMNS)
 
 
 def _sum(places: list[int], numbers: list[float], of_each: list[float]) -> float:
@@ -200,9 +202,11 @@ def _of_trees(ensemble: Ensemble, columns: Columns | None, changes: list[Any]) -
     except ValueError:
         sums, most = LevelWalk(trees, baseline, dtype).sums, _WALKED
     edges = fast_ensembles.edges(ensemble)
+    quick = most
     before = [*changes, _single] if ensemble.is_single else changes
     if columns is not None:
-        before, most = [columns.matrix, *before], min(most, _BY_COLUMNS)
+        before, most = [columns.matrix, *before], _BY_COLUMNS if most == _MASKED else most
+        quick = min(most, _QUICK_BY_COLUMNS)
         edges = {columns.sources[at]: e for at, e in edges.items() if at in columns.sources}
     edges = {} if changes else edges
     return _Way(
@@ -210,6 +214,7 @@ def _of_trees(ensemble: Ensemble, columns: Columns | None, changes: list[Any]) -
         ensemble.finish,
         ensemble.has_sums,
         most,
+        quick,
         edges,
         takes_missing=True,
         complement=ensemble.complement,

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_kit.errors import RequestError
+from mlops_kit.errors import RequestError, TableError
 from mlops_kit.serving import probes, protocol, rows
+from mlops_kit.serving.library_scores import frame
 from mlops_kit.serving.signature import Signature
 from mlops_kit.tables.table import Column, Table
 from tests import mixed
@@ -116,6 +117,38 @@ def test_a_column_takes_the_types_that_hold_its_values() -> None:
     assert small[0, 6] == np.float32(0.1)
     truth = decode(mixed.tensors(found, is_member={"datatype": "UINT8", "data": [1, 0]})).rows
     assert truth[:, 7].tolist() == [True, False]
+
+
+DATES = [
+    "2024-02-29",
+    "2024-01-01T10:00",
+    "2024-01-01 10:00:00.123456+02:00",
+    "2024-01-01T10:00:00Z",
+    "2024-01-01T10:00:00.123456789Z",
+    "20240101",
+    "2024-01",
+    "2024-02-30",
+    "2024-W01-1",
+    "1066-10-14",
+    "0001-01-01",
+    "2024-01-01T25:00",
+    "10:00",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", DATES)
+def test_a_date_is_taken_where_the_table_takes_it(text: str) -> None:
+    found = mixed.rows(2)
+    (found[0][8], found[1][8]) = ("2024-01-01", text)
+    try:
+        expected = mixed.frame(found)["since"].tolist()
+    except TableError:
+        with fails("serving.request", "since", repr(text), "row 1"):
+            decode(mixed.tensors(found))
+        return
+    rows = decode(mixed.tensors(found)).rows
+    assert np.array_equal(frame(SIGNATURE, rows)["since"], expected, equal_nan=True)
 
 
 def test_large_whole_numbers_stay_exact() -> None:

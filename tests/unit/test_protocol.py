@@ -174,6 +174,14 @@ def test_a_number_is_what_its_datatype_holds() -> None:
     assert "infinite" in refused({"inputs": [tensor(datatype="FP32", data=[1e300, 1])]})
 
 
+@pytest.mark.parametrize(
+    ("datatype", "value"), [("UINT8", 300), ("UINT8", -1), ("INT64", 1.5), ("BOOL", 7)]
+)
+def test_a_number_off_its_datatype_is_refused_with_its_column(datatype: str, value: float) -> None:
+    said = refused({"inputs": [tensor(datatype=datatype, data=[1, value])]})
+    assert all(fact in said for fact in ("'b'", "row 0", str(value), datatype))
+
+
 def test_infinite_numbers_in_bytes_are_refused() -> None:
     content = np.array([np.inf, 1.0]).tobytes()
     head = json.dumps({"inputs": [tensor(parameters={"binary_data_size": 16})]}).encode()
