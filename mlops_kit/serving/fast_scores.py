@@ -73,7 +73,7 @@ def fast_scores(
     differs. A linear model's many rows are left to it, as sums over them differ in their last bits
     by the layout in memory, which a frame has another of.
     """
-    theirs = slow or (lambda rows: model.predict_proba(rows)[:, 1])
+    theirs = slow or (lambda rows: np.asarray(model.predict_proba(rows)[:, 1], np.float64))
     try:
         if signature is None:
             names = tuple(f"feature {place}" for place in range(model.n_features_in_))

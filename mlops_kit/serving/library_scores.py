@@ -33,8 +33,7 @@ def library_scores(model: Any, signature: Signature) -> Scores:
     def asked(inputs: Any) -> Floats:
         if table is not None:
             return np.asarray(outputs.outputs(model, inputs, table), dtype=np.float64)
-        scores: Floats = model.predict_proba(inputs)[:, 1]
-        return scores
+        return np.asarray(model.predict_proba(inputs)[:, 1], dtype=np.float64)
 
     def by_frame(rows: NDArray[Any]) -> Floats:
         return asked(frame(signature, rows))

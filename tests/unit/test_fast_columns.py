@@ -282,6 +282,18 @@ def test_a_booster_is_scored_as_its_library_does(name: str) -> None:
         assert np.array(alone).tobytes() == scores[:200].tobytes()
 
 
+@pytest.mark.parametrize("name", ["LightGBM", "LightGBM, many leaves", "XGBoost"])
+def test_a_booster_alone_is_fast(name: str) -> None:
+    rows = data(1000, 0)
+    model = boosters()[name].fit(rows, np.nan_to_num(rows[:, :3]).sum(axis=1) > 0)
+    found = fast_scores(model)
+    assert found is not None
+    tried = data(50, 3)
+    expected = model.predict_proba(tried)[:, 1].astype(np.float64)
+    assert found(tried).tobytes() == expected.tobytes()
+    assert b"".join(found(tried[at : at + 1]).tobytes() for at in range(50)) == expected.tobytes()
+
+
 @pytest.mark.parametrize("name", ["LightGBM", "XGBoost"])
 def test_a_booster_behind_columns_is_fast_and_either_class_may_be_positive(name: str) -> None:
     table = mixed.table()
