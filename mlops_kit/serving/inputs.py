@@ -54,13 +54,14 @@ def rows(inputs: object, tail: bytes, signature: Signature, max_rows: int) -> Ro
     float64 where all features are numbers, NaN for a missing value; else objects: float, int,
     bool, text or None. Raises RequestError.
     """
+    # The usual request of numbers first, as this is part of each one's time.
+    if signature.takes_matrix and isinstance(inputs, list) and len(inputs) == 1:
+        (tensor,) = inputs
+        if isinstance(tensor, dict) and tensor.get("name") == INPUT:
+            return _matrix(tensor, tail, signature, max_rows)
     if not isinstance(inputs, list) or not inputs or not all(isinstance(i, dict) for i in inputs):
         raise RequestError(f"'inputs' must be a list of {_expected(signature)}.")
-    if not signature.takes_matrix:
-        return _named(inputs, tail, signature, max_rows)
-    if len(inputs) == 1 and inputs[0].get("name") == INPUT:
-        return _matrix(inputs[0], tail, signature, max_rows)
-    if any(each.get("name") == INPUT for each in inputs):
+    if signature.takes_matrix and any(each.get("name") == INPUT for each in inputs):
         raise RequestError(f"{INPUT!r} comes with other inputs; expected it alone.")
     return _named(inputs, tail, signature, max_rows)
 
