@@ -122,17 +122,13 @@ def write_artifact(
 
     `declared` is the model's table; None for one of before there were any.
     """
-    import skops.io
-
     from mlops_kit.models import artifacts
     from mlops_kit.releases.release import ServedModel
 
     folder.mkdir(parents=True)
     inputs = json.dumps([{"name": name, "type": "double"} for name in features])
     (folder / "MLmodel").write_text(json.dumps({"signature": {"inputs": inputs}}))
-    if declared is not None:
-        (folder / "table.json").write_text(json.dumps(declared.to_json()))
-    skops.io.dump(model, folder / artifacts.MODEL_FILE)
+    artifacts.dump(model, folder, declared)
     digest = artifacts.digest(artifacts.contents(folder))
     return ServedModel(version=version, uri=f"models:/{MODEL}/{version}", digest=digest)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_kit.errors import ServingError, TableError, UntrustedModelError
+from mlops_kit.errors import ServingError, TableError
 from mlops_kit.models import artifacts, outputs
 from mlops_kit.releases.release import ServedModel
 from mlops_kit.serving import probes
@@ -19,29 +19,26 @@ from mlops_kit.serving.fast_scores import fast_scores
 from mlops_kit.serving.library_scores import library_scores
 from mlops_kit.serving.predictor import Predictor
 from mlops_kit.serving.signature import Signature
-from mlops_kit.tables.table import Table
 
 _LOG = logging.getLogger(__name__)
-_MLMODEL, _TABLE = "MLmodel", "table.json"
+_MLMODEL = "MLmodel"
 
 
-def load(folder: Path, served: ServedModel) -> Predictor:
-    """Return the predictor of an artifact in a folder, probed once.
+def load(folder: Path, served: ServedModel, trusted: Collection[str] = ()) -> Predictor:
+    """Return the predictor of an artifact in a folder, tried on rows of its table.
 
     The files are read once, and nothing of them is run or imported before their digest is the
-    one of `served`. Raises UntrustedModelError for another digest or a type off the allow-list,
-    and ServingError for a model that can't be served.
+    one of `served`. `trusted` are the names of the project's own types. Raises
+    UntrustedModelError for another digest or a type that nobody vouches for, and ServingError for
+    a model that can't be served.
     """
-    contents = artifacts.contents(folder)
-    found = artifacts.digest(contents)
-    if found != served.digest:
-        raise UntrustedModelError(
-            f"The artifact of version {served.version} has the digest {found}; expected "
-            f"{served.digest}. It isn't the one that was registered, and is not loaded."
-        )
     what = f"version {served.version}"
-    model = artifacts.load(contents.get(artifacts.MODEL_FILE, b""), what)
-    signature = _signature(contents, what)
+    loaded = artifacts.read(folder, served.digest, what, trusted)
+    model, table = loaded.model, loaded.table
+    if table is None:
+        signature = Signature(_listed(loaded.contents, what))
+    else:
+        signature = Signature(tuple(table.feature_names), table)
     slow = library_scores(model, signature)
     fast = fast_scores(model, slow, signature)
     if fast is None:
@@ -87,20 +84,8 @@ def _first_fault(predictor: Predictor, rows: NDArray[Any], told: list[str]) -> s
     return ""
 
 
-def _signature(contents: Mapping[str, bytes], what: str) -> Signature:
-    """Return what the artifact's table declares, or else the features that its MLmodel lists."""
-    if _TABLE in contents:
-        try:
-            table = Table.from_json(json.loads(contents[_TABLE]), f"{_TABLE} of {what}")
-        except (ValueError, TableError) as error:
-            raise ServingError(
-                f"{_TABLE} of {what} is no table: {error}. Register the model anew."
-            ) from error
-        return Signature(tuple(table.feature_names), table)
-    return Signature(_listed(contents, what))
-
-
 def _listed(contents: Mapping[str, bytes], what: str) -> tuple[str, ...]:
+    """Return the features that the artifact's MLmodel lists."""
     import yaml
 
     try:
@@ -118,25 +103,24 @@ def _listed(contents: Mapping[str, bytes], what: str) -> tuple[str, ...]:
 
 
 def _threshold(model: Any, signature: Signature, what: str) -> float:
-    """Return the score from which `model.predict` decides for the positive class.
-
-    0.5 for a model that doesn't say.
-    """
+    """Return the score from which a model decides for the positive class; 0.5 if it doesn't say."""
     from sklearn.model_selection import FixedThresholdClassifier
 
     if signature.task != "binary":
         return 0.5
+    if signature.table is not None:
+        try:
+            return outputs.threshold(model, signature.table)
+        except TableError as error:
+            raise ServingError(f"{what}: {error}") from error
     classes: Any = getattr(model, "classes_", ())
     if len(classes) != 2:
         raise ServingError(f"The model of {what} has the classes {classes}; expected two.")
     if not isinstance(model, FixedThresholdClassifier):
         return 0.5
-    table = signature.table
-    positive = classes[1] if table is None else outputs.positive_class(model, table)
-    flagged = classes[1] if model.pos_label is None else model.pos_label
-    if model.response_method == "decision_function" or flagged != positive:
+    if model.response_method == "decision_function" or model.pos_label not in (None, classes[1]):
         raise ServingError(
             f"The threshold of {what} is for {model.response_method!r} and the class "
-            f"{flagged!r}; expected 'predict_proba' and {positive!r}."
+            f"{model.pos_label!r}; expected 'predict_proba' and {classes[1]!r}."
         )
     return 0.5 if model.threshold == "auto" else float(model.threshold)

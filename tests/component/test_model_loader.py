@@ -199,5 +199,24 @@ def test_a_model_that_fails_at_what_its_table_allows_says_where(tmp_path: Path) 
     named = dataclasses.replace(
         named, digest=artifacts.digest(artifacts.contents(tmp_path / "gaps"))
     )
-    with fails("serving", "table.json"):
+    with fails("registry.untrusted", "table.json"):
         model_loader.load(tmp_path / "gaps", named)
+
+
+@pytest.mark.parametrize("name", ["LightGBM", "XGBoost"])
+def test_a_booster_in_its_own_format_is_served_fast(tmp_path: Path, name: str) -> None:
+    lightgbm, xgboost = pytest.importorskip("lightgbm"), pytest.importorskip("xgboost")
+    table, sent = mixed.table(), mixed.rows(300)
+    made = {
+        "LightGBM": lightgbm.LGBMClassifier(n_estimators=10, verbose=-1, n_jobs=1),
+        "XGBoost": xgboost.XGBClassifier(n_estimators=10, n_jobs=1),
+    }[name]
+    labels = (mixed.labels(sent, "binary") == table.positive).astype(int)
+    columns = mixed.estimator("binary", "trees")[0]
+    model = make_pipeline(columns, made).fit(mixed.frame(sent), labels)
+    named = served.write_artifact(tmp_path / "artifact", model, "3", declared=table)
+    found = model_loader.load(tmp_path / "artifact", named)
+    assert found.is_fast
+    rows = probes.as_rows(sent[:30], found.signature)
+    expected = model.predict_proba(mixed.frame(sent[:30]))[:, 1].astype(float)
+    assert found.predict(rows)[0].tobytes() == expected.tobytes()
