@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import mixed
+
 ROOT = Path(__file__).parents[1]
 FEATURES = tuple(f"V{number}" for number in range(6))
 MODEL = "fraud"
@@ -110,18 +112,23 @@ def models() -> dict[str, Any]:
 
 
 def write_artifact(
-    folder: Path, model: Any, version: str, features: tuple[str, ...] = FEATURES
+    folder: Path,
+    model: Any,
+    version: str,
+    features: tuple[str, ...] = FEATURES,
+    declared: Any = None,
 ) -> Any:
-    """Write an artifact as the registry keeps it, and return the ServedModel that names it."""
-    import skops.io
+    """Write an artifact as the registry keeps it, and return the ServedModel that names it.
 
+    `declared` is the model's table; None for one of before there were any.
+    """
     from mlops_kit.models import artifacts
     from mlops_kit.releases.release import ServedModel
 
     folder.mkdir(parents=True)
     inputs = json.dumps([{"name": name, "type": "double"} for name in features])
     (folder / "MLmodel").write_text(json.dumps({"signature": {"inputs": inputs}}))
-    skops.io.dump(model, folder / artifacts.MODEL_FILE)
+    artifacts.dump(model, folder, declared)
     digest = artifacts.digest(artifacts.contents(folder))
     return ServedModel(version=version, uri=f"models:/{MODEL}/{version}", digest=digest)
 
@@ -191,16 +198,22 @@ def until_ready(url: str) -> None:
 
 
 def release(folder: Path) -> Any:
-    """Return champion 1, which is fast, and candidate 2, which is slow and may be made to raise."""
+    """Return champion 1, which is fast, and candidate 2, which is slow and may be made to raise.
+
+    A folder with a task's name in the file "task" has models of the mixed table.
+    """
     import joblib
 
     from mlops_kit.serving import model_loader
     from mlops_kit.serving.predictor import LiveRelease
 
     sides = []
+    task = (folder / "task").read_text() if (folder / "task").exists() else ""
+    declared = mixed.table(task) if task else None
     for version, name in (("1", "fast"), ("2", "slow")):
         place = folder / f"artifact-{version}-{os.getpid()}"
-        served = write_artifact(place, joblib.load(folder / f"{name}.joblib"), version)
+        model = joblib.load(folder / f"{name}.joblib")
+        served = write_artifact(place, model, version, declared=declared)
         sides.append(model_loader.load(place, served))
     champion, candidate = sides
     candidate = dataclasses.replace(candidate, score=poisoned(candidate.score))
@@ -209,7 +222,7 @@ def release(folder: Path) -> Any:
 
 def poisoned(score: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def raising(rows: Any) -> Any:
-        if (rows[:, 0] >= POISON).any():
+        if rows.dtype != object and (rows[:, 0] >= POISON).any():
             raise ZeroDivisionError("a secret of the model's")
         return score(rows)
 

@@ -11,20 +11,13 @@ import orjson
 from numpy.typing import NDArray
 
 from mlops_kit.errors import ServingError
+from mlops_kit.serving.signature import DATATYPES
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mlops_kit.tables.table import Column, Table
 
-DATATYPES = {
-    "float": "FP64",
-    "int": "INT64",
-    "bool": "BOOL",
-    "str": "BYTES",
-    "category": "BYTES",
-    "datetime": "BYTES",
-}
 _HERE = ("127.0.0.1", "::1", "localhost")
 
 

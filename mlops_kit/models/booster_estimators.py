@@ -38,6 +38,8 @@ class _Booster(BaseEstimator):  # type: ignore[misc]
         return predict[self.library](rows)
 
     def _lightgbm(self, rows: Any, is_raw: bool = False) -> NDArray[Any]:
+        if isinstance(rows, np.ndarray) and rows.dtype.kind == "O":  # it would round to float32
+            rows = rows.astype(np.float64)
         last = self.best_iteration_ or -1
         found: NDArray[Any] = self.booster_.predict(rows, num_iteration=last, raw_score=is_raw)
         return found

@@ -1,4 +1,4 @@
-"""The sums of a logistic regression, with what stands before it, as plain arithmetic."""
+"""The sums of linear models, and the changes of numbers before them, as plain arithmetic."""
 
 from __future__ import annotations
 
@@ -9,36 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Change = Callable[[Floats], Floats]
+_REGRESSIONS = ("LinearRegression", "Ridge", "Lasso", "ElasticNet")
 
 
-def linear_sums(model: Any) -> Callable[[Floats], Floats]:
-    """Return the decision function of a logistic regression, alone or at a pipeline's end.
+def weights(model: Any) -> tuple[Floats, Any]:
+    """Return the weights of a fitted linear model and its intercept, shaped as it keeps them.
 
-    Before it may stand SimpleImputer and StandardScaler. It takes float64 rows (n, features) and
-    gives (n,). Raises ValueError for any other model.
+    Raises ValueError for a model of another kind or with several classes.
     """
-    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
-    changes: list[Callable[[Floats], Floats]] = []
-    for step in steps[:-1]:
-        if type(step) is SimpleImputer and not step.add_indicator:
-            changes.append(_filled(np.asarray(step.statistics_, np.float64)))
-        elif type(step) is StandardScaler and step.with_mean and step.with_std:
-            changes.append(_scaled(step.mean_, step.scale_))
-        else:
-            raise ValueError(f"no arithmetic for {type(step).__name__}")
-    if type(steps[-1]) is not LogisticRegression:
-        raise ValueError(f"no arithmetic for {type(steps[-1]).__name__}")
-    weights, intercept = steps[-1].coef_.T, steps[-1].intercept_
+    name = type(model).__name__
+    if type(model) is not LogisticRegression and name not in _REGRESSIONS:
+        raise ValueError(f"no arithmetic for {name}")
+    if np.size(model.intercept_) != 1 or model.coef_.size != model.n_features_in_:
+        raise ValueError("it has several classes or outputs")
+    return model.coef_.T, model.intercept_
+
+
+def linear_sums(model: Any) -> Change:
+    """Return the sums of a linear model: float64 rows (n, features) become (n,).
+
+    Raises ValueError for any other model.
+    """
+    of_each, intercept = weights(model)
 
     def sums(rows: Floats) -> Floats:
-        for change in changes:
-            rows = change(rows)
-        found: Floats = (rows @ weights + intercept)[:, 0]
+        found: Floats = (rows @ of_each + intercept).reshape(len(rows))
         if not np.isfinite(rows).all():  # as scikit-learn refuses them
             raise ValueError("Input contains NaN or infinity.")
         return found
@@ -46,9 +44,19 @@ def linear_sums(model: Any) -> Callable[[Floats], Floats]:
     return sums
 
 
-def _filled(statistics: Floats) -> Callable[[Floats], Floats]:
-    return lambda rows: np.where(np.isnan(rows), statistics, rows)
+def change(step: Any) -> Change:
+    """Return what a fitted step does to float64 rows; raises ValueError for one unknown here."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import StandardScaler
 
-
-def _scaled(mean: Floats, scale: Floats) -> Callable[[Floats], Floats]:
-    return lambda rows: (rows - mean) / scale
+    if step == "passthrough":
+        return lambda rows: rows
+    if type(step) is SimpleImputer and not step.add_indicator:
+        statistics = np.asarray(step.statistics_, np.float64)
+        if not np.isnan(step.missing_values) or np.isnan(statistics).any():
+            raise ValueError("it fills something else than NaN")
+        return lambda rows: np.where(np.isnan(rows), statistics, rows)
+    if type(step) is StandardScaler and step.with_mean and step.with_std:
+        mean, scale = step.mean_, step.scale_
+        return lambda rows: (rows - mean) / scale
+    raise ValueError(f"no arithmetic for {type(step).__name__}")

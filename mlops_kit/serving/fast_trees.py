@@ -1,8 +1,8 @@
 """Which leaf of every tree a row falls into, and the leaves' sum: two ways, in numpy alone.
 
-Both add the leaves in the order of the trees, one after the other, so that the sum rounds as
-scikit-learn's does. They read the nodes of HistGradientBoosting, which are private there: the
-caller compares their results before it uses them.
+Both add the leaves in the order of the trees, one after the other, so that the sum rounds as the
+library's does. Trees are arrays of nodes, with the fields of NODE, as HistGradientBoosting keeps
+them. These are private there: the caller compares the results before it uses them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# A row goes left where its feature is at most the threshold, or missing and that goes left. `left`
+# and `right` are places in the tree, whose first node is the root.
+NODE = np.dtype(
+    [
+        ("value", "f8"),
+        ("feature_idx", "i8"),
+        ("num_threshold", "f8"),
+        ("missing_go_to_left", "?"),
+        ("left", "i8"),
+        ("right", "i8"),
+        ("depth", "i8"),
+        ("is_leaf", "?"),
+    ]
+)
 # Masks have one bit a leaf; numpy's widest integer has 64.
 MAX_LEAVES = 64
 # Bytes that one model's masks may take.
@@ -32,21 +46,25 @@ class QuickScorer:
     tree and node by node. Raises ValueError for trees that are too large for it.
     """
 
-    def __init__(self, trees: list[Any], baseline: float, features: int) -> None:
-        """Join the masks; `trees` are arrays of nodes, `baseline` is added before the leaves."""
+    def __init__(
+        self, trees: list[Any], baseline: float, features: int, dtype: Any = np.float64
+    ) -> None:
+        """Join the masks; `baseline` is added before the leaves, `dtype` is the sum's."""
         leaves = [_leaves(nodes) for nodes in trees]
         most = max(len(each) for each in leaves)
         if most > MAX_LEAVES:
             raise ValueError(f"a tree has {most} leaves; expected at most {MAX_LEAVES}")
         width = next(bits for bits in (8, 16, 32, 64) if bits >= most)
         self._dtype = np.dtype(f"u{width // 8}")
-        self._baseline = baseline
-        self._starts = np.arange(len(trees)) * width
-        values = np.zeros((len(trees), width))
+        # The place of a leaf's value, if the first of a tree is counted as one.
+        self._starts = np.arange(len(trees)) * width - 1
+        values = np.zeros((len(trees), width), dtype=dtype)
         splits: list[list[_Split]] = [[] for _ in range(features)]
         for tree, (nodes, order) in enumerate(zip(trees, leaves, strict=True)):
             values[tree, : len(order)] = nodes["value"][order]
             _collect(nodes, order, tree, splits)
+        # The sum begins with the baseline and the first tree's leaf.
+        values[0] += values.dtype.type(baseline)
         self._values = values.ravel()
         self._join(splits, len(trees), int(np.iinfo(self._dtype).max))
 
@@ -75,9 +93,12 @@ class QuickScorer:
     def sums(self, rows: Floats) -> Floats:
         """Return the baseline and the leaves of each row, added up; shape (n,)."""
         if len(rows) == 1:
-            return self._add(self._of_one(rows[0]))
+            leaves = self._leaves(self._of_one(rows[0]))
+            # This adds from left to right; sum would add in pairs, and round otherwise.
+            return np.add.accumulate(leaves)[-1:]
         parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-        return np.concatenate([self._add(self._of_many(part)) for part in parts])
+        found = [self._leaves(self._of_many(part)) for part in parts]
+        return np.concatenate([np.add.accumulate(each, axis=1)[:, -1] for each in found])
 
     def _of_one(self, row: Floats) -> NDArray[Any]:
         values = row.tolist()
@@ -86,8 +107,8 @@ class QuickScorer:
             offset + bisect_left(edges, value) if (value := values[column]) == value else missing
             for column, edges, offset, missing in self._single
         ]
-        joined: NDArray[Any] = np.bitwise_and.reduce(self._table[chosen], axis=0)
-        return joined[np.newaxis]
+        joined: NDArray[Any] = np.bitwise_and.reduce(self._table.take(chosen, axis=0), axis=0)
+        return joined
 
     def _of_many(self, rows: Floats) -> NDArray[Any]:
         shape = (len(rows), len(self._starts))
@@ -98,18 +119,18 @@ class QuickScorer:
             np.bitwise_and(joined, self._table.take(place, axis=0), out=joined)
         return joined
 
-    def _add(self, joined: NDArray[Any]) -> Floats:
-        # The lowest bit, as a power of two that a float64 holds exactly.
-        lowest = (joined & -joined).astype(np.float64)
-        leaf = np.frexp(lowest)[1] - 1 + self._starts
-        return _sums(self._baseline, self._values.take(leaf))
+    def _leaves(self, joined: NDArray[Any]) -> NDArray[Any]:
+        # The lowest bit and all below it are as many as its place, counted from one.
+        place = np.bitwise_count(joined ^ (joined - 1))
+        found: NDArray[Any] = self._values.take(place + self._starts)
+        return found
 
 
 class LevelWalk:
     """The sum of the leaves by one step down all trees at once, for trees of any size."""
 
-    def __init__(self, trees: list[Any], baseline: float) -> None:
-        """Lay all nodes into one array; a leaf's children are itself."""
+    def __init__(self, trees: list[Any], baseline: float, dtype: Any = np.float64) -> None:
+        """Lay all nodes into one array; a leaf's children are itself. `dtype` is the sum's."""
         sizes = [len(nodes) for nodes in trees]
         self._roots = np.cumsum([0, *sizes[:-1]])
         nodes = np.concatenate(trees)
@@ -121,9 +142,9 @@ class LevelWalk:
         self._feature = np.where(is_leaf, 0, nodes["feature_idx"]).astype(np.intp)
         self._threshold = np.where(is_leaf, 0.0, nodes["num_threshold"])
         self._missing_left = nodes["missing_go_to_left"].astype(bool)
-        self._values = nodes["value"].astype(np.float64)
+        self._values = nodes["value"].astype(dtype)
         self._depth = max(int(each["depth"].max()) for each in trees)
-        self._baseline = baseline
+        self._baseline = self._values.dtype.type(baseline)
 
     def sums(self, rows: Floats) -> Floats:
         """Return the baseline and the leaves of each row, added up; shape (n,)."""
@@ -137,7 +158,10 @@ class LevelWalk:
             if has_missing:
                 left |= missing[number, feature] & self._missing_left[place]
             place = self._children[2 * place + left]
-        return _sums(self._baseline, self._values[place])
+        leaves = self._values[place]
+        leaves[:, 0] += self._baseline
+        total: Floats = np.add.accumulate(leaves, axis=1)[:, -1]
+        return total
 
 
 # A threshold, the tree, the bits of the leaves on the left, and whether a missing value goes there.
@@ -167,12 +191,3 @@ def _collect(nodes: Any, leaves: list[int], tree: int, splits: list[list[_Split]
             below[index] = left | right
             split = (float(node["num_threshold"]), tree, left, bool(node["missing_go_to_left"]))
             splits[int(node["feature_idx"])].append(split)
-
-
-def _sums(baseline: float, leaves: Floats) -> Floats:
-    # cumsum adds from left to right; sum would add in pairs, and round otherwise.
-    terms = np.empty((leaves.shape[0], leaves.shape[1] + 1))
-    terms[:, 0] = baseline
-    terms[:, 1:] = leaves
-    total: Floats = terms.cumsum(axis=1)[:, -1]
-    return total

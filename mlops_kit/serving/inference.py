@@ -86,7 +86,8 @@ class Service:
     def metadata(self, model: str, version: str = "") -> dict[str, Any]:
         """Return what the protocol says of a model; raises RequestError as `live` does."""
         live = self.live(model, version)
-        return protocol.metadata(model, live.versions, live.signature)
+        side = predictor.side(live, version)[0] if version else live.champion
+        return protocol.metadata(model, live.versions, side.signature, side.threshold)
 
     async def infer(self, live: LiveRelease, request: InferRequest, version: str = "") -> Answer:
         """Return the answer, counted and logged.

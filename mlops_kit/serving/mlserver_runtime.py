@@ -61,8 +61,8 @@ class KitRuntime(mlserver.MLModel):
 
     @property
     def _service(self) -> Service:
-        parameters = self.settings.parameters
-        service = (parameters.extra or {}).get("service") if parameters else None
+        given = self.settings.parameters
+        service = (given.extra or {}).get("service") if given else None
         if not isinstance(service, Service):
             raise ServingError("KitRuntime has no service; start it by mlserver_runtime.serve.")
         return service
@@ -80,12 +80,11 @@ class KitRuntime(mlserver.MLModel):
         """Answer by the version that the client names, or that its id falls on."""
         service, version = self._service, _VERSION.get()
         live = service.live(self.name, version)
-        most = service.options.max_rows
-        request = protocol.read(
-            _document(payload), b"", _client(payload), live.signature, most, service.fresh
-        )
+        most, signature = service.options.max_rows, live.signature
+        document, client = _document(payload), _client(payload)
+        request = protocol.read(document, b"", client, signature, most, service.fresh)
         answer = await service.infer(live, request, version)
-        values = {protocol.SCORE: answer.scores, protocol.DECISION: answer.decisions}
+        values = protocol.answers(signature, answer.scores, answer.decisions)
         # Nothing here needs pydantic's check, which would take longer than the model.
         return types.InferenceResponse.model_construct(
             model_name=live.model,
@@ -94,11 +93,11 @@ class KitRuntime(mlserver.MLModel):
             outputs=[
                 types.ResponseOutput.model_construct(
                     name=name,
-                    shape=[len(request.rows)],
-                    datatype=protocol.OUTPUT_TYPES[name],
-                    data=types.TensorData.model_construct(root=values[name].tolist()),
+                    shape=list(found.shape),
+                    datatype=signature.outputs[name],
+                    data=types.TensorData.model_construct(root=_plain(found)),
                 )
-                for name in request.outputs
+                for name, found in ((name, values[name]) for name in request.outputs)
             ],
         )
 
@@ -134,7 +133,7 @@ async def serve(
         raise ServingError("There is no release to serve yet; expected one before the start.")
     metrics = Metrics(log.status if log else None, registry=REGISTRY)
     service = Service(source, log, options, metrics=metrics)
-    described = protocol.metadata(live.model, live.versions, live.signature)
+    described = service.metadata(live.model)
     model = mlserver.ModelSettings(
         name=live.model,
         implementation=KitRuntime,
@@ -266,6 +265,11 @@ def _harden(app: FastAPI, service: Service) -> None:
     for status in (404, 405):
         app.add_exception_handler(status, http)
     app.add_exception_handler(Exception, fault)
+
+
+def _plain(values: Any) -> list[Any]:
+    # Text goes as bytes, of which REST and gRPC make their own.
+    return [*map(str.encode, values)] if values.dtype == object else [*values.ravel().tolist()]
 
 
 def _error(message: str, status: int) -> Response:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlops_kit.errors import RequestError, ServingError
 from mlops_kit.prediction_log.prediction import Prediction, Role
-from mlops_kit.serving.protocol import InferRequest, Signature
+from mlops_kit.serving.protocol import InferRequest
+from mlops_kit.serving.rows import encode_features
+from mlops_kit.serving.signature import Signature
 
 # Rows that a fast predictor scores in well under a millisecond or two, in an event loop.
 MAX_QUICK_ROWS = 256
@@ -20,32 +22,38 @@ MAX_QUICK_ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """One loaded version: `score` takes float64 rows (n, features) and gives float64 (n,).
+    """One loaded version: `score` takes rows (n, features), see `inputs.rows`, and gives float64.
 
-    A score of `threshold` or more is flagged. `is_fast` is for a score that takes the fast path
-    of `trees`; all others may take their time, and are not for an event loop.
+    Scores are of shape (n,), or (n, classes) of a multi-class model. Of a binary model a score of
+    `threshold` or more decides for the positive class. `is_fast` is for a score that takes a fast
+    path, up to `quick_rows`; all others may take their time, and are not for an event loop.
     """
 
     version: str
     digest: str
     signature: Signature
-    score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    threshold: float
+    score: Callable[[NDArray[Any]], NDArray[np.float64]]
+    threshold: float = 0.5
     is_fast: bool = False
+    quick_rows: int = MAX_QUICK_ROWS
 
     def is_quick(self, rows: int) -> bool:
         """Tell whether so many rows may be scored in an event loop."""
-        return self.is_fast and rows <= MAX_QUICK_ROWS
+        return self.is_fast and rows <= self.quick_rows
 
-    def predict(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return scores and decisions (1 is flagged), one a row.
+    def predict(self, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return scores and decisions, one a row: the class's index, nothing of a regression.
 
         Raises what the model raises, and ValueError for scores that are no finite numbers.
         """
         scores = np.asarray(self.score(rows), dtype=np.float64)
-        if scores.shape != (len(rows),) or not np.isfinite(scores).all():
+        if scores.shape != self.signature.shape(len(rows)) or not np.isfinite(scores).all():
             raise ValueError("the model gave no finite score for each row")
-        return scores, (scores >= self.threshold).astype(np.int64)
+        if self.signature.task == "binary":
+            return scores, (scores >= self.threshold).astype(np.int64)
+        if self.signature.task == "regression":
+            return scores, _NO_DECISIONS
+        return scores, scores.argmax(axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +72,13 @@ class LiveRelease:
     weight: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse sides that take different features: a request can't be right for both."""
-        if self.candidate is not None and self.candidate.signature != self.champion.signature:
+        """Refuse sides that take or give different things: a request can't be right for both."""
+        if self.candidate and not self.candidate.signature.takes_the_same(self.signature):
             raise ServingError(
                 f"The candidate {self.candidate.version!r} of {self.model!r} takes other features "
-                f"than the champion {self.champion.version!r}; expected the same ones in the same "
-                "order. Replace the champion instead of a canary."
+                f"or predicts something else than the champion {self.champion.version!r}; expected "
+                "the same features, types and classes in the same order. Replace the champion "
+                "instead of a canary."
             )
 
     @property
@@ -172,7 +181,7 @@ def answer(
     latency_ms = (timer() - start) * 1000
     prediction = None
     if turn.is_split:
-        features = request.rows.astype("<f8", copy=False).tobytes()
+        features, encoding = encode_features(request.rows)
         is_kept = log_features == "values"
         prediction = Prediction(
             id=request.id,
@@ -193,6 +202,7 @@ def answer(
             features_digest="" if is_kept else hashlib.sha256(features).hexdigest(),
             scores=scores.astype("<f8", copy=False).tobytes(),
             decisions=decisions.astype(np.uint8).tobytes(),
+            encoding=encoding,
             client_key=request.key,
         )
     version = turn.predictor.version

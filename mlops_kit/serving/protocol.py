@@ -1,9 +1,11 @@
 """The V2 inference protocol: bytes become a request, and an answer becomes bytes.
 
-Source: the Open Inference Protocol, version 2, with its binary tensor extension. One input,
-`features`, of shape [rows, features]; two outputs, `score` and `decision` (1 is flagged). A `null`
-is a missing value and reaches the model as NaN; NaN and Infinity are no JSON, and an infinite
-number in a binary tensor is refused like it. Every fault is a RequestError with a status.
+Source: the Open Inference Protocol, version 2, with its binary tensor extension. Inputs: one tensor
+a column, or one matrix `features` of shape [rows, features] where all features are numbers. Outputs
+by the task: `score` (binary: of the positive class; multi-class: one a class; regression: the
+prediction), and `decision` (binary: 1 is the positive class; multi-class: the label). A `null` is
+a missing value; NaN and Infinity are no JSON, and an infinite number in a binary tensor is refused
+like it. Every fault is a RequestError with a status.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ import orjson
 from numpy.typing import NDArray
 
 from mlops_kit.errors import RequestError
-from mlops_kit.serving.tensors import TYPES, from_bytes, from_json, shown
+from mlops_kit.serving import inputs, tensors
+from mlops_kit.serving.inputs import Tail
+from mlops_kit.serving.signature import DATATYPES, DECISION, INPUT, SCORE, Signature
+from mlops_kit.serving.tensors import BYTES, TYPES, TensorValueError, shown
+from mlops_kit.tables.table import Column
 
-INPUT, SCORE, DECISION = "features", "score", "decision"
+__all__ = ["DECISION", "INPUT", "SCORE", "Signature"]
 OUTPUTS = (SCORE, DECISION)
 PLATFORM = "mlops-kit"
 # The binary extension's header: how many bytes of the body are JSON.
@@ -27,20 +33,12 @@ JSON_LENGTH = "inference-header-content-length"
 CLIENT = "x-client-id"
 # The client's own key for a request, by which labels may come later.
 KEY = "x-prediction-key"
-OUTPUT_TYPES = {SCORE: "FP64", DECISION: "INT64"}
 _MAX_ID_LENGTH = 200
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a model takes: the names of its features, in their order."""
-
-    features: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """A request as the model needs it; `rows` is float64 of shape (n, features).
+    """A request as the model needs it; `rows` is of shape (n, features), see `inputs.rows`.
 
     `client` and `key`, the client's own for this request, are empty where it names none.
     `outputs` are the names that are wanted, and `binary` those of them that go out as bytes.
@@ -48,7 +46,7 @@ class InferRequest:
 
     id: str
     client: str
-    rows: NDArray[np.float64]
+    rows: NDArray[Any]
     outputs: tuple[str, ...] = OUTPUTS
     binary: frozenset[str] = frozenset()
     key: str = ""
@@ -87,11 +85,11 @@ def read(
     if not isinstance(document, dict):
         raise RequestError("The request is no JSON object; expected one with 'inputs'.")
     parameters = _mapping(document.get("parameters"), "The request's 'parameters'")
-    outputs, binary = _wanted(document.get("outputs"), parameters)
+    outputs, binary = _wanted(document.get("outputs"), parameters, tuple(signature.outputs))
     return InferRequest(
         _text(document.get("id"), "id") or fresh(),
         _text(parameters.get("client_id"), "client_id") or _text(client, CLIENT),
-        _rows(document.get("inputs"), tail, len(signature.features), max_rows),
+        inputs.rows(document.get("inputs"), tail, signature, max_rows),
         outputs,
         binary,
         _text(parameters.get("key"), "key") or _text(key, KEY),
@@ -103,40 +101,74 @@ def unpacked(body: bytes, json_length: str) -> bytes:
 
     Raises RequestError, status 400.
     """
-    document, tail = _split(body, json_length)
+    document, content = _split(body, json_length)
+    tail = Tail(content)
     if isinstance(document, dict) and isinstance(document.get("inputs"), list):
         for tensor in document["inputs"]:
             parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
-            size = parameters.pop("binary_data_size", None) if isinstance(parameters, dict) else 0
-            if size:
-                values = from_bytes(tail, size, tensor.get("datatype"))
-                tail = b""
-                tensor["data"] = values.tolist()
+            if isinstance(parameters, dict) and parameters.get("binary_data_size") is not None:
+                part = tail.take(parameters.pop("binary_data_size"))
+                tensor["data"] = _plain(part, tensor.get("datatype"))
+    tail.check_empty()
     return orjson.dumps(document)
+
+
+def _plain(part: bytes, datatype: object) -> list[Any]:
+    if not isinstance(datatype, str) or (datatype != BYTES and datatype not in TYPES):
+        raise RequestError(f"The datatype is {shown(datatype)}; expected {[BYTES, *TYPES]}.")
+    try:
+        found = tensors.values_of_bytes(part, datatype)
+    except TensorValueError as fault:
+        raise RequestError(
+            f"A tensor holds {shown(fault.value)} at {fault.place}; expected {fault.expected}."
+        ) from None
+    infinite = (float("inf"), -float("inf"))
+    if datatype.startswith("FP") and any(value in infinite for value in found):
+        raise RequestError("A tensor holds an infinite number; null stands for a missing value.")
+    return found
+
+
+def answers(
+    signature: Signature, scores: NDArray[np.float64], decisions: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """Return the outputs by their names; a multi-class decision is the label itself."""
+    if signature.task == "binary":
+        return {SCORE: scores, DECISION: decisions}
+    if signature.task == "regression":
+        return {SCORE: scores}
+    return {SCORE: scores, DECISION: signature.labels[decisions]}
 
 
 def encode(
     model: str,
     version: str,
     request: InferRequest,
-    scores: NDArray[np.float64],
-    decisions: NDArray[np.int64],
+    signature: Signature,
+    values: Mapping[str, NDArray[Any]],
 ) -> tuple[bytes, int]:
-    """Return the body of an answer, and how many of its bytes are JSON where some are not, or 0."""
-    values = {SCORE: scores, DECISION: decisions}
+    """Return the body of an answer, and how many of its bytes are JSON where some are not, or 0.
+
+    Args:
+        model: the model's name.
+        version: which one answered.
+        request: what it answered.
+        signature: of the model, for the outputs' types.
+        values: what `answers` returned.
+    """
     outputs: list[dict[str, Any]] = []
     tail = []
     for name in request.outputs:
+        found = values[name]
         output: dict[str, Any] = {
             "name": name,
-            "datatype": OUTPUT_TYPES[name],
-            "shape": [len(scores)],
+            "datatype": signature.outputs[name],
+            "shape": found.shape,
         }
         if name in request.binary:
-            tail.append(values[name].astype(TYPES[output["datatype"]], copy=False).tobytes())
+            tail.append(tensors.to_bytes(found, output["datatype"]))
             output["parameters"] = {"binary_data_size": len(tail[-1])}
         else:
-            output["data"] = values[name].tolist()
+            output["data"] = found.ravel().tolist()
         outputs.append(output)
     head = orjson.dumps(
         {"model_name": model, "model_version": version, "id": request.id, "outputs": outputs}
@@ -144,20 +176,63 @@ def encode(
     return b"".join([head, *tail]), len(head) if tail else 0
 
 
-def metadata(model: str, versions: Sequence[str], signature: Signature) -> dict[str, Any]:
-    """Return what the protocol says of a model; `feature_names` stand in the input's parameters."""
-    shape = [-1, len(signature.features)]
-    names = {"feature_names": list(signature.features)}
+def metadata(
+    model: str, versions: Sequence[str], signature: Signature, threshold: float | None = None
+) -> dict[str, Any]:
+    """Return what the protocol says of a model: each input with its type, and what it predicts.
+
+    Where all features are numbers, the one input is the matrix, and `feature_names` stand in its
+    parameters; each may come as a tensor of its own as well.
+    """
+    table = signature.table
+    parameters: dict[str, Any] = {"task": signature.task}
+    if table is not None:
+        parameters |= {"table": table.name, "label": table.label, "unseen": table.unseen}
+    if signature.classes:
+        parameters["classes"] = list(signature.classes)
+    if signature.task == "binary" and threshold is not None:
+        parameters["threshold"] = threshold
     return {
         "name": model,
         "versions": list(versions),
         "platform": PLATFORM,
-        "inputs": [{"name": INPUT, "datatype": "FP64", "shape": shape, "parameters": names}],
+        "parameters": parameters,
+        "inputs": _described(signature),
         "outputs": [
-            {"name": name, "datatype": datatype, "shape": [-1]}
-            for name, datatype in OUTPUT_TYPES.items()
+            {"name": name, "datatype": datatype, "shape": [-1, *signature.shape(1)[1:]]}
+            if name == SCORE
+            else {"name": name, "datatype": datatype, "shape": [-1]}
+            for name, datatype in signature.outputs.items()
         ],
     }
+
+
+def _described(signature: Signature) -> list[dict[str, Any]]:
+    if signature.takes_matrix:
+        of_each = {column.name: _declared(column) for column in signature.columns}
+        names: dict[str, Any] = {"feature_names": list(signature.features)}
+        if signature.table is not None:
+            names["columns"] = of_each
+        shape = [-1, len(signature.features)]
+        return [{"name": INPUT, "datatype": "FP64", "shape": shape, "parameters": names}]
+    return [
+        {
+            "name": column.name,
+            "datatype": DATATYPES[column.kind],
+            "shape": [-1],
+            "parameters": _declared(column),
+        }
+        for column in signature.columns
+    ]
+
+
+def _declared(column: Column) -> dict[str, Any]:
+    """Return what a column declares, for a client to read."""
+    told: dict[str, Any] = {"kind": column.kind, "nullable": column.nullable}
+    if column.categories:
+        told["categories"] = list(column.categories)
+    bounds = {"low": column.low, "high": column.high}
+    return told | {name: bound for name, bound in bounds.items() if bound is not None}
 
 
 def error(message: str) -> bytes:
@@ -183,56 +258,20 @@ def _split(body: bytes, json_length: str | None) -> tuple[object, bytes]:
         raise RequestError(f"The request is no JSON: {error}.") from None
 
 
-def _rows(inputs: object, tail: bytes, features: int, max_rows: int) -> NDArray[np.float64]:
-    expected = f"one tensor {INPUT!r} of shape [rows, {features}]"
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise RequestError(f"'inputs' must be a list of {expected}.")
-    tensor = inputs[0]
-    if tensor.get("name") != INPUT:
-        raise RequestError(f"The input is {shown(tensor.get('name'))}; expected {expected}.")
-    datatype, shape = tensor.get("datatype"), tensor.get("shape")
-    if not isinstance(datatype, str) or datatype not in TYPES:
-        raise RequestError(f"The datatype is {shown(datatype)}; expected one of {list(TYPES)}.")
-    if not isinstance(shape, list) or [type(size) for size in shape] != [int, int]:
-        raise RequestError(
-            f"The shape is {shown(shape)}; expected two numbers, [rows, {features}]."
-        )
-    rows, columns = shape
-    if columns != features or not 0 < rows <= max_rows:
-        raise RequestError(
-            f"The shape is {shown(shape)}; expected 1 to {max_rows} rows of {features} features."
-        )
-    parameters = _mapping(tensor.get("parameters"), "The input's 'parameters'")
-    size = parameters.get("binary_data_size")
-    if size is None:
-        if tail:
-            raise RequestError(f"{len(tail)} bytes follow the JSON, but no input names them.")
-        values = from_json(tensor.get("data"), datatype, columns)
-    else:
-        values = from_bytes(tail, size, datatype)
-    if len(values) != rows * columns:
-        raise RequestError(
-            f"The data hold {len(values)} numbers; expected {rows * columns} by the shape {shape}."
-        )
-    if np.isinf(values).any():
-        raise RequestError("The data hold an infinite number; null stands for a missing value.")
-    return values.reshape(rows, columns)
-
-
 def _wanted(
-    outputs: object, parameters: Mapping[str, Any]
+    outputs: object, parameters: Mapping[str, Any], known: tuple[str, ...]
 ) -> tuple[tuple[str, ...], frozenset[str]]:
     """Return the names of the outputs that are asked for, and of those that go as bytes."""
     all_binary = parameters.get("binary_data_output") is True
     if outputs is None or outputs == []:
-        return OUTPUTS, frozenset(OUTPUTS) if all_binary else frozenset()
+        return known, frozenset(known) if all_binary else frozenset()
     if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
-        raise RequestError(f"'outputs' must be a list of objects with a name of {list(OUTPUTS)}.")
+        raise RequestError(f"'outputs' must be a list of objects with a name of {list(known)}.")
     names = [output.get("name") for output in outputs]
-    if len(names) > len(OUTPUTS) or not all(names.count(name) == 1 for name in names):
-        raise RequestError(f"'outputs' must name each of {list(OUTPUTS)} once at most.")
-    if unknown := [name for name in names if name not in OUTPUTS]:
-        raise RequestError(f"The output {shown(unknown[0])} is unknown; expected {list(OUTPUTS)}.")
+    if len(names) > len(known) or not all(names.count(name) == 1 for name in names):
+        raise RequestError(f"'outputs' must name each of {list(known)} once at most.")
+    if unknown := [name for name in names if name not in known]:
+        raise RequestError(f"The output {shown(unknown[0])} is unknown; expected {list(known)}.")
     binary = {
         output["name"]
         for output in outputs

@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,14 +51,26 @@ class Reconciler:
         environment: str,
         repository: GitOpsRepository,
         fetch: Fetch,
+        trusted: Collection[str] = (),
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Serve nothing yet; `clock` says since when, and `timer`, which never jumps, how long."""
+        """Serve nothing yet.
+
+        Args:
+            folder: where models and the last good release are kept.
+            model: the registered name.
+            environment: where it is released.
+            repository: the GitOps repository.
+            fetch: copies a version's files to a folder.
+            trusted: the names of the project's own types that models may hold.
+            clock: says since when, in seconds since the epoch.
+            timer: says how long, in seconds, and never jumps.
+        """
         self.live: LiveRelease | None = None
         self.applied = Applied()
         self.folder, self.model, self.environment = folder, model, environment
-        self.repository, self._fetch = repository, fetch
+        self.repository, self._fetch, self._trusted = repository, fetch, trusted
         self._clock, self._timer = clock, timer
         self._release: Release | None = None
         self._predictors: dict[tuple[str, str], Predictor] = {}
@@ -159,7 +171,7 @@ class Reconciler:
         if folder.exists():
             # A cache can rot, and another process may clear it; the registry's copy decides.
             with suppress(KitError, OSError):
-                return model_loader.load(folder, side)
+                return model_loader.load(folder, side, self._trusted)
             shutil.rmtree(folder, ignore_errors=True)
         try:
             return self._fetched(side, folder)
@@ -174,7 +186,7 @@ class Reconciler:
         with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as scratch:
             fetched = Path(scratch) / "model"
             self._fetch(side, fetched)
-            found = model_loader.load(fetched, side)
+            found = model_loader.load(fetched, side, self._trusted)
             # Another process may have been first, with the same files.
             with suppress(OSError):
                 fetched.rename(folder)

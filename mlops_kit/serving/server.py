@@ -155,7 +155,8 @@ class _Infer:
         body = await read_body(receive, named, options.max_body)
         request = protocol.decode(body, named, live.signature, options.max_rows, service.fresh)
         answer = await service.infer(live, request, version)
-        return protocol.encode(live.model, answer.version, request, answer.scores, answer.decisions)
+        values = protocol.answers(live.signature, answer.scores, answer.decisions)
+        return protocol.encode(live.model, answer.version, request, live.signature, values)
 
 
 def _routes(service: Service, status: Callable[[], Mapping[str, object]]) -> list[Any]:

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.servers KEY PORT FOLDER
 
-A server ends with its standard input.
+A server ends with its standard input. A folder with the file table.json is of a mixed table: six
+columns of text and ten of numbers, behind a ColumnTransformer.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 FEATURES = tuple(f"V{number}" for number in range(30))
 TREES, LEAVES = 100, 31
-JOBLIB, MLFLOW = "model.joblib", "mlflow-model"
+JOBLIB, MLFLOW, TABLE = "model.joblib", "mlflow-model", "table.json"
+TEXTS, NUMBERS = tuple(f"text_{n}" for n in range(6)), tuple(f"number_{n}" for n in range(10))
 START = 120.0
 INFER, READY = "/v2/models/fraud/infer", "/v2/models/fraud/ready"
 
@@ -38,8 +40,10 @@ class Contender:
     ready: str = READY
     outputs: tuple[str, ...] = ()
 
-    def body(self, rows: list[list[float]]) -> bytes:
+    def body(self, rows: list[list[Any]]) -> bytes:
         """Return a request for these rows."""
+        if isinstance(rows[0][0], str):
+            return self._columns(rows)
         if self.key == "mlflow":
             return json.dumps({"inputs": rows}).encode()
         data = [value for row in rows for value in row]
@@ -47,6 +51,25 @@ class Contender:
         tensor = {"name": "features", "datatype": "FP64", "shape": shape, "data": data}
         wanted = {"outputs": [{"name": name} for name in self.outputs]} if self.outputs else {}
         return json.dumps({"inputs": [tensor], **wanted}).encode()
+
+    def _columns(self, rows: list[list[Any]]) -> bytes:
+        """Return a request for rows of the mixed table, for each server in its own words."""
+        names = [*TEXTS, *NUMBERS]
+        if self.key == "mlflow":
+            return json.dumps({"dataframe_split": {"columns": names, "data": rows}}).encode()
+        tensors = [
+            {
+                "name": name,
+                "datatype": "BYTES" if name in TEXTS else "FP64",
+                "shape": [len(rows), 1],
+                "data": [row[place] for row in rows],
+                **({"parameters": {"content_type": "str"}} if name in TEXTS else {}),
+            }
+            for place, name in enumerate(names)
+        ]
+        wanted = {"outputs": [{"name": name} for name in self.outputs]} if self.outputs else {}
+        parameters = {"content_type": "pd"} if self.key == "mlserver" else {}
+        return json.dumps({"inputs": tensors, "parameters": parameters, **wanted}).encode()
 
 
 CONTENDERS = (
@@ -132,6 +155,54 @@ def prepare(folder: Path) -> list[list[float]]:
     return asked
 
 
+def prepare_mixed(folder: Path) -> list[list[Any]]:
+    """Fit the one model of the mixed table, keep it as each wants it, and return rows to ask."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import joblib
+    import mlflow.sklearn
+    import numpy as np
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    from mlops_kit.tables.table import Column, Table
+
+    generator = np.random.default_rng(0)
+    count = 6_000
+    words = [f"category {number}" for number in range(8)]
+    columns = {name: generator.choice(words, count).astype(object) for name in TEXTS}
+    columns |= {name: generator.normal(size=count) for name in NUMBERS}
+    declared = [Column(name, "str", categories=tuple(words)) for name in TEXTS]
+    declared += [Column(name, "float", nullable=True) for name in NUMBERS]
+    table = Table("mixed", (*declared, Column("label", "int")), "binary", "label", classes=(0, 1))
+    inputs = table.inputs(pd.DataFrame(columns))
+    labels = (sum(columns[name] for name in NUMBERS[:4]) + (columns[TEXTS[0]] == words[0]) > 1) * 1
+    change = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(TEXTS)),
+        (make_pipeline(SimpleImputer(), StandardScaler()), list(NUMBERS)),
+    )
+    model = make_pipeline(
+        change,
+        HistGradientBoostingClassifier(
+            max_iter=TREES, max_leaf_nodes=LEAVES, early_stopping=False, random_state=0
+        ),
+    ).fit(inputs, labels)
+    joblib.dump(model, folder / JOBLIB)
+    (folder / TABLE).write_text(json.dumps(table.to_json()))
+    mlflow.sklearn.save_model(
+        model,
+        str(folder / MLFLOW),
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+        pyfunc_predict_fn="predict_proba",
+    )
+    asked: list[list[Any]] = inputs.tail(100).astype(object).to_numpy().tolist()
+    return asked
+
+
 def main(key: str, port: int, folder: Path) -> None:
     serve: dict[str, Callable[[int, Path], None]] = {
         "kit": lambda *given: _kit(*given, is_logging=True),
@@ -149,15 +220,24 @@ def _release(folder: Path, *, is_null: bool) -> Any:
     import numpy as np
 
     from mlops_kit.serving.fast_scores import fast_scores
+    from mlops_kit.serving.library_scores import library_scores
     from mlops_kit.serving.predictor import LiveRelease, Predictor
-    from mlops_kit.serving.protocol import Signature
+    from mlops_kit.serving.signature import Signature
+    from mlops_kit.tables.table import Table
 
-    score = (
-        (lambda rows: np.zeros(len(rows))) if is_null else fast_scores(joblib.load(folder / JOBLIB))
-    )
-    assert score is not None
+    signature = Signature(FEATURES)
+    if (folder / TABLE).exists():
+        table = Table.from_json(json.loads((folder / TABLE).read_text()), TABLE)
+        signature = Signature(tuple(table.feature_names), table)
+    score: Any = lambda rows: np.zeros(len(rows))  # noqa: E731
+    quick = 256
+    if not is_null:
+        model = joblib.load(folder / JOBLIB)
+        score = fast_scores(model, library_scores(model, signature), signature)
+        assert score is not None
+        quick = score.quick_rows
     sides = [
-        Predictor(version, f"sha256:{version}", Signature(FEATURES), score, 0.5, is_fast=True)
+        Predictor(version, f"sha256:{version}", signature, score, 0.5, True, quick)
         for version in ("1", "2")
     ]
     return LiveRelease("revision", "fraud", "dev", "rollout", *sides, weight=50)

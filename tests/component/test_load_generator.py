@@ -12,10 +12,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mlops_kit.errors import StoreBusyError
+from mlops_kit.examples import load_client
 from mlops_kit.examples.load_generator import Label, Load, Sent, Traffic, send
+from mlops_kit.serving import protocol
+from mlops_kit.serving.signature import Signature
+from tests import mixed
 from tests.failures import fails
 
 ROWS = np.arange(60, dtype=float).reshape(20, 3)
@@ -152,6 +157,30 @@ def test_a_share_of_the_requests_lacks_a_feature(server: Server) -> None:
     assert 25 < sum(row[1] is None for row in data) < 75
     assert all(row[0] is not None and row[2] is not None for row in data)
     assert not np.isnan(ROWS).any()
+
+
+def test_rows_of_any_table_go_as_a_tensor_a_column(server: Server) -> None:
+    table, found = mixed.table(), mixed.rows(20)
+    names = table.feature_names
+    frame = pd.DataFrame({n: list(v) for n, v in zip(names, zip(*found, strict=True), strict=True)})
+    frame["since"] = pd.to_datetime(frame["since"], format="ISO8601")
+    frame["age"] = frame["age"].astype("Int64")
+    rows = load_client.rows_of(table, frame.drop(columns="note"))
+    labels = np.arange(20) % 2
+    given = Given()
+    load = Load(rate=math.inf, count=20, missing=0.3, missing_feature=1)
+    assert send(server.url, "m", rows, labels, load, table=table, on_label=given).failed == 0
+    signature = Signature(tuple(names), table)
+    truth = {}
+    for request in server.requests:
+        content = json.dumps(request).encode()
+        (sent,) = protocol.decode(content, {}, signature, 10, str).rows.tolist()
+        (place,) = [at for at, row in enumerate(found) if row[6] == sent[6]]
+        expected = [*found[place][:2], None, *found[place][3:]]
+        assert sent[1] in (expected[1], None)
+        assert sent[:1] + sent[2:] == expected[:1] + expected[2:]
+        truth[request["id"]] = labels[place]
+    assert {label.prediction: label.label for label in given.labels} == truth
 
 
 def test_the_rate_is_kept(server: Server) -> None:

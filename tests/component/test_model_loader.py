@@ -14,13 +14,14 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlops_kit.errors import ServingError, UntrustedModelError
 from mlops_kit.models import artifacts
 from mlops_kit.models.artifacts import MODEL_FILE
-from mlops_kit.serving import model_loader
-from tests import served
+from mlops_kit.serving import model_loader, probes
+from tests import mixed, served
+from tests.failures import fails
 from tests.served import FEATURES
 
 
@@ -139,3 +140,83 @@ def test_what_cannot_be_served_says_why(tmp_path: Path) -> None:
     other = FixedThresholdClassifier(fits, pos_label=0).fit(frame, labels)
     with pytest.raises(ServingError, match="class 0"):
         loaded(tmp_path / "label", other)
+
+
+@pytest.mark.parametrize("kind", ["linear", "trees"])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_model_with_its_table_is_served_by_task_bit_for_bit(
+    tmp_path: Path, task: str, kind: str
+) -> None:
+    table = mixed.table(task)
+    model = mixed.fitted(task, kind)
+    named = served.write_artifact(tmp_path / "artifact", model, "3", declared=table)
+    found = model_loader.load(tmp_path / "artifact", named)
+    assert found.signature.task == task
+    sent = mixed.rows(200, seed=7, unknown=True)
+    frame = mixed.frame(sent, table)
+    rows = probes.as_rows(sent, found.signature)
+    scores, decisions = found.predict(rows)
+    if task == "regression":
+        assert scores.tobytes() == model.predict(frame).astype(float).tobytes()
+        assert len(decisions) == 0
+        return
+    # scikit-learn's classes are in alphabetical order, the table's in its own.
+    order = [model.classes_.tolist().index(each) for each in table.classes]
+    expected = model.predict_proba(frame)[:, order]
+    expected = expected[:, 1] if task == "binary" else expected
+    assert scores.tobytes() == np.ascontiguousarray(expected).tobytes()
+    # A model's own predict takes the first of equals by its own order; there are none here.
+    assert [table.classes[each] for each in decisions] == model.predict(frame).tolist()
+    singles = [found.predict(rows[place : place + 1])[0] for place in range(20)]
+    alone = [mixed.frame([row], table) for row in sent[:20]]
+    theirs = [model.predict_proba(each)[:, order] for each in alone]
+    for mine, one in zip(singles, theirs, strict=True):
+        assert (
+            mine.tobytes() == np.ascontiguousarray(one[:, 1] if task == "binary" else one).tobytes()
+        )
+
+
+def test_a_model_that_fails_at_what_its_table_allows_says_where(tmp_path: Path) -> None:
+    table = mixed.table()
+    sent = mixed.rows(300)
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), (StandardScaler(), ["rate"]))
+    model = make_pipeline(columns, LogisticRegression())
+    model.fit(mixed.frame(sent), mixed.labels(sent, "binary"))
+    named = served.write_artifact(tmp_path / "unknown", model, "3", declared=table)
+    with fails("serving", "city", "nobody declared"):
+        model_loader.load(tmp_path / "unknown", named)
+    closed = dataclasses.replace(table, unseen="refuse")
+    named = served.write_artifact(tmp_path / "closed", model, "3", declared=closed)
+    assert model_loader.load(tmp_path / "closed", named).signature.table == closed
+    columns = make_column_transformer((StandardScaler(), ["rate", "age"]))
+    model = make_pipeline(columns, LogisticRegression())
+    complete = [row for row in sent if row[4] is not None]
+    model.fit(mixed.frame(complete), mixed.labels(complete, "binary"))
+    named = served.write_artifact(tmp_path / "gaps", model, "3", declared=table)
+    with fails("serving", "None", "age"):
+        model_loader.load(tmp_path / "gaps", named)
+    (tmp_path / "gaps" / "table.json").write_text('{"schema_version": 7}')
+    named = dataclasses.replace(
+        named, digest=artifacts.digest(artifacts.contents(tmp_path / "gaps"))
+    )
+    with fails("registry.untrusted", "table.json"):
+        model_loader.load(tmp_path / "gaps", named)
+
+
+@pytest.mark.parametrize("name", ["LightGBM", "XGBoost"])
+def test_a_booster_in_its_own_format_is_served_fast(tmp_path: Path, name: str) -> None:
+    lightgbm, xgboost = pytest.importorskip("lightgbm"), pytest.importorskip("xgboost")
+    table, sent = mixed.table(), mixed.rows(300)
+    made = {
+        "LightGBM": lightgbm.LGBMClassifier(n_estimators=10, verbose=-1, n_jobs=1),
+        "XGBoost": xgboost.XGBClassifier(n_estimators=10, n_jobs=1),
+    }[name]
+    labels = (mixed.labels(sent, "binary") == table.positive).astype(int)
+    columns = mixed.estimator("binary", "trees")[0]
+    model = make_pipeline(columns, made).fit(mixed.frame(sent), labels)
+    named = served.write_artifact(tmp_path / "artifact", model, "3", declared=table)
+    found = model_loader.load(tmp_path / "artifact", named)
+    assert found.is_fast
+    rows = probes.as_rows(sent[:30], found.signature)
+    expected = model.predict_proba(mixed.frame(sent[:30]))[:, 1].astype(float)
+    assert found.predict(rows)[0].tobytes() == expected.tobytes()

@@ -21,6 +21,7 @@ INNER = {
     "CannotForkError": "the answer of the zygote, on which a cold kernel starts",
     "LocalError": "a broken cache of the GitOps repository, on which it is made anew",
     "Stopped": "a signal that ends the command, as Ctrl-C does",
+    "TensorValueError": "a value off its datatype, said again as a RequestError with its column",
     "NotebookFormatError": "what nbformat found, said again as a NotebookError",
 }
 # Exceptions that Python or a library gives a meaning of their own, by module.
@@ -75,6 +76,12 @@ BUILTINS = {
     "serving/fast_linear.py": {
         "ValueError": "the same, and while serving as scikit-learn raises it"
     },
+    "serving/fast_columns.py": {
+        "ValueError": "the same",
+        "LookupError": "caught by scoring, which takes the library's own way",
+    },
+    "serving/fast_ensembles.py": {"ValueError": "the same as of trees"},
+    "serving/rows.py": {"ValueError": "a row of the log that its reader counts as unreadable"},
     "serving/model_loader.py": {
         "ValueError": "caught a line later, with the other faults of a file"
     },

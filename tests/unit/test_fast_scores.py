@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -123,8 +123,7 @@ def test_other_models_have_none() -> None:
     few = HistGradientBoostingClassifier(max_iter=3)
     others = [
         make_pipeline(MinMaxScaler(), LogisticRegression()).fit(made, labels),
-        RandomForestClassifier(3, random_state=0).fit(made, labels),
-        make_pipeline(StandardScaler(), few).fit(made, labels),
+        GradientBoostingClassifier(n_estimators=3).fit(made, labels),
         clone(few).set_params(categorical_features=[0]).fit(categories, labels),
         clone(few).fit(made, np.arange(len(made)) % 3),
         CalibratedClassifierCV(few, ensemble=True, cv=3).fit(made, labels),

@@ -14,6 +14,8 @@ import pytest
 from mlops_kit.errors import RequestError, ServingError
 from mlops_kit.serving.predictor import Answer, LiveRelease, Predictor, Turn, answer, side, turn
 from mlops_kit.serving.protocol import InferRequest, Signature
+from mlops_kit.serving.rows import decode_features
+from tests import mixed
 
 SIGNATURE = Signature(("a", "b"))
 
@@ -178,3 +180,47 @@ def test_a_turn_says_whether_the_weight_decided() -> None:
     assert isinstance(chosen, Turn)
     assert not chosen.is_split
     assert turn(release(), request(), "", fresh=str).is_split
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_rows_of_a_mixed_table_are_logged_as_a_line_of_json_each(task: str) -> None:
+    table = mixed.table(task)
+    signature = Signature(tuple(table.feature_names), table)
+    scores = {
+        "binary": np.array([0.25, 0.5]),
+        "multiclass": np.array([[0.5, 0.25, 0.25], [0.0, 0.25, 0.75]]),
+        "regression": np.array([-1.5, 7.0]),
+    }[task]
+    champion = Predictor("1", "sha256:1", signature, lambda rows: scores)
+    live = LiveRelease("abc", "m", "dev", "rollout-1", champion)
+    sent = mixed.rows(2)
+    rows = np.empty((2, len(signature.features)), dtype=object)
+    rows[0], rows[1] = sent
+    found = answered(live, InferRequest("r-1", "c", rows))
+    logged = found.prediction
+    assert logged is not None
+    assert (logged.encoding, logged.rows) == ("json", 2)
+    assert decode_features(table, logged.encoding, logged.features, 2).tolist() == sent
+    assert np.array_equal(np.frombuffer(logged.scores).reshape(scores.shape), scores)
+    decisions = {"binary": [0, 1], "multiclass": [0, 2], "regression": []}[task]
+    assert found.decisions.tolist() == list(logged.decisions) == decisions
+
+
+def test_sides_that_predict_something_else_are_no_release() -> None:
+    def side(table: Any) -> Predictor:
+        signature = Signature(tuple(table.feature_names), table)
+        return Predictor("1", "sha256:1", signature, lambda rows: rows[:, 0])
+
+    table = mixed.table()
+    others = (
+        mixed.table("regression"),
+        replace(table, classes=("leaves", "stays")),
+        mixed.table(columns=[replace(mixed.COLUMNS[0], kind="category"), *mixed.COLUMNS[1:]]),
+        mixed.table(columns=mixed.COLUMNS[1:]),
+    )
+    for other in others:
+        with pytest.raises(ServingError, match="champion"):
+            LiveRelease("abc", "m", "dev", "r", side(table), side(other))
+    # New categories and ranges are why a model is trained anew.
+    wider = mixed.table(columns=[replace(mixed.COLUMNS[0], categories=()), *mixed.COLUMNS[1:]])
+    assert LiveRelease("abc", "m", "dev", "r", side(table), side(wider)).candidate is not None

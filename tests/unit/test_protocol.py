@@ -36,6 +36,11 @@ def tensor(**fields: Any) -> dict[str, Any]:
     return {"name": "features", "datatype": "FP64", "shape": [1, 2], "data": [1.5, 2.5], **fields}
 
 
+def encoded(request: protocol.InferRequest, scores: Any, decisions: Any) -> tuple[bytes, int]:
+    values = protocol.answers(SIGNATURE, scores, decisions)
+    return protocol.encode("fraud", "3", request, SIGNATURE, values)
+
+
 def refused(body: object, headers: dict[str, str] = {}) -> str:  # noqa: B006
     with pytest.raises(RequestError) as caught:
         decode(body, headers)
@@ -114,7 +119,7 @@ def assert_right(request: protocol.InferRequest) -> None:
     assert request.id
     assert set(request.binary) <= set(request.outputs) <= set(protocol.OUTPUTS)
     scores = np.linspace(0, 1, len(request.rows))
-    protocol.encode("fraud", "1", request, scores, (scores > 0.5).astype(np.int64))
+    encoded(request, scores, (scores > 0.5).astype(np.int64))
 
 
 @settings(max_examples=300, deadline=None)
@@ -169,6 +174,14 @@ def test_a_number_is_what_its_datatype_holds() -> None:
     assert "infinite" in refused({"inputs": [tensor(datatype="FP32", data=[1e300, 1])]})
 
 
+@pytest.mark.parametrize(
+    ("datatype", "value"), [("UINT8", 300), ("UINT8", -1), ("INT64", 1.5), ("BOOL", 7)]
+)
+def test_a_number_off_its_datatype_is_refused_with_its_column(datatype: str, value: float) -> None:
+    said = refused({"inputs": [tensor(datatype=datatype, data=[1, value])]})
+    assert all(fact in said for fact in ("'b'", "row 0", str(value), datatype))
+
+
 def test_infinite_numbers_in_bytes_are_refused() -> None:
     content = np.array([np.inf, 1.0]).tobytes()
     head = json.dumps({"inputs": [tensor(parameters={"binary_data_size": 16})]}).encode()
@@ -193,15 +206,13 @@ def test_a_request_without_an_id_gets_one_of_its_own() -> None:
 def test_an_answer_may_go_out_as_bytes() -> None:
     body = {"inputs": [tensor()], "parameters": {"binary_data_output": True}}
     scores, decisions = np.array([0.25]), np.array([1])
-    content, length = protocol.encode("fraud", "3", decode(body), scores, decisions)
+    content, length = encoded(decode(body), scores, decisions)
     head = orjson.loads(content[:length])
     assert [output["parameters"] for output in head["outputs"]] == [{"binary_data_size": 8}] * 2
     assert np.frombuffer(content[length:], "<f8", 1)[0] == 0.25
     assert np.frombuffer(content[length + 8 :], "<i8")[0] == 1
     wanted = [{"name": "decision", "parameters": {"binary_data": False}}]
-    content, length = protocol.encode(
-        "fraud", "3", decode({**body, "outputs": wanted}), scores, decisions
-    )
+    content, length = encoded(decode({**body, "outputs": wanted}), scores, decisions)
     assert length == 0
     assert orjson.loads(content)["outputs"] == [
         {"name": "decision", "datatype": "INT64", "shape": [1], "data": [1]}

@@ -1,0 +1,332 @@
+"""One row of a mixed table is scored without a frame, bit for bit as the library does, or not.
+
+We test these aspects: encoders, imputers and scalers before linear models and trees; unknown
+categories and missing values by the table's word; either class as the positive one; what isn't
+known here; what a library refuses; boosters in their own formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    KBinsDiscretizer,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
+from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
+
+from mlops_kit.serving import fast_ensembles, probes
+from mlops_kit.serving.fast_columns import Columns
+from mlops_kit.serving.fast_scores import FastScores, fast_scores
+from mlops_kit.serving.fast_trees import LevelWalk, QuickScorer
+from mlops_kit.serving.library_scores import frame, library_scores
+from mlops_kit.serving.signature import Signature
+from mlops_kit.tables.table import Column, Table
+from tests import mixed
+
+TEXTS, NUMBERS = ["city", "plan", "note"], ["visits", "age", "balance", "rate", "since"]
+FOUND = mixed.rows(250)
+FILL = make_pipeline(SimpleImputer(), StandardScaler())
+ONE_HOT = OneHotEncoder(handle_unknown="ignore")
+CODES = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+CONSTANT = make_pipeline(SimpleImputer(strategy="constant", fill_value="none"), clone(ONE_HOT))
+LINEAR, TREES = LogisticRegression(max_iter=300), HistGradientBoostingClassifier(max_iter=8)
+CHANGES = {
+    "codes and all the rest": make_column_transformer((CODES, TEXTS), remainder="passthrough"),
+    "one-hot, dense": make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), TEXTS), (FILL, NUMBERS)
+    ),
+    "one-hot, sparse": make_column_transformer(
+        (ONE_HOT, TEXTS), (FILL, NUMBERS), sparse_threshold=1.0
+    ),
+    "filled text": make_column_transformer((CONSTANT, TEXTS), (FILL, NUMBERS)),
+    "one left out": make_column_transformer(
+        (OneHotEncoder(drop="first", handle_unknown="ignore"), ["city", "visits"]),
+        (SimpleImputer(strategy="median"), ["age"]),
+        ("drop", ["note"]),
+    ),
+    "truths and ranges": make_column_transformer(
+        (make_pipeline(SimpleImputer(), MinMaxScaler()), ["rate", "is_member", "balance"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["is_member", "plan"]),
+    ),
+    "half a scaler": make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler(with_mean=False)), NUMBERS)
+    ),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with threadpool_limits(1):
+        yield
+
+
+def compiled(model: Any, table: Table) -> tuple[FastScores | None, Any, Signature]:
+    signature = Signature(tuple(table.feature_names), table)
+    slow = library_scores(model, signature)
+    return fast_scores(model, slow, signature), slow, signature
+
+
+def assert_same(model: Any, table: Table, count: int = 25) -> FastScores:
+    found, slow, signature = compiled(model, table)
+    assert found is not None
+    rows = probes.as_rows(mixed.rows(count, seed=8, unknown=table.unseen != "refuse"), signature)
+    for at in range(count):
+        assert found.few(rows[at : at + 1]).tobytes() == slow(rows[at : at + 1]).tobytes()
+    if found.most > 1:
+        assert found.few(rows).tobytes() == slow(rows).tobytes()
+    assert found(rows).tobytes() == slow(rows).tobytes()
+    return found
+
+
+@pytest.mark.parametrize("last", [LINEAR, TREES], ids=["linear", "trees"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_row_is_scored_as_the_library_scores_it(name: str, last: Any) -> None:
+    table = mixed.table()
+    columns = clone(CHANGES[name])
+    inputs, labels = mixed.frame(FOUND, table), mixed.labels(FOUND, "binary")
+    width = columns.fit(inputs).sparse_output_
+    if last is TREES and width:
+        columns.set_params(sparse_threshold=0.0)
+    if last is LINEAR and name == "codes and all the rest":
+        columns = make_pipeline(columns, SimpleImputer(), StandardScaler())
+    model = make_pipeline(columns, clone(last)).fit(inputs, labels)
+    assert_same(model, table)
+
+
+@pytest.mark.parametrize("positive", ["stays", "leaves"])
+@pytest.mark.parametrize(
+    "last",
+    [
+        TREES,
+        LINEAR,
+        RandomForestClassifier(10, random_state=0),
+        RandomForestClassifier(10, max_depth=4, random_state=0),
+        DecisionTreeClassifier(max_depth=6, random_state=0),
+    ],
+    ids=["boosted", "linear", "forest", "small forest", "tree"],
+)
+def test_either_class_may_be_the_positive_one(positive: str, last: Any) -> None:
+    other = {"stays": "leaves", "leaves": "stays"}[positive]
+    made = mixed.table()
+    table = Table("t", made.columns, "binary", "label", classes=(other, positive))
+    columns = clone(CHANGES["codes and all the rest"])
+    model = make_pipeline(columns, SimpleImputer(), clone(last))
+    model.fit(mixed.frame(FOUND, table), mixed.labels(FOUND, "binary"))
+    assert_same(model, table)
+    frozen = FrozenEstimator(model)
+    for method in ("sigmoid", "isotonic"):
+        calibrated = CalibratedClassifierCV(frozen, method=method, ensemble=False)
+        calibrated.fit(mixed.frame(FOUND, table), mixed.labels(FOUND, "binary"))
+        fixed = FixedThresholdClassifier(
+            FrozenEstimator(calibrated), threshold=0.3, pos_label=positive
+        ).fit(mixed.frame(FOUND, table), mixed.labels(FOUND, "binary"))
+        assert_same(fixed, table, 8)
+
+
+@pytest.mark.parametrize("last", [Ridge(), ExtraTreesRegressor(5, random_state=0)])
+def test_a_regression_is_scored_too(last: Any) -> None:
+    table = mixed.table("regression")
+    columns = make_column_transformer((ONE_HOT, TEXTS), (FILL, NUMBERS))
+    model = make_pipeline(columns, clone(last))
+    assert_same(model.fit(mixed.frame(FOUND, table), mixed.labels(FOUND, "regression")), table)
+
+
+@pytest.mark.parametrize("unseen", ["keep", "missing", "refuse"])
+def test_an_unknown_category_is_what_the_table_makes_of_it(unseen: str) -> None:
+    table = mixed.table(unseen=unseen)
+    columns = clone(CHANGES["codes and all the rest"])
+    model = make_pipeline(columns, clone(TREES))
+    model.fit(mixed.frame(FOUND, table), mixed.labels(FOUND, "binary"))
+    found = assert_same(model, table)
+    signature = Signature(tuple(table.feature_names), table)
+    unknown = probes.as_rows([["Chur", *FOUND[0][1:]]], signature)
+    if unseen == "refuse":
+        with pytest.raises(ValueError, match="Chur"):
+            found.few(unknown)
+
+
+def test_what_a_compiled_transformer_gives_is_what_the_transformer_gives() -> None:
+    table = mixed.table()
+    signature = Signature(tuple(table.feature_names), table)
+    rows = probes.random_rows(signature, 300, np.random.default_rng(3))
+    for columns in CHANGES.values():
+        fitted = clone(columns).fit(mixed.frame(FOUND, table))
+        expected = fitted.transform(frame(signature, rows))
+        expected = expected.toarray() if fitted.sparse_output_ else np.asarray(expected)
+        found = Columns(fitted, signature).matrix(rows)
+        assert found.tobytes() == np.ascontiguousarray(expected, np.float64).tobytes()
+
+
+def test_what_is_not_known_is_left_to_the_library() -> None:
+    table = mixed.table()
+    inputs, labels = mixed.frame(FOUND, table), mixed.labels(FOUND, "binary")
+    for columns in (
+        make_column_transformer((OneHotEncoder(handle_unknown="ignore", max_categories=2), TEXTS)),
+        make_column_transformer((KBinsDiscretizer(3), ["rate"]), (ONE_HOT, TEXTS)),
+        make_column_transformer((SimpleImputer(add_indicator=True), NUMBERS)),
+    ):
+        model = make_pipeline(columns, clone(LINEAR)).fit(inputs, labels)
+        assert compiled(model, table)[0] is None
+    many = mixed.fitted("multiclass", "trees", 200)
+    assert compiled(many, mixed.table("multiclass"))[0] is None
+
+
+def test_rows_of_numbers_by_a_table_are_fast_and_whole_numbers_stay_whole() -> None:
+    columns = (
+        Column("a", "float", nullable=True, low=-3.0, high=3.0),
+        Column("b", "int", low=0, high=9),
+        Column("c", "bool"),
+        Column("label", "int"),
+    )
+    table = Table("numbers", columns, "binary", "label", classes=(0, 1))
+    signature = Signature(("a", "b", "c"), table)
+    rows = probes.random_rows(signature, 500, np.random.default_rng(0))
+    labels = (np.nan_to_num(rows[:, 0]) + rows[:, 1] / 9 > 0.5).astype(int)
+    for last in (TREES, make_pipeline(SimpleImputer(), clone(LINEAR))):
+        model = clone(last).fit(frame(signature, rows), labels)
+        slow = library_scores(model, signature)
+        found = fast_scores(model, slow, signature)
+        assert found is not None
+        for at in range(40):
+            assert found(rows[at : at + 1]).tobytes() == slow(rows[at : at + 1]).tobytes()
+
+
+def test_a_number_that_a_library_refuses_is_refused() -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 4))
+    model = RandomForestClassifier(5, random_state=0).fit(rows, rows[:, 0] > 0)
+    found = fast_scores(model)
+    assert found is not None
+    gap = rows[:1].copy()
+    gap[0, 2] = np.nan
+    for row in (rows[:1], gap):
+        assert found(row).tobytes() == model.predict_proba(row)[:, 1].tobytes()
+    gap[0, 2] = 1e300  # more than float32 holds
+    with pytest.raises(ValueError, match="float32"):
+        found(gap)
+
+
+def data(count: int, seed: int) -> Any:
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(count, 8)) * 10.0 ** generator.integers(-2, 4, 8)
+    rows[:, 3] = np.round(rows[:, 3])
+    rows[generator.random(rows.shape) < 0.08] = np.nan
+    rows[:5, :] = [[0.0], [-0.0], [1e-36], [-1e-36], [np.nan]]
+    return rows
+
+
+def boosters() -> dict[str, Any]:
+    lightgbm, xgboost = pytest.importorskip("lightgbm"), pytest.importorskip("xgboost")
+    plain = {"verbose": -1, "n_jobs": 1}
+    return {
+        "LightGBM": lightgbm.LGBMClassifier(n_estimators=30, **plain),
+        "LightGBM without gaps": lightgbm.LGBMClassifier(
+            n_estimators=5, use_missing=False, **plain
+        ),
+        "LightGBM, many leaves": lightgbm.LGBMClassifier(n_estimators=5, num_leaves=90, **plain),
+        "LightGBM, absolute error": lightgbm.LGBMRegressor(n_estimators=9, objective="l1", **plain),
+        "XGBoost": xgboost.XGBClassifier(n_estimators=30, n_jobs=1),
+        "XGBoost, another base": xgboost.XGBClassifier(n_estimators=5, base_score=0.3, n_jobs=1),
+        "XGBoost, regression": xgboost.XGBRegressor(n_estimators=20, n_jobs=1),
+    }
+
+
+NAMES = (
+    *("LightGBM", "LightGBM without gaps", "LightGBM, many leaves", "LightGBM, absolute error"),
+    *("XGBoost", "XGBoost, another base", "XGBoost, regression"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_booster_is_scored_as_its_library_does(name: str) -> None:
+    model = boosters()[name]
+    rows = data(2000, 0)
+    sums = np.nan_to_num(rows[:, :3]).sum(axis=1)
+    is_classifier = hasattr(model, "predict_proba")
+    model.fit(rows, sums > 0 if is_classifier else sums)
+    found = fast_ensembles.ensemble(model)
+    tried = data(20_000, 1)
+    generator = np.random.default_rng(2)
+    for place, edges in fast_ensembles.edges(found).items():
+        at = generator.random(len(tried)) < 0.3
+        tried[at, place] = generator.choice(edges, int(at.sum()))
+    expected = model.predict_proba(tried)[:, 1] if is_classifier else model.predict(tried)
+    given = tried.astype(np.float32) if found.is_single else tried
+    ways: list[Any] = [LevelWalk(found.trees, found.baseline, found.dtype)]
+    if name != "LightGBM, many leaves":
+        ways.append(QuickScorer(found.trees, found.baseline, found.features, found.dtype))
+    for way in ways:
+        scores = found.finish(way.sums(given))
+        assert scores.tobytes() == expected.astype(np.float64).tobytes()
+        alone = [found.finish(way.sums(given[at : at + 1]))[0] for at in range(200)]
+        assert np.array(alone).tobytes() == scores[:200].tobytes()
+
+
+@pytest.mark.parametrize("name", ["LightGBM", "LightGBM, many leaves", "XGBoost"])
+def test_a_booster_alone_is_fast(name: str) -> None:
+    rows = data(1000, 0)
+    model = boosters()[name].fit(rows, np.nan_to_num(rows[:, :3]).sum(axis=1) > 0)
+    found = fast_scores(model)
+    assert found is not None
+    tried = data(50, 3)
+    expected = model.predict_proba(tried)[:, 1].astype(np.float64)
+    assert found(tried).tobytes() == expected.tobytes()
+    assert b"".join(found(tried[at : at + 1]).tobytes() for at in range(50)) == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", ["LightGBM", "XGBoost"])
+def test_a_booster_behind_columns_is_fast_and_either_class_may_be_positive(name: str) -> None:
+    table = mixed.table()
+    columns = clone(CHANGES["codes and all the rest"])
+    labels = (mixed.labels(FOUND, "binary") == "leaves").astype(int)
+    model = make_pipeline(columns, boosters()[name])
+    model.fit(mixed.frame(FOUND, table), labels)
+    assert_same(model, table)
+    turned = make_pipeline(clone(columns), boosters()[name])
+    turned.fit(mixed.frame(FOUND, table), 1 - labels)
+    other = Table("t", table.columns, "binary", "label", classes=("leaves", "stays"))
+    assert_same(turned, other)
+
+
+def test_what_a_booster_has_beyond_plain_trees_is_left_to_it() -> None:
+    lightgbm, xgboost = pytest.importorskip("lightgbm"), pytest.importorskip("xgboost")
+    rows = np.nan_to_num(data(400, 0))
+    labels = (rows[:, 0] > 0).astype(int)
+    codes = np.abs(rows[:, :3]).round() % 7
+    for model in (
+        lightgbm.LGBMClassifier(n_estimators=3, boosting_type="rf", bagging_freq=1,
+                                bagging_fraction=0.5, verbose=-1),
+        lightgbm.LGBMClassifier(n_estimators=3, linear_tree=True, verbose=-1),
+        lightgbm.LGBMClassifier(n_estimators=3, zero_as_missing=True, verbose=-1),
+        xgboost.XGBClassifier(n_estimators=3, booster="dart"),
+        xgboost.XGBClassifier(n_estimators=3, booster="gblinear"),
+        xgboost.XGBClassifier(n_estimators=3, missing=0.0),
+        xgboost.XGBRegressor(n_estimators=3, objective="reg:logistic"),
+    ):  # fmt: skip
+        model.fit(rows, labels)
+        with pytest.raises((ValueError, KeyError)):
+            fast_ensembles.ensemble(model)
+    categories = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, min_child_samples=2)
+    categories.fit(codes, codes[:, 0] % 2, categorical_feature=[0])
+    with pytest.raises(ValueError, match="categories"):
+        fast_ensembles.ensemble(categories)
