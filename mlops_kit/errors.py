@@ -39,7 +39,11 @@ as "parameter.no-yaml", tells one error of a class from the others. `docs/error-
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
+
+# Characters of a parameter's value in a message.
+MAX_SHOWN = 120
 
 
 class KitError(Exception):
@@ -134,7 +138,9 @@ class StepError(KitError):
             place += f", line {self.line}"
         lines = [f"{place}: {self.reason}"]
         if self.parameters:
-            given = " ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+            # An evaluation would fill the screen; `saved` has all of it.
+            shown = {name: reprlib.repr(value) for name, value in self.parameters.items()}
+            given = " ".join(f"{name}={value:.{MAX_SHOWN}}" for name, value in shown.items())
             lines.append(f"  parameters: {given}")
         if self.output:
             lines.append(f"  saved: {self.output}")

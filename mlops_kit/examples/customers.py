@@ -27,8 +27,6 @@ GENERATED = "generated"
 # Rows a second of before the rollout, which no log should drop.
 _BEFORE_RATE = 10_000
 _BATCH = 50
-# Of a data set's rows the latest share is sent: the part that training leaves alone.
-_LATEST_SHARE = 0.1
 # A small data set is sent over and over, for as long as a rollout may take.
 _LONGEST_SECONDS = 300.0
 
@@ -151,13 +149,14 @@ def _example(table: Table) -> Any:
 
 
 def _parts(table: Table, source: str, example: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the latest part of a data set: two thirds for before the rollout, one for after."""
-    from mlops_kit.examples import data_sets
+    """Return the replay part of a data set: two thirds for before the rollout, one for after."""
+    from mlops_kit.tables import datasets
 
     if hasattr(example, "latest"):
         rows = example.latest(source)
     else:
-        rows = data_sets.latest(table, source, _LATEST_SHARE)
+        frame = datasets.sort_by_time(datasets.read(source, table), table)
+        rows = datasets.split(frame, table).replay
     # In turn, and not by time: where somebody drew a sample, its classes come at other times.
     third = np.arange(len(rows)) % 3
     return rows[third < 2], rows[third == 2]

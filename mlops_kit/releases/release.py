@@ -287,11 +287,21 @@ def _check_new(release: Release, change: Change, candidate: ServedModel) -> None
         raise _refusal(release, change, reason)
 
 
+def _named(change: Change) -> str:
+    """Return a change as a message names it: Promote of '4', Shift to 20 %."""
+    name = type(change).__name__
+    candidate = getattr(change, "candidate", None)
+    if candidate is not None:
+        return f"{name} of {candidate.version!r}"
+    weight = getattr(change, "weight", None)
+    return name if weight is None else f"{name} to {weight} %"
+
+
 def _refusal(release: Release, change: Change, reason: str) -> ReleaseError:
     champion = release.champion.version if release.champion else None
     candidate = release.candidate.version if release.candidate else None
     return ReleaseError(
-        f"{change!r:.200} {reason}: {release.environment} has champion {champion!r} and candidate "
+        f"{_named(change)} {reason}: {release.environment} has champion {champion!r} and candidate "
         f"{candidate!r} at weight {release.weight}. Legal now: "
         f"{', '.join(kind.__name__ for kind in legal(release))}.",
         code="release.illegal",

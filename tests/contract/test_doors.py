@@ -55,7 +55,6 @@ DOORS = {
         "serving/server.py",
     ),
     "pandas": (
-        "examples/data_sets.py",
         "examples/fraud/",
         "examples/parcels/",
         "models/probes.py",
