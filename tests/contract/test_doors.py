@@ -54,7 +54,6 @@ DOORS = {
         "serving/server.py",
     ),
     "pandas": (
-        "examples/data_sets.py",
         "examples/fraud/",
         "examples/parcels/",
         "models/probes.py",
