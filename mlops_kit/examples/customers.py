@@ -27,6 +27,8 @@ GENERATED = "generated"
 # Rows a second of before the rollout, which no log should drop.
 _BEFORE_RATE = 10_000
 _BATCH = 50
+# Rows that are drawn where nothing generates them: for before the rollout, and live ones.
+_DRAWN = (5_000, 20_000)
 # A small data set is sent over and over, for as long as a rollout may take.
 _LONGEST_SECONDS = 300.0
 
@@ -109,8 +111,8 @@ def of(
 
     Args:
         traffic: "simulated" or "live".
-        source: "generated", for new rows of an example's table, or a data set, whose latest part
-            is sent: the part that training leaves alone.
+        source: "generated", for new rows of an example's table, or ones that are drawn column by
+            column; or a data set, whose latest part is sent, which training leaves alone.
         table: declares the rows.
         seed: of what is drawn.
         rate: in requests a second.
@@ -125,13 +127,7 @@ def of(
     load = Load(rate=rate, count=0, label_delay=label_delay, seed=seed, threads=4)
     example = _example(table)
     if source == GENERATED:
-        if example is None:
-            raise ParameterError(
-                f"data is {GENERATED!r}, and nothing generates rows of {table.name!r}; expected "
-                "a data set of it, as --data FILE.",
-                code="parameter.traffic",
-            )
-        before, live, changed = example.generated(seed)
+        before, live, changed = _generated(table, example, seed)
         load = replace(load, **{"count": len(live), **changed})
         return Customers(table, before, live, load)
     before, live = _parts(table, source, example)
@@ -146,6 +142,19 @@ def _example(table: Table) -> Any:
         return None
     module = f"{name}.customers"
     return importlib.import_module(module) if importlib.util.find_spec(module) else None
+
+
+def _generated(table: Table, example: Any, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Return an example's own rows, or rows drawn column by column, which mean nothing."""
+    if example is not None:
+        before, live, changed = example.generated(seed)
+        return before, live, changed
+    from mlops_kit.tables import simulated
+
+    before, live = (
+        simulated.rows(table, count, seed=seed + place) for place, count in enumerate(_DRAWN, 1)
+    )
+    return before, live, {}
 
 
 def _parts(table: Table, source: str, example: Any) -> tuple[pd.DataFrame, pd.DataFrame]:

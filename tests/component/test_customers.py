@@ -153,12 +153,18 @@ def test_the_load_generator_takes_rows_that_are_not_numbers(tmp_path: Path) -> N
     assert {each.label for each in given} <= {0.0, 1.0, 2.0}
 
 
-def test_a_table_that_nothing_generates_needs_a_data_set(tmp_path: Path) -> None:
-    with fails("parameter.traffic", "cars"):
-        customers.of("simulated", "generated", CARS)
+def test_rows_that_nothing_generates_are_drawn_and_a_short_data_set_is_refused(
+    tmp_path: Path,
+) -> None:
+    sent = customers.of("simulated", "generated", CARS)
+    assert sent is not None
+    assert (len(sent.before), len(sent.live), sent.load.count) == (5_000, 20_000, 20_000)
+    rows, labels = customers._arrays(CARS, sent.live)
+    assert {*labels.tolist()} == {0, 1, 2}
+    assert {*rows[:, 1]} == {"gas", "diesel"}
     short = tmp_path / "short.csv"
     short.write_text("sold,doors\n2020-01-01,4\n")
-    with fails("data", "short.csv", "fuel", "grade"):
+    with fails("data", "short.csv", "fuel"):
         customers.of("simulated", str(short), CARS)
     with fails("data", "replay", "lacks"):
         customers.of("simulated", str(cars(tmp_path, 10)), CARS)

@@ -290,7 +290,7 @@ def test_a_remote_that_is_away_or_hangs_is_said_until_it_is_back(
     # Hanging takes all of the time that git may have.
     reconciler = served(dataclasses.replace(site, timeout=2.0))
     before, good = reconciler.live, reconciler.applied
-    for trouble, said in ((remote.away(), "can't be read"), (remote.hanging(), "did not end")):
+    for trouble, said in ((remote.away(), "can't be read"), (remote.hanging(), "timed out")):
         with trouble:
             assert reconciler.reconcile()
             assert re.search(f"RemoteError: .*{said}", reconciler.applied.error)
