@@ -112,14 +112,8 @@ def traffic(
     workspace = opened(project)
     name, place = where(workspace, model, environment)
     try:
-        sending = customers.of(
-            "simulated",
-            data,
-            workspace.table(name),
-            seed=seed,
-            rate=rate,
-            label_delay=label_delay,
-        )
+        pace = {"rate": rate, "label_delay": label_delay}
+        sending = customers.of("simulated", data, workspace.table(name), seed=seed, **pace)
         assert sending is not None
         sending = sending.within(seconds)
     except ValueError as error:

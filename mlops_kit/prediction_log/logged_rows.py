@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,49 +64,47 @@ def gathered(
     has_features: bool,
 ) -> LabelledRows:
     """Take the wanted rows out of their requests."""
-    ids: list[str] = []
-    labels: list[tuple[float | None, float | None]] = []
-    features: list[bytes] = []
-    scores: list[bytes] = []
-    decisions: list[bytes] = []
+    taken: list[tuple[str, float | None, float | None, bytes, bytes, bytes]] = []
     encodings: set[Encoding] = set()
     without = 0
     for record, rows in wanted:
         if has_features and not record.features:
             without += len(rows)
             continue
-        parts = _parts(record) if has_features else ()
+        parts = _parts(record) if has_features else (b"",) * record.rows
         encodings |= {record.encoding} if has_features else set()
         size = len(record.scores) // record.rows
         for row, label, previous in rows:
-            ids.append(record.id)
-            labels.append((label, previous))
-            scores.append(record.scores[size * row : size * (row + 1)])
-            decisions.append(record.decisions[row : row + 1])
-            if parts:
-                features.append(parts[row])
-    if not ids:
+            scores = record.scores[size * row : size * (row + 1)]
+            decision = record.decisions[row : row + 1]
+            taken.append((record.id, label, previous, scores, decision, parts[row]))
+    if not taken:
         return LabelledRows(cursor, is_last, without_features=without)
-    if len(encodings) > 1 or len({len(each) for each in scores}) > 1:
-        raise ObservationsError(
-            f"The version that answered {ids[0]!r} has logged rows of more than one kind; "
-            "expected one table. Look at what logs predictions."
-        )
+    ids, now, before, answers, decisions, features = zip(*taken, strict=True)
+    _check_same(ids[0], encodings, answers)
     encoding = encodings.pop() if encodings else "f8"
-    both = np.array(labels, np.float64)
-    values = np.frombuffer(b"".join(scores), "<f8").reshape(len(ids), -1)
+    values = np.frombuffer(b"".join(answers), "<f8").reshape(len(ids), -1)
     return LabelledRows(
         cursor,
         is_last,
-        tuple(ids),
-        _decoded(features, encoding),
+        ids,
+        _decoded(features, encoding) if has_features else None,
         values[:, 0] if values.shape[1] == 1 else values,
         np.frombuffer(b"".join(decisions), np.uint8),
-        both[:, 0],
-        both[:, 1],
+        np.array(now, np.float64),
+        np.array(before, np.float64),
         without,
         encoding,
     )
+
+
+def _check_same(first: str, encodings: Collection[Encoding], scores: Iterable[bytes]) -> None:
+    """Refuse rows that are not all of one table."""
+    if len(encodings) > 1 or len({len(each) for each in scores}) > 1:
+        raise ObservationsError(
+            f"The version that answered {first!r} has logged rows of more than one kind; "
+            "expected one table. Look at what logs predictions."
+        )
 
 
 def _parts(record: Any) -> Sequence[bytes]:
@@ -117,9 +115,7 @@ def _parts(record: Any) -> Sequence[bytes]:
     return tuple(record.features[size * row : size * (row + 1)] for row in range(record.rows))
 
 
-def _decoded(features: Sequence[bytes], encoding: Encoding) -> NDArray[Any] | None:
-    if not features:
-        return None
+def _decoded(features: Sequence[bytes], encoding: Encoding) -> NDArray[Any]:
     if encoding == "json":
         lines = np.empty(len(features), object)
         lines[:] = features

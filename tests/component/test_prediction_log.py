@@ -261,8 +261,8 @@ def test_matured_rows_are_read_in_order_and_once(store: Observations, most: int)
     assert all(len(part) <= max(most, 3) for part in parts)
     ids = [name for part in parts for name in part.ids]
     assert ids == [f"request-{number}" for number in range(9) for _ in range(rows[number])]
-    labels = np.concatenate([part.labels for part in parts])
-    assert np.nan_to_num(labels[np.array(ids) == "request-2"], nan=-1).tolist() == [-1, 1, -1]
+    labels = np.nan_to_num(np.concatenate([part.labels for part in parts]), nan=-1)
+    assert labels[np.array(ids) == "request-2"].tolist() == [-1, 1, -1]
     assert labels[np.array(ids) == "request-5"].tolist() == [0, -1, -1]
     assert (labels >= 0).sum() == 2
     for part in parts:
