@@ -15,6 +15,8 @@ MODULES = {
     "serving/protocol.py": "one protocol, both ways",
 }
 FUNCTIONS = {
+    "cli/serving.py traffic": "one command, an option a line",
+    "prediction_log/logged_rows.py gathered": "one pass over the rows, for speed",
     "argo/templates.py workflow_template": "one object of Argo's, field by field",
     "argo/templates.py _container": "one object of Argo's, field by field",
     "examples/load_generator.py __init__": "keeps what a load is made of, an attribute a line",
