@@ -79,7 +79,7 @@ def test_a_run_trains_judges_promotes_and_rolls_out(delivered: Any) -> None:
     names = {row["name"] for row in delivered["evaluation"]["scores"]}
     assert {"mean_absolute_error", "r2", "latency_ms"} <= names
     assert delivered["rollout"]["outcome"] == "completed"
-    assert delivered["rollout"]["weights"] == [0, 10, 20, 30, 40, 50]
+    assert delivered["rollout"]["weights"] == [0, 10, 20, 30, 40, 50, 100]
 
 
 def test_its_rows_are_asked_for_by_name_labelled_and_the_release_goes_back(
