@@ -106,6 +106,11 @@ class Metric:
         return metric_sums.prepared(self.kind, self.of, judged, classes)
 
 
+def names(task: Task) -> frozenset[str]:
+    """Return the metrics of a task, without those of a class or of the user's own."""
+    return _NAMES[task]
+
+
 def metric(name: str, table: Table) -> Metric:
     """Return a metric by its name in the settings: "recall", "recall:Yes" or "module:function".
 

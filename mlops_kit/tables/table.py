@@ -271,7 +271,7 @@ class Table:
 def bins(column: str, *edges: float, title: str = "") -> Slicer:
     """Return a slicer by the value of a numeric column: one slice between each two edges.
 
-    `bins("Amount", 10, 100)` gives below 10, 10 to 100 (without 100), and 100 or more.
+    `bins("spent", 10, 100)` gives below 10, 10 to 100 (without 100), and 100 or more.
     """
     limits = [-math.inf, *edges, math.inf]
 

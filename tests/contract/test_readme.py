@@ -29,6 +29,6 @@ def test_every_make_target_in_the_readme_exists():
 
 def test_the_second_model_is_the_one_that_is_tested():
     source = (ROOT / "tests" / "component" / "test_second_model.py").read_text()
-    section = README.partition("## Your own model\n")[2]
+    section = README.partition("## Your own pipeline\n")[2]
     snippet = section.split("```python\n")[1].split("```")[0]
     assert snippet in source

@@ -29,7 +29,7 @@ ONLY_LOOKS = "This page is read-only for you: the proxy in front of it doesn't s
 _TRAIN = "Train and judge one: 'Run a pipeline' in the launcher, or 'mlops-kit run PIPELINE'."
 _UNWATCHED = (
     "Nothing on this machine watches the rollout. Unless a workflow does, run the notebook "
-    "watch_rollout, a pipeline of it such as fraud-rollout, or 'mlops-kit watch'."
+    "watch_rollout, a pipeline of it, or 'mlops-kit watch'."
 )
 
 
