@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -212,13 +213,20 @@ class Registry:
 
         Raises ModelNotFoundError.
         """
+        here = self.artifacts and self.artifacts / version.name / version.run_id / "artifacts/model"
+        if here and here.is_dir():
+            return Path(shutil.copytree(here, folder / "model"))
         with self._client(f"files of {version}") as client:
             return Path(client.download_artifacts(version.run_id, "model", str(folder)))
 
     def _experiment(self, client: Any, name: str) -> str:
+        location = (self.artifacts / name).as_uri() if self.artifacts else None
         found = client.get_experiment_by_name(name)
+        if found is not None and location and found.artifact_location != location:
+            # The project was moved: its next runs must not make the old folder anew.
+            name = f"{name} in {self.artifacts}"
+            found = client.get_experiment_by_name(name)
         if found is None:
-            location = (self.artifacts / name).as_uri() if self.artifacts else None
             _create_if_absent(lambda: client.create_experiment(name, artifact_location=location))
             found = client.get_experiment_by_name(name)
         return str(found.experiment_id)

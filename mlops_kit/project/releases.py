@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlops_kit.errors import ProjectError, RegistryError, ReleaseError
 from mlops_kit.models.registry import CHAMPION
-from mlops_kit.project import candidates
+from mlops_kit.project import candidates, local_server
 from mlops_kit.project.candidates import JudgedVersion
 from mlops_kit.project.release_views import Change, History, Status
 from mlops_kit.releases import approvals, commits, ledger, promotion, release, release_yaml
@@ -45,8 +45,9 @@ def promote(
     it makes one release.
 
     Raises ReleaseError for a version without a passing verdict, or that people rejected or too
-    few of them approved, QuarantineError for one that was rolled back, SecretFoundError for
-    evidence that holds a secret, and GitOpsError.
+    few of them approved, ServingError or UntrustedModelError for one that the server couldn't
+    load, QuarantineError for one that was rolled back, SecretFoundError for evidence that holds
+    a secret, and GitOpsError.
 
     Args:
         workspace: the project.
@@ -64,9 +65,11 @@ def promote(
     snapshot = workspace.repository.snapshot()
     if not override:
         approvals.check(consent(workspace, judged, environment, snapshot))
+    settings, model = workspace.settings, judged.version.name
+    # The serving core itself tries the candidate: nothing is promoted that it couldn't serve.
+    local_server.reconciler(workspace, model, environment).predictor(judged.served)
     evidence = reports.evidence(judged.notebooks, judged.report(environment), workspace.project)
     secret_scan.check(evidence)
-    settings, model = workspace.settings, judged.version.name
     champion = commits.at(snapshot, model, environment).champion
     request = PromotionRequest(
         model=model,

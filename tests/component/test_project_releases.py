@@ -374,6 +374,18 @@ def test_a_registry_that_does_not_answer_says_that_git_stands_and_repair_follows
     assert not releases.repair(workspace, "fraud", "prod").differs
 
 
+def test_a_version_that_the_server_could_not_load_is_not_promoted(
+    workspace: Workspace, candidate: JudgedVersion
+) -> None:
+    version = candidate.version
+    stored = workspace.settings.state_folder / "artifacts" / version.name / version.run_id
+    (stored / "artifacts" / "model" / "model.skops").write_bytes(b"another model")
+    before = commits(workspace)
+    with fails("registry.untrusted", version.digest):
+        releases.promote(workspace, candidate, environment="dev")
+    assert commits(workspace) == before
+
+
 def test_a_secret_in_an_output_stops_the_promotion_before_any_commit(
     workspace: Workspace, candidate: JudgedVersion
 ) -> None:

@@ -495,3 +495,20 @@ def test_numbers_survive_as_they_are(registry: Registry, features: pd.DataFrame)
     loaded = registry.load(made, made.digest)
     assert loaded.coef_.tobytes() == model.coef_.tobytes()
     assert list(loaded.feature_names_in_) == list(data.FEATURES)
+
+
+def test_a_store_that_was_moved_is_read_and_written_where_it_is(
+    tmp_path: Path, small: Any, features: pd.DataFrame
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+
+    def at(folder: Path) -> Registry:
+        return Registry(f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder / "artifacts")
+
+    first = at(old).register(small, "moved", features.head(3), Description())
+    old.rename(new)
+    registry = at(new)
+    for version in (first, registry.register(small, "moved", features.head(3), Description())):
+        loaded = registry.load(registry.version("moved", version.version), version.digest)
+        assert loaded.predict_proba(features).tobytes() == small.predict_proba(features).tobytes()
+    assert not old.exists()
