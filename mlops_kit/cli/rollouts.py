@@ -87,7 +87,7 @@ def plan(
 
     workspace = opened(project)
     policy = workspace.settings.rollout
-    task = model_task(workspace, model or workspace.settings.model)
+    task = model_task(workspace, model or workspace.default_model)
     delay = policy.maturity if label_delay is None else label_delay
     if not delay >= 0:
         said = f"label_delay is {delay:g}; expected 0 or more seconds."

@@ -136,7 +136,7 @@ class _Store:
 
     def __init__(self, workspace: Workspace, model: str, environment: str) -> None:
         settings = workspace.settings
-        self._model = model or settings.model
+        self._model = model or workspace.default_model
         self._environment = environment or settings.environment
         self._table: Table | None = workspace.tables().get(self._model)
         self.observations = local_server.observations(workspace)

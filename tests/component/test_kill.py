@@ -67,10 +67,13 @@ while not Path("go").exists() and time.monotonic() < end: time.sleep(0.02)
 publish(number=number + 1)
 """
 JUDGE = """
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from mlops_kit import Workspace, data, publish, training
 frame = data.load("generated", rows=1000, seed=seed)
-model = LogisticRegression(max_iter=5).fit(frame[[*data.FEATURES]], frame["Class"])
+model = make_pipeline(SimpleImputer(), LogisticRegression(max_iter=5))
+model.fit(frame[[*data.FEATURES]], frame["Class"])
 fitted = training.with_threshold(model, 0.5, frame, data.TABLE)
 version = training.register(
     Workspace.open().registry, "fraud", fitted, frame, data.TABLE,

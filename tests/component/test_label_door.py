@@ -327,7 +327,8 @@ def test_a_file_without_labels_is_named(content: bytes, kind: label_files.Kind) 
 @pytest.fixture
 def place(tmp_path: Path) -> Workspace:
     (tmp_path / "mlops-kit.toml").write_text(
-        '[labels]\nfolder = "in"\nsql = "sqlite:///%s"\n' % (tmp_path / "labels.db")
+        'model = "fraud"\n[labels]\nfolder = "in"\nsql = "sqlite:///%s"\n'
+        % (tmp_path / "labels.db")
     )
     (tmp_path / "in").mkdir()
     with sqlite3.connect(tmp_path / "labels.db") as connection:

@@ -15,8 +15,6 @@ MODULES = {
     "serving/protocol.py": "one protocol, both ways",
 }
 FUNCTIONS = {
-    "cli/serving.py traffic": "one command, an option a line",
-    "prediction_log/logged_rows.py gathered": "one pass over the rows, for speed",
     "argo/templates.py workflow_template": "one object of Argo's, field by field",
     "argo/templates.py _container": "one object of Argo's, field by field",
     "examples/load_generator.py __init__": "keeps what a load is made of, an attribute a line",
@@ -28,6 +26,7 @@ FUNCTIONS = {
     "project/table_notebooks.py _validate": "one notebook, cell by cell",
     "project/train_notebook.py train": "one notebook, cell by cell",
     "tables/guessing.py guess": "one guess, part by part",
+    "project/releases.py promote": "one promotion, check by check",
     "serving/predictor.py answer": "the way of a request, which no call should slow down",
     "serving/server.py _routes": "a handler a route, which share what the function is given",
 }
