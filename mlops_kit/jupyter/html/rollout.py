@@ -186,7 +186,7 @@ def _side(name: str, trail: Trail, start: float, side: int, edge: float) -> Seri
         xs.append(point[0] - start if point else (xs[-1] if xs else 0.0))
         power = point[1 if side > 0 else 2] / log(10) if point else nan
         ys.append(side * min(edge, max(0.0, power)) if point else nan)
-    return Series(name, xs, ys)
+    return Series(name, xs, ys, dashed=side < 0)
 
 
 def _shifts(evidence: MetricsView) -> tuple[Marker, ...]:

@@ -78,7 +78,7 @@ def _calibration(series: tuple[Series, ...]) -> Lines:
     lowest = min((min(one.x) for one in series if len(one.x)), default=0.001)
     # Said and true alike; a score is never a moment in time.
     ends: Any = (lowest, 1.0)
-    ideal = Series("as often as said", ends, ends, guide=True)
+    ideal = Series("perfectly calibrated", ends, ends, guide=True)
     label = "share of positives"
     return Lines("Calibration", (*series, ideal), "score", label, log_x=True, log_y=True)
 
