@@ -39,7 +39,7 @@ def closing_lines(workspace: Workspace, result: dict[str, Any]) -> Iterator[str]
         "  mlops-kit history       show who released what, when and why",
         "  mlops-kit serve         serve the released model",
         f"  mlflow ui --backend-store-uri {workspace.settings.registry_uri}",
-        "  jupyter lab notebooks   start with the tour",
+        "  jupyter lab notebooks   open the notebooks",
         f"  {workspace.executions.folder / result['execution']}",
     )
 

@@ -79,7 +79,7 @@ def test_a_run_ends_with_what_was_promoted_and_the_next_steps(
         "  mlops-kit history       show who released what, when and why",
         "  mlops-kit serve         serve the released model",
         "  mlflow ui --backend-store-uri sqlite:///registry.db",
-        "  jupyter lab notebooks   start with the tour",
+        "  jupyter lab notebooks   open the notebooks",
         "  executions/p-1",
     ]
 
