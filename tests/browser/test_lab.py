@@ -122,7 +122,7 @@ def test_a_training_runs_by_hand_with_its_defaults(tour: Any, lab: Any) -> None:
 def test_mlflow_is_one_click_away(tour: Any, lab: Any) -> None:
     page = lab.browser.new_page()
     page.goto(f"{lab.address}/lab?reset&token={lab.token}")
-    with page.context.expect_page(timeout=60_000) as opened:
+    with page.context.expect_page(timeout=180_000) as opened:
         page.locator(".jp-LauncherCard", has_text="MLflow").click(timeout=60_000)
     opened.value.get_by_text("Experiments").first.wait_for(timeout=90_000)
     opened.value.goto(f"{lab.address}/mlflow/#/experiments")

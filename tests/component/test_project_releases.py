@@ -19,12 +19,14 @@ import pytest
 import mlops_kit.jupyter.panel.panel
 from mlops_kit import PromotionPanel, Workspace, watch
 from mlops_kit.errors import (
+    RegistryError,
     ReleaseError,
     SecretFoundError,
 )
 from mlops_kit.jupyter.panel.reader import ONLY_LOOKS
 from mlops_kit.jupyter.panel.state import Notice
 from mlops_kit.models.evaluation_summary import EvaluationSummary, Names, VersionIdentity
+from mlops_kit.models.registry import Registry
 from mlops_kit.pipelines.executions import Execution
 from mlops_kit.project import candidates, local_runs, releases, rollouts, scaffold
 from mlops_kit.project.candidates import JudgedVersion
@@ -352,22 +354,32 @@ def test_each_environment_has_an_alias_of_its_own(
     assert releases.status(workspace, "fraud", "prod").alias == candidate.version.version
 
 
-def test_a_registry_that_lacks_the_version_says_that_git_stands(
+def test_a_version_that_the_registry_lacks_is_not_promoted(
     workspace: Workspace, candidate: JudgedVersion
 ) -> None:
-    lost = replace(candidate, version=dataclasses.replace(candidate.version, version="99"))
-    with fails("registry", "fraud v99", "dev"):
+    lost = replace(candidate, version=dataclasses.replace(candidate.version, run_id="lost"))
+    before = commits(workspace)
+    with fails("registry"):
         releases.promote(workspace, lost, environment="dev")
-    assert releases.status(workspace, "fraud", "dev").champion == "99"
+    assert commits(workspace) == before
+    assert releases.status(workspace, "fraud", "dev").champion == ""
 
 
-def test_a_registry_that_does_not_answer_says_that_git_stands_and_repair_follows(
+class WithoutAliases(Registry):
+    """A registry that goes away once the version has been read."""
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        raise RegistryError("It doesn't answer.")
+
+
+def test_a_registry_that_goes_away_leaves_the_commit_and_repair_follows(
     workspace: Workspace, other: JudgedVersion
 ) -> None:
-    nowhere = {"tracking_uri": "sqlite:////dev/null/mlflow.db"}
-    unreachable = Workspace(workspace.settings.model_copy(update=nowhere))
+    going = Workspace(workspace.settings)
+    known = workspace.registry
+    vars(going)["registry"] = WithoutAliases(known.tracking_uri, artifacts=known.artifacts)
     with fails("registry", other.version, "prod"):
-        releases.promote(unreachable, other, environment="prod")
+        releases.promote(going, other, environment="prod")
     found = releases.status(workspace, "fraud", "prod")
     assert found.champion == other.version.version
     assert found.differs
