@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mlops_kit.tables.contract import Contract, Rule, check, examine
+from mlops_kit.tables.contract import check, examine
 from mlops_kit.tables.reading import read
+from mlops_kit.tables.rules import Contract, Rule
 from mlops_kit.tables.snapshots import fingerprint, save
 from mlops_kit.tables.splits import Split, sort_by_time, split
 from mlops_kit.tables.summaries import Summary, summary

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from mlops_kit.errors import DataError
 from mlops_kit.examples.fraud.table import TYPES
+from mlops_kit.tables.rules import Contract, Rule, Status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,58 +26,6 @@ MAX_AUC = 0.9995
 
 _MAX_SHOWN = 3
 _LOOSE: dict[str, Any] = {"ignore_na": False, "n_failure_cases": _MAX_SHOWN}
-
-Status = Literal["pass", "fail", "not judged"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule of the contract, and how many rows (or columns, for a leak) break it."""
-
-    name: str
-    expected: str
-    status: Status
-    count: int = 0
-    reasons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Contract:
-    """What was found in a data set, rule by rule."""
-
-    rows: int
-    rules: tuple[Rule, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every rule was judged and holds."""
-        return all(rule.status == "pass" for rule in self.rules)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """A sentence for each way in which a rule is broken, with the first rows."""
-        broken = [rule for rule in self.rules if rule.status != "pass"]
-        unknown = ("not judged, because another rule is broken.",)
-        return tuple(f"{rule.name}: {said}" for rule in broken for said in rule.reasons or unknown)
-
-    def raise_if_failed(self) -> None:
-        """Raise DataError with all the reasons, unless every rule holds."""
-        if not self.passed:
-            broken = [rule.name for rule in self.rules if rule.status != "pass"]
-            raise DataError(
-                f"The data break the contract in {broken} ({self.rows:,} rows, counted from 0); "
-                "expected what mlops_kit.examples.fraud.contract says.",
-                reasons=self.reasons,
-            )
-
-    def _repr_markdown_(self) -> str:
-        lines = ["| rule | expected | result | found |", "|---|---|---|---:|"]
-        for rule in self.rules:
-            result = {"pass": "pass", "fail": "**fail**"}.get(rule.status, rule.status)
-            lines.append(f"| {rule.name} | {rule.expected} | {result} | {rule.count:,} |")
-        # Indented, so that a value from the data is shown and never rendered.
-        details = [f"    {' '.join(reason.split())}" for reason in self.reasons]
-        return "\n".join([*lines, "", *details]) + "\n"
 
 
 def check(frame: pd.DataFrame, *, duplicates: float = TOLERATED_DUPLICATES) -> pd.DataFrame:
@@ -141,7 +88,7 @@ def _contract(
         if name in unjudged:
             status = "not judged"
         rules.append(Rule(name, expected, status, count, reasons))
-    return Contract(rows, tuple(rules))
+    return Contract(rows, tuple(rules), "mlops_kit.examples.fraud.contract")
 
 
 def _schema(labels: Mask | None) -> Any:
@@ -224,12 +171,9 @@ def _auc(labels: Mask, values: Values) -> float:
     """
     import numpy as np
 
-    if not np.isfinite(values).all():
-        return 0.5
-    genuine, frauds = np.sort(values[~labels]), values[labels]
-    below, upto = (np.searchsorted(genuine, frauds, side=side) for side in ("left", "right"))
-    area = float((below + upto).mean()) / (2 * genuine.size)
-    return max(area, 1 - area)
+    from mlops_kit.tables import leaks
+
+    return leaks.auc(labels, values) if np.isfinite(values).all() else 0.5
 
 
 def _labels(frame: pd.DataFrame) -> Mask | None:

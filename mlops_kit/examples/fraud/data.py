@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DataError
-from mlops_kit.examples.fraud.contract import Contract, Rule, check, examine
+from mlops_kit.examples.fraud.contract import check, examine
 from mlops_kit.examples.fraud.defects import inject_defect, with_defect
 from mlops_kit.examples.fraud.generator import generate
 from mlops_kit.examples.fraud.splits import Split, split
 from mlops_kit.examples.fraud.summaries import Summary, amounts, summary
 from mlops_kit.examples.fraud.table import COLUMNS, FEATURES, TABLE, TYPES
+from mlops_kit.tables.rules import Contract, Rule
 from mlops_kit.tables.snapshots import fingerprint, read, save
 
 if TYPE_CHECKING:
