@@ -139,7 +139,7 @@ class _Store:
         self._model = model or workspace.default_model
         self._environment = environment or settings.environment
         self._table: Table | None = workspace.tables().get(self._model)
-        self.observations = local_server.observations(workspace)
+        self.observations = local_server.observations(workspace, self._model)
 
     def __enter__(self) -> _Store:
         return self

@@ -37,10 +37,10 @@ def open_observer(
     """
     from mlops_kit.serving import daemon
 
-    observations = local_server.observations(workspace)
+    observations = local_server.observations(workspace, model)
     folder = local_server.folder(workspace, environment)
     place = (observations, model, environment)
-    policy = workspace.settings.rollout
+    policy = workspace.policy(model)
     task, costs = model_task(workspace, model), row_costs(workspace, model)
     source: ComputedReplays | StoredReplays = StoredReplays(*place)
     if replays:
@@ -70,7 +70,7 @@ def model_task(workspace: Workspace, model: str) -> ModelTask:
     """
     tables = workspace.tables()
     known = {str(each) for table in tables.values() for each in table.classes}
-    for name in workspace.settings.rollout.class_recall:
+    for name in workspace.policy(model).class_recall:
         if name not in known:
             raise SettingsError(
                 f"[rollout.class_recall] bounds {name!r}; expected a class of a table in "
@@ -84,7 +84,7 @@ def model_task(workspace: Workspace, model: str) -> ModelTask:
 
 def row_costs(workspace: Workspace, model: str) -> RowCosts | None:
     """Return what each answer of a model costs, where the rollout bounds the cost."""
-    if not workspace.settings.rollout.cost:
+    if not workspace.policy(model).cost:
         return None
     from mlops_kit.models.costs import by_row
     from mlops_kit.tables.frames import frame_of
@@ -141,7 +141,7 @@ def watch(
         observer.prepare()
         seen = observer.observe()
         name = controller.named(seen, revision)
-        if needs_server(workspace.settings.rollout, seen):
+        if needs_server(observer.policy, seen):
             status = stack.enter_context(local_server.ensure_running(workspace, model, environment))
             if customers is not None:
                 _send(stack, status.url, observer, customers, seen, show)

@@ -12,17 +12,18 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from mlops_kit.errors import SettingsError
-from mlops_kit.formatting import did_you_mean, violations
+from mlops_kit.formatting import violations
 from mlops_kit.models.costs import Costs
 from mlops_kit.models.gates import DEFAULT_GATES, GateRule, Rules
+from mlops_kit.project import setting_names
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.serving.options import Serving
 from mlops_kit.tables.table import Task
@@ -86,8 +87,15 @@ class Labels(_Section):
     model: str = Field("", description="whose labels these are; empty: the settings' model")
 
 
+if TYPE_CHECKING:
+    Bounds = _Section
+else:  # Policy's own fields, of which a model names what differs
+    _OPTIONAL = {name: (kind, None) for name, kind in get_type_hints(Policy).items()}
+    Bounds = create_model("Bounds", __base__=_Section, **_OPTIONAL)
+
+
 class Model(_Section):
-    """How one model is judged, and what its errors cost."""
+    """How one model is judged and rolled out, and what its errors cost."""
 
     gates: tuple[GateRule, ...] = Field((), description="empty: those of the task")
     minimum: int = Field(50, ge=1, description="rows of a class below which nothing can be told")
@@ -95,6 +103,7 @@ class Model(_Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     resamples: int = Field(500, ge=100, description="of the bootstrap")
     costs: Costs = Costs()
+    rollout: Bounds = Field(Bounds(), description="what differs from [rollout] for this model")
     trusted: tuple[str, ...] = Field(
         (), description="the project's own types and functions that it may hold, by full names"
     )
@@ -147,8 +156,9 @@ class Settings(BaseSettings):
         """
         folder = (project or find_project(Path.cwd())).resolve()
         written = _read_file(folder / FILE)
-        _refuse_unknown(written, cls, FILE)
-        _refuse_unknown(_from_environment(os.environ), cls, "the environment")
+        setting_names.refuse_unknown(written, cls, FILE)
+        named = setting_names.of_environment(os.environ, _PREFIX)
+        setting_names.refuse_unknown(named, cls, "the environment")
         tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
         if tracking_uri:
             written["tracking_uri"] = tracking_uri
@@ -157,13 +167,16 @@ class Settings(BaseSettings):
         if any(found.values()) and isinstance(section, Mapping):
             written["argo"] = {**section, **{k: v for k, v in found.items() if v}}
         try:
-            return cls(**{**written, "project": folder})
+            settings = cls(**{**written, "project": folder})
         except ValidationError as error:
             raise SettingsError(_explained(error, folder)) from error
         except UnreadableError as error:
             raise SettingsError(
                 f"{error} Expected one setting a variable, as in {_PREFIX}ROLLOUT__RECALL=0.8."
             ) from error
+        for model in settings.models:
+            settings.policy(model)
+        return settings
 
     @classmethod
     def settings_customise_sources(
@@ -171,6 +184,17 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file, which `load` gives as arguments."""
         return named["env_settings"], named["init_settings"]
+
+    def policy(self, model: str) -> Policy:
+        """Return what a model's rollout must prove: [rollout], and over it the model's own.
+
+        Raises SettingsError where the two contradict each other.
+        """
+        own = self.models[model].rollout if model in self.models else Bounds()
+        try:
+            return dataclasses.replace(self.rollout, **own.model_dump(exclude_unset=True))
+        except ValueError as error:
+            raise SettingsError(f"[models.{model}.rollout] over [rollout]: {error}.") from error
 
     @property
     def state_folder(self) -> Path:
@@ -242,48 +266,6 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{str(path)!r} can't be read: {error}.", code="settings.unreadable"
         ) from error
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the names that the environment sets, nested as the settings are."""
-    found: dict[str, Any] = {}
-    for name in environ:
-        if name.startswith(_PREFIX):
-            section, _, rest = name.removeprefix(_PREFIX).lower().partition("__")
-            if rest:
-                found.setdefault(section, {})[rest] = ""
-            else:
-                found.setdefault(section, "")
-    return found
-
-
-def _refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
-    """Refuse a name that a section doesn't have; a section by name has any."""
-    is_by_name = _is_by_name(section)
-    known = dict.fromkeys(given, get_args(section)[1]) if is_by_name else _fields(section)
-    for name, value in given.items():
-        if name not in known or name == "project":
-            raise SettingsError(
-                f"{where} sets {name!r}; expected one of {sorted(known)}."
-                + did_you_mean(name, known),
-                code="settings.unknown",
-            )
-        inner = known[name]
-        if isinstance(value, Mapping) and (_is_by_name(inner) or _fields(inner)):
-            _refuse_unknown(value, inner, f"{where}, [{name}],")
-
-
-def _is_by_name(section: Any) -> bool:
-    origin: Any = get_origin(section)
-    return origin is dict
-
-
-def _fields(section: Any) -> dict[str, Any]:
-    """Return the settings in a section, with their types; nothing for a plain value."""
-    if dataclasses.is_dataclass(section):
-        return {field.name: field.type for field in dataclasses.fields(section)}
-    fields = getattr(section, "model_fields", {})
-    return {name: field.annotation for name, field in fields.items()}
 
 
 def _explained(error: ValidationError, folder: Path) -> str:

@@ -212,8 +212,7 @@ def settings(guess: Guess, template: str) -> str:
     """
     head, _, traffic = template.partition("# What a candidate must prove on traffic")
     # Bounds of the kit's own example, which nobody knows to hold here.
-    low = "     # low, until you know what a model reaches"
-    traffic = re.sub(r"(?m)^(recall|precision) = .*$", rf"\1 = 0.10{low}", traffic)
+    traffic = re.sub(r"(?m)^(recall|precision) = .*\n", "", traffic)
     about = "".join(line for line in head.splitlines(keepends=True) if line.startswith("# "))
     about = about.partition("# The costs")[0]
     lines = [f"model = {quoted(guess.table.name)}", 'environment = "prod"', ""]
@@ -228,7 +227,7 @@ def settings(guess: Guess, template: str) -> str:
 
 
 def model_settings(guess: Guess) -> str:
-    """Return the settings of one model: its gates, and of two classes the costs of errors."""
+    """Return the settings of one model: costs of errors, gates, and bounds on live traffic."""
     name = guess.table.name
     gates = "".join(f"    {{ {each} }},\n" for each in _GATES[guess.table.task])
     costs = f"""# The costs of errors, in the currency of the table's amount.
@@ -245,8 +244,26 @@ minimum = 50   # with fewer rows of a class, the verdict is inconclusive
 # reference: candidate minus champion on the same rows, how much worse the candidate may be.
 gates = [
 {gates}]
-"""
+
+# What it must prove on traffic, beside [rollout]; what is set here wins.
+[models.{name}.rollout]
+{_bounds(guess.table)}"""
     )
+
+
+def _bounds(table: Table) -> str:
+    """Return a rollout's bounds by the task, so low that nobody needs to know the model yet."""
+    if table.task == "binary":
+        return """recall = 0.10     # low, until you know what a model reaches
+precision = 0.10
+"""
+    if table.task == "multiclass":
+        chance = max(1 / len(table.classes), 0.01)
+        return f"accuracy = {chance:.2f}   # chance; raise it once you know what a model reaches\n"
+    return """# The largest mean error, in the label's unit. Without it the champion is the measure: a candidate
+# must not be twice as wrong.
+# absolute_error = 1.0
+"""
 
 
 _LATENCY = 'metric = "latency_ms", at_most = 200.0'
