@@ -122,6 +122,10 @@ def of_classes(frame: pd.DataFrame, table: Table, least: int) -> list[Finding]:
     few = {each: count for each, count in counts.items() if count < least}
     if few:
         said = ", ".join(f"{count:,} rows of {each!r}" for each, count in few.items())
+        least = min(few.values())
+        said += "; leave them out, or join the class with another"
+        # Each of the four parts of a split needs a row.
+        said += f", or call examine with class_rows={least}" if least >= 4 else ""
         found.append(Finding("classes", len(few), f"{said}."))
     return [each for each in found if each.count]
 
