@@ -26,7 +26,7 @@ from mlops_kit.serving.server import Server, application
 
 _STATUS, _LOCK, LOG = "status.json", "lock", "serve.log"
 # Seconds that a start and a stop may take, imports included.
-START_DEADLINE, STOP_DEADLINE = 60.0, 15.0
+START_DEADLINE, STOP_DEADLINE = 180.0, 15.0
 
 
 @dataclass(frozen=True)
@@ -272,8 +272,11 @@ def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> ServerStatus:
             break
         time.sleep(0.05)
     tail = (folder / LOG).read_text(errors="replace").strip()[-1000:]
+    what = "didn't start"
+    if process.poll() is None:
+        what += f" within {START_DEADLINE:g} s; this machine may be busy: try again"
     raise ServingError(
-        f"The server didn't start. Its log ends with: {tail or 'nothing'}",
+        f"The server {what}. Its log ends with: {tail or 'nothing'}",
         code="serving.not-started",
     )
 
