@@ -90,7 +90,9 @@ def rollout_lines(rollout: dict[str, Any]) -> list[str]:
     path = " → ".join(f"{weight} %" for weight in rollout["weights"])
     lines = [f"{str(rollout['outcome']).upper()}  {rollout['sentence']}"]
     if path:
-        lines.append(f"  weights: {path}; the candidate answered {rollout['requests']:,} requests")
+        seen = rollout["requests"]  # by this watch; one that came late saw none
+        answered = f"; the candidate answered {seen:,} requests" if seen else ""
+        lines.append(f"  weights: {path}{answered}")
     for step in rollout["steps"]:
         at = step["when"][11:19]
         lines.append(
