@@ -28,7 +28,9 @@ def column_hashes(frame: pd.DataFrame) -> list[Hashes]:
 
     # By position, as a name may stand there twice.
     columns = (frame.iloc[:, place] for place in range(frame.shape[1]))
-    return [pd.util.hash_pandas_object(each, index=False).to_numpy(np.uint64) for each in columns]
+    return [
+        np.asarray(pd.util.hash_pandas_object(each, index=False), np.uint64) for each in columns
+    ]
 
 
 def row_hashes(columns: list[Hashes], rows: int) -> Hashes:
@@ -113,9 +115,14 @@ class Distinct:
 
         if len(self._kept) == self.most:
             hashes = hashes[hashes < self._kept[-1]]
-        if len(hashes):
-            new = np.asarray(pd.unique(hashes), np.uint64)
-            self._kept = np.union1d(self._kept, new)[: self.most]
+        if not len(hashes):
+            return
+        new = np.asarray(pd.unique(hashes), np.uint64)
+        if len(new) > self.most:
+            new = np.partition(new, self.most)[: self.most]
+        merged = np.sort(np.concatenate([self._kept, new]))
+        is_first = np.concatenate([[True], merged[1:] != merged[:-1]])
+        self._kept = merged[is_first][: self.most]
 
     @property
     def is_exact(self) -> bool:

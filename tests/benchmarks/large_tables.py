@@ -64,9 +64,10 @@ def measure(path: Path, sample: int) -> dict[str, Any]:
 
     declared = table()
     Path("/proc/self/clear_refs").write_text("5")
-    before, start = _memory("VmRSS"), time.perf_counter()
+    before, start, used = _memory("VmRSS"), time.perf_counter(), time.process_time()
     rows = loading.load(path, declared, sample=sample)
     read, read_peak = time.perf_counter() - start, _memory("VmHWM") - before
+    read_used = time.process_time() - used
     contract = rows.examine()
     assert contract.passed, contract.reasons
     rows.summary()
@@ -75,6 +76,7 @@ def measure(path: Path, sample: int) -> dict[str, Any]:
         "note": rows.note,
         "rows": rows.count,
         "read": read,
+        "used": read_used,
         "judged": judged,
         "read_peak": read_peak,
         "peak": _memory("VmHWM") - before,
@@ -95,6 +97,7 @@ def line(found: dict[str, Any], sample: int) -> str:
         f"{sample:,}" if sample else "all",
         f"{found['read']:.1f}",
         f"{found['rows'] / found['read']:,.0f}",
+        f"{found['used']:.1f}",
         f"{read / 1e6:,.0f} ({read / frame:.2f}x, {read / batch:.0f} batches)",
         f"{found['judged']:.1f}",
         f"{peak / 1e6:,.0f} ({peak / frame:.2f}x)",
@@ -113,8 +116,8 @@ def main() -> None:
     if asked.measure:
         print(json.dumps(measure(asked.measure, asked.sample[0])))
         return
-    print("| rows | sample | read s | rows/s | peak MB, read | judged s | peak MB, all |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    print("| rows | sample | read s | rows/s | CPU s | peak MB, read | judged s | peak MB, all |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         for rows in asked.rows:
             path = Path(folder) / f"{rows}.parquet"
