@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,9 @@ class Rows:
         return contract.examine_sampled(self.frame, self.scan, note=self.note, **bounds)
 
     def split(self, **how: Any) -> Split:
-        """Return the rows in four parts, as `datasets.split` cuts them."""
-        return splits.split(self.frame, self.table, **how)
+        """Return the rows in four parts, as `datasets.split` cuts them; a sample's note says so."""
+        found = splits.split(self.frame, self.table, **how)
+        return replace(found, note=f"{self.note} {found.note}") if self.scan else found
 
 
 def load(
