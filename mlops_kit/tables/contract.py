@@ -91,10 +91,10 @@ def examine_sampled(
     found += _of_whole(sample, table, found, unjudged)
     expected = _expected(table, duplicates, rows, class_rows)
     for name in ("leak", "checks"):
-        expected[name] += " (judged on the sample)"
-    expected["times"] += " (the sample is sorted)" if table.time else ""
+        expected[name] += ", judged on the sample"
+    expected["times"] += ", as the sample is sorted" if table.time else ""
     if scan.copies.halvings:
-        expected["duplicates"] += f" (estimated from {scan.copies.looked_at:,} rows)"
+        expected["duplicates"] += f", estimated from {scan.copies.looked_at:,} rows"
     return Contract(scan.rows, tuple(_rules(expected, found, unjudged)), note=note)
 
 

@@ -137,7 +137,8 @@ def _column(series: pd.Series[Any], column: Column, role: str, scan: Scan | None
         shares = known.value_counts(normalize=True).head(_MAX_SHOWN)
         words = ", ".join(f"{each!s:.30} {share:.0%}" for each, share in shares.items())
     if whole is not None and scan is not None:
-        missing, distinct = whole.missing / max(1, scan.rows), whole.distinct.count
+        missing = whole.missing / max(1, scan.rows)
+        distinct = min(whole.distinct.count, scan.rows - whole.missing)
     else:
         missing, distinct = 1 - len(known) / max(1, len(series)), int(known.nunique())
     is_estimate = whole is not None and not whole.distinct.is_exact
