@@ -95,6 +95,9 @@ class Model(_Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     resamples: int = Field(500, ge=100, description="of the bootstrap")
     costs: Costs = Costs()
+    sample: int = Field(
+        0, ge=0, description="rows to learn from where a table has more; 0: all, or it is refused"
+    )
     trusted: tuple[str, ...] = Field(
         (), description="the project's own types and functions that it may hold, by full names"
     )
