@@ -11,7 +11,7 @@ import numpy as np
 
 from mlops_kit.errors import EvaluationError
 from mlops_kit.models import costs as costing
-from mlops_kit.models import operating_points
+from mlops_kit.models import task_curves
 from mlops_kit.models.comparison import (
     CANDIDATE,
     REFERENCE,
@@ -30,6 +30,7 @@ from mlops_kit.models.evaluation_summary import (
     SliceSummary,
     VerdictSummary,
     VersionIdentity,
+    holdout_title,
 )
 from mlops_kit.models.evaluation_summary import read as read
 from mlops_kit.models.gates import Estimate, Gate, GateRule, Rules, Verdict
@@ -69,7 +70,8 @@ class SliceTable:
 class Evaluation:
     """What the holdout says of candidate and reference.
 
-    `judged` is by role and by row of the holdout, for the charts; `latency` by role.
+    `judged` is by role and by row of the holdout, `latency` by role; `curves` is what the charts
+    of its task show, as `task_curves` has it.
     """
 
     table: Table
@@ -78,6 +80,7 @@ class Evaluation:
     latency: Mapping[str, Estimate]
     slices: tuple[Slice, ...]
     judged: Mapping[str, Judged]
+    curves: Mapping[str, Any]
     errors: Any = None
     note: str = ""
 
@@ -150,13 +153,14 @@ class Evaluation:
             scores=scores,
             slices=slices,
             verdict=VerdictSummary.of(verdict),
-            curves=operating_points.curves(self.table.task, self.judged, self.errors),
+            curves=dict(self.curves),
         )
 
     def _repr_markdown_(self) -> str:
         names = f"{self.names[REFERENCE]} | {self.names[CANDIDATE]}"
+        title = holdout_title(self.rows, self.counts, self.table.task)
         lines = [
-            f"| {self.rows:,} rows | {names} | difference, 95 % interval |",
+            f"| {title} | {names} | difference, 95 % interval |",
             "|---|---:|---:|---:|",
         ]
         lines += [
@@ -201,6 +205,9 @@ def compare(
     judged = {role: _judge(model, rows, holdout, table, costs) for role, model in models.items()}
     comparison = Comparison(holdout, table, judged, rules, seed)
     asked = [rule.metric for rule in rules.gates if not rule.slice and rule.metric != LATENCY]
+    masks = table.slice_masks(holdout)
+    parts = slices(comparison, masks)
+    errors = costing.of_errors(costs, table.amounts(holdout)) if table.task == "binary" else None
     return Evaluation(
         table=table,
         names=dict(names),
@@ -208,9 +215,12 @@ def compare(
         latency={
             role: one_row_ms(model, rows, rules.confidence, clock) for role, model in models.items()
         },
-        slices=slices(comparison, table.slice_masks(holdout)),
+        slices=parts,
         judged=judged,
-        errors=costing.of_errors(costs, table.amounts(holdout)) if table.task == "binary" else None,
+        curves=task_curves.curves(
+            comparison, masks, dict.fromkeys(part.name for part in parts), errors
+        ),
+        errors=errors,
         note=note,
     )
 
