@@ -138,11 +138,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals(_Chart):
-    """Intervals against bounds, a row each; rows of very different size get scales of their own."""
+    """Intervals against bounds, a row each.
+
+    Rows of very different size get scales of their own, unless all are of one unit, by
+    `is_one_scale`.
+    """
 
     title: str
     rows: tuple[Interval, ...]
     label: str = ""
+    is_one_scale: bool = False
 
     MOST = 30
 
@@ -252,7 +257,10 @@ class Bars(_Chart):
 
 @dataclass(frozen=True)
 class Grid(_Chart):
-    """A table of numbers as colours; `values` are by row, the first at the top."""
+    """A table of numbers as colours; `values` are by row, the first at the top.
+
+    `cells` are written in place of the numbers, a line each, where they fit.
+    """
 
     title: str
     rows: tuple[str, ...]
@@ -260,18 +268,26 @@ class Grid(_Chart):
     values: tuple[tuple[float, ...], ...]
     x_label: str = ""
     y_label: str = ""
+    cells: tuple[tuple[tuple[str, ...], ...], ...] = ()
+
+    MOST = 24
 
     def draw(self) -> Drawing:
         """Return the chart as a white card."""
         return grid.draw(self)
 
     def markdown(self) -> str:
-        """Return the first dozen rows and columns."""
+        """Return the first rows and columns."""
+        most = self.MOST
+        told = self.cells or [[(number(value),) for value in row] for row in self.values]
         rows = [
-            [name, *map(number, values[:ROWS])]
-            for name, values in zip(self.rows[:ROWS], self.values, strict=False)
+            [name, *(" ".join(cell) for cell in cells[:most])]
+            for name, cells in zip(self.rows[:most], told, strict=False)
         ]
-        return table(["", *self.columns[:ROWS]], rows) + remark(_part(rows, self.rows))
+        header = [self.y_label, *self.columns[:most]]
+        more = len(self.columns) - most
+        left = f"{more:,} more columns are not shown" if more > 0 else ""
+        return table(header, rows) + remark(_part(rows, self.rows), left)
 
 
 def _at(one: Series, i: int) -> str:
