@@ -54,6 +54,8 @@ class SliceTable:
     slices: tuple[Slice, ...]
 
     def _repr_markdown_(self) -> str:
+        if not self.slices:
+            return "No slices: the table's declaration may name some in `slices=[…]`."
         lines = [
             f"| slice | metric | rows | {self.names[REFERENCE]} | {self.names[CANDIDATE]} |",
             "|---|---|---:|---:|---:|",

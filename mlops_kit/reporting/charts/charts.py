@@ -112,10 +112,12 @@ class Lines(_Chart):
         if len(shared) == 1 and self.series:
             kept = spread(len(self.series[0].x), ROWS)
             header = [self.x_label or "x", *(one.name for one in self.series)]
-            rows = [[number(self.series[0].x[i]), *(_at(s, i) for s in self.series)] for i in kept]
+            rows = [
+                [number(self.series[0].x[i]), *(one.told(i) for one in self.series)] for i in kept
+            ]
             return table(header, rows) + remark(_part(kept, self.series[0].x), *self.notes())
         rows = [
-            [one.name, number(one.x[i]), _at(one, i)]
+            [one.name, number(one.x[i]), one.told(i)]
             for one in self.series[:ROWS]
             for i in spread(len(one.x), max(2, ROWS // len(self.series)))
         ]
@@ -140,8 +142,7 @@ class Interval:
 class Intervals(_Chart):
     """Intervals against bounds, a row each.
 
-    Rows of very different size get scales of their own, unless all are of one unit, by
-    `is_one_scale`.
+    Without `is_one_scale`, rows of very different size get scales of their own.
     """
 
     title: str
@@ -278,23 +279,18 @@ class Grid(_Chart):
 
     def markdown(self) -> str:
         """Return the first rows and columns."""
-        most = self.MOST
-        told = self.cells or [[(number(value),) for value in row] for row in self.values]
+        most, told = (
+            self.MOST,
+            self.cells or [[(number(one),) for one in row] for row in self.values],
+        )
         rows = [
             [name, *(" ".join(cell) for cell in cells[:most])]
             for name, cells in zip(self.rows[:most], told, strict=False)
         ]
-        header = [self.y_label, *self.columns[:most]]
-        more = len(self.columns) - most
-        left = f"{more:,} more columns are not shown" if more > 0 else ""
-        return table(header, rows) + remark(_part(rows, self.rows), left)
-
-
-def _at(one: Series, i: int) -> str:
-    text = number(one.y[i])
-    if one.lower is None or one.upper is None:
-        return text
-    return f"{text} ({number(one.lower[i])} to {number(one.upper[i])})"
+        more = max(0, len(self.columns) - most)
+        left = f"{more:,} more columns are not shown" if more else ""
+        text = table([self.y_label, *self.columns[:most]], rows)
+        return text + remark(_part(rows, self.rows), left)
 
 
 def _part(kept: Sequence[object], every: Sequence[object]) -> str:
