@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +82,8 @@ class Evaluation:
     latency: Mapping[str, Estimate]
     slices: tuple[Slice, ...]
     judged: Mapping[str, Judged]
-    curves: Mapping[str, Any]
+    # Not in its repr, which a notebook keeps as text.
+    curves: Mapping[str, Any] = field(repr=False)
     errors: Any = None
     note: str = ""
 

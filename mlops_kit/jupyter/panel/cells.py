@@ -10,6 +10,9 @@ from mlops_kit.reporting.charts.scale import Scale
 from mlops_kit.reporting.markup import Html, control, tag
 from mlops_kit.reporting.markup import table as html_table
 
+# The wide interval of so few rows would leave no room for the others.
+_FEW = 20
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -49,7 +52,7 @@ def intervals(
 ) -> Html:
     """Return the intervals of both models on one scale, the reference dashed.
 
-    The numbers stand beside it; nothing is drawn of what has none.
+    The numbers stand beside it; nothing is drawn of what has none, or lies outside.
     """
     x = Scale(*ends, 4.0, 156.0)
     parts = [tag("line", x1=4, x2=156, y1=12, y2=12, stroke="var(--line)")]
@@ -59,18 +62,23 @@ def intervals(
             continue
         line = {"stroke": "currentColor", "stroke_width": 2, "stroke_dasharray": dashes}
         parts.append(tag("line", x1=x(each.low), x2=x(each.high), y1=y, y2=y, **line))
-        parts.append(tag("circle", cx=x(each.value), cy=y, r=4, fill=fill, stroke="currentColor"))
+        if x.low <= each.value <= x.high:
+            parts.append(
+                tag("circle", cx=x(each.value), cy=y, r=4, fill=fill, stroke="currentColor")
+            )
     return tag("svg", *parts, viewBox="0 0 160 24", width=160, height=24, aria_hidden="true")
 
 
 def _ends(rows: Sequence[Pair], unit: str) -> tuple[float, float]:
-    """Return what the intervals of a unit span."""
+    """Return what the intervals of a unit span; those of few rows may be wider, unless all are."""
+    own = [row for row in rows if row.unit == unit]
+    told = [row for row in own if row.candidate.n >= _FEW] or own
     found = [
         end
-        for row in rows
+        for row in told
         for each in (row.reference, row.candidate)
         # Without a value, an interval is as wide as can be and tells nothing.
-        if row.unit == unit and each.value is not None
+        if each.value is not None
         for end in (each.low, each.high)
         if end is not None
     ]

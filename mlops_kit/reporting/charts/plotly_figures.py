@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mlops_kit.reporting.charts import text as texts
 from mlops_kit.reporting.charts.charts import WIDTH, Bars, Grid, Intervals, Lines
 from mlops_kit.reporting.charts.series import Series
 from mlops_kit.reporting.charts.style import COLOURS, clean
@@ -25,6 +26,8 @@ _LAYOUT: dict[str, Any] = {
     "hovermode": "closest",
 }
 _AXIS = {"gridcolor": "#E6E6E6", "linecolor": "#8A8A8A", "showline": True, "zeroline": False}
+
+_NAME_ROOM = 130.0
 
 
 @dataclass(frozen=True)
@@ -182,14 +185,26 @@ def _grid(chart: Grid) -> dict[str, Any]:
         "z": [_column(row) for row in chart.values],
         "colorscale": [[0, "#F0F5FA"], [1, "#005A96"]],
         "showscale": False,
+        "texttemplate": "%{z}",
     }
     if chart.cells:
         trace["text"] = [[_text(" ".join(cell)) for cell in row] for row in chart.cells]
         trace["hovertemplate"] = "%{y}<br>%{x}<br>%{text}<extra></extra>"
     layout = _layout(chart.title, chart.x_label, chart.y_label)
-    layout["yaxis"] |= {"autorange": "reversed", "type": "category", "automargin": True}
-    layout["xaxis"] |= {"type": "category", "automargin": True}
+    layout["yaxis"] |= _named(chart.rows) | {"autorange": "reversed"}
+    layout["xaxis"] |= _named(chart.columns)
+    for axis in ("xaxis", "yaxis"):
+        # Else plotly writes the title over the longest name.
+        layout[axis]["title"]["standoff"] = 14
+    layout["height"] = max(450, 240 + 24 * len(chart.rows))
     return {"data": [trace], "layout": layout}
+
+
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    """Return an axis on which each category has its name, a long one cut."""
+    cut = [_text(texts.shortened(name, 12, _NAME_ROOM)) for name in names]
+    places = {"tickmode": "array", "tickvals": [*range(len(names))], "ticktext": cut}
+    return {"type": "category", "automargin": True, **places}
 
 
 def _layout(title: str, x: str, y: str) -> dict[str, Any]:
