@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_kit.errors import EvaluationError
+from mlops_kit.formatting import escape_markdown
 from mlops_kit.models import costs as costing
 from mlops_kit.models import task_curves
 from mlops_kit.models.comparison import (
@@ -57,11 +58,13 @@ class SliceTable:
         if not self.slices:
             return "No slices: the table's declaration may name some in `slices=[…]`."
         lines = [
-            f"| slice | metric | rows | {self.names[REFERENCE]} | {self.names[CANDIDATE]} |",
+            f"| slice | metric | rows | {escape_markdown(self.names[REFERENCE])} "
+            f"| {escape_markdown(self.names[CANDIDATE])} |",
             "|---|---|---:|---:|---:|",
         ]
         lines += [
-            f"| {part.name} | {part.metric.title} | {part.candidate.n} | {part.reference} "
+            f"| {escape_markdown(part.name)} | {escape_markdown(part.metric.title)} "
+            f"| {part.candidate.n} | {part.reference} "
             f"| {part.candidate} |"
             for part in self.slices
         ]
@@ -160,17 +163,17 @@ class Evaluation:
         )
 
     def _repr_markdown_(self) -> str:
-        names = f"{self.names[REFERENCE]} | {self.names[CANDIDATE]}"
+        names = " | ".join(escape_markdown(self.names[role]) for role in (REFERENCE, CANDIDATE))
         title = holdout_title(self.rows, self.counts, self.table.task)
         lines = [
             f"| {title} | {names} | difference, 95 % interval |",
             "|---|---:|---:|---:|",
         ]
         lines += [
-            f"| {title} | {other} | {own} | {difference if difference else ''} |"
+            f"| {escape_markdown(title)} | {other} | {own} | {difference if difference else ''} |"
             for title, own, other, difference in self.scores.values()
         ]
-        return "\n".join([*lines, "", self.note])
+        return "\n".join([*lines, "", escape_markdown(self.note)])
 
 
 def compare(

@@ -13,9 +13,10 @@ import pytest
 
 from mlops_kit.errors import EvaluationError
 from mlops_kit.jupyter.panel import evaluation as panel
-from mlops_kit.models.evaluation import Evaluation
+from mlops_kit.models.comparison import slices
+from mlops_kit.models.evaluation import Evaluation, judge
 from mlops_kit.models.evaluation_summary import EvaluationSummary
-from mlops_kit.models.gates import Estimate
+from mlops_kit.models.gates import Estimate, GateRule, Rules
 from mlops_kit.project import table_notebooks
 from mlops_kit.reporting import reports
 from mlops_kit.reporting.charts import curves, task_charts
@@ -139,6 +140,24 @@ def test_hostile_names_are_text(task: str) -> None:
     assert "<img" not in text
     assert "\n# b" not in text
     assert not [picture for picture in files.values() if "<img" in picture]
+
+
+def test_hostile_names_are_text_in_a_notebook() -> None:
+    comparison = made.classified(("a", "b", HOSTILE))
+    parts = slices(comparison, {HOSTILE: comparison.judged["candidate"].labels >= 0})
+    compared = comparison.of([f"recall:{HOSTILE}"])
+    names = {"candidate": HOSTILE, "reference": "r"}
+    latency = {role: Estimate(1.0, 1.0, 1.0, 50) for role in comparison.judged}
+    carried = made.curves(comparison)
+    found = Evaluation(
+        comparison.table, names, compared, latency, parts, comparison.judged, carried, note=HOSTILE
+    )
+    rules = Rules(gates=(GateRule(f"recall:{HOSTILE}", at_least=0.5),))
+    shown = (found, found.slice_table, judge(found, rules), reports.recalls(found))
+    for text in (each._repr_markdown_() for each in shown):
+        assert "onerror" in text
+        assert "<img" not in text
+        assert "\n# b" not in text
 
 
 @pytest.mark.parametrize("task", SHOWN)
