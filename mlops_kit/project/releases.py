@@ -140,11 +140,20 @@ def proposed(
         after = now
     elif workspace.settings.strategy == "canary":
         name = promotion.release_name(model, served, judged.execution)
-        after = release.apply(now, release.Promote(served, name))
+        first = first_champion(workspace, judged, now)
+        start = release.apply(now, release.Replace(first)) if first else now
+        after = release.apply(start, release.Promote(served, name))
     else:
         after = release.apply(now, release.Replace(served))
     texts = [release_yaml.write_release(value).decode() for value in (now, after)]
     return Change(release_yaml.path(environment), *texts)
+
+
+def first_champion(workspace: Workspace, judged: JudgedVersion, now: Release) -> ServedModel | None:
+    """Return the version that becomes champion before a canary starts; None if one serves."""
+    baseline = None if now.champion else _judged_against(workspace, judged)
+    is_other = baseline is not None and not baseline.is_same(judged.served)
+    return baseline if is_other and workspace.settings.strategy == "canary" else None
 
 
 def keep_record(workspace: Workspace, execution: Execution) -> None:

@@ -218,15 +218,23 @@ def test_a_first_canary_has_what_it_was_judged_against_as_its_champion(
     canary: Workspace, candidate: JudgedVersion, other: JudgedVersion
 ) -> None:
     before = commits(canary)
+    panel = PromotionPanel(environment="staging", workspace=as_person(canary, "ana"))
+    assert panel.sentence
+    assert panel.board is not None
+    first, new = other.version.version, candidate.version.version
+    assert panel.board.next.startswith(f"v{first} becomes the first champion; then starts a replay")
+    proposed = releases.proposed(canary, candidate, "staging")
     promoted = releases.promote(canary, candidate, environment="staging")
     assert commits(canary) == before + 2
+    content = (canary.repository.read("envs/staging/release.yaml") or b"").decode()
+    assert without_evidence(content) == without_evidence(proposed.after)
     found = releases.status(canary, "fraud", "staging")
     assert found.revision == promoted.revision
     assert (found.champion, found.alias) == (other.version.version, other.version.version)
     assert found.release.candidate
     assert found.release.candidate.version == candidate.version.version
     assert found.release.weight == 0
-    said = f"v{other.version.version} serves staging, v{candidate.version.version} answers 0 %"
+    said = f"v{first} serves staging, v{new} answers 0 %"
     assert said in found.sentence
     again = releases.promote(canary, candidate, environment="staging")
     assert (again.changed, again.revision) == (False, promoted.revision)
