@@ -23,6 +23,7 @@ from mlops_kit.errors import SettingsError
 from mlops_kit.formatting import did_you_mean, violations
 from mlops_kit.models.costs import Costs
 from mlops_kit.models.gates import DEFAULT_GATES, GateRule, Rules
+from mlops_kit.prediction_log.label import State
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.serving.options import Serving
 from mlops_kit.tables.table import Task
@@ -84,6 +85,7 @@ class Labels(_Section):
     table: str = Field("labels", description="the table in that database")
     order: str = Field("time", description="its column that only grows, by which it is read on")
     model: str = Field("", description="whose labels these are; empty: the settings' model")
+    state: State = Field("final", description="of a label that gives none")
 
 
 class Model(_Section):
