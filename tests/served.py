@@ -117,20 +117,23 @@ def write_artifact(
     version: str,
     features: tuple[str, ...] = FEATURES,
     declared: Any = None,
+    trusted: tuple[str, ...] = (),
 ) -> Any:
     """Write an artifact as the registry keeps it, and return the ServedModel that names it.
 
-    `declared` is the model's table; None for one of before there were any.
+    `declared` is the model's table; None for one of before there were any. `trusted` are the
+    project's own names.
     """
-    from mlops_kit.models import artifacts
+    from mlops_kit.models import artifacts, trusted_code
     from mlops_kit.releases.release import ServedModel
 
     folder.mkdir(parents=True)
     inputs = json.dumps([{"name": name, "type": "double"} for name in features])
     (folder / "MLmodel").write_text(json.dumps({"signature": {"inputs": inputs}}))
-    artifacts.dump(model, folder, declared)
-    digest = artifacts.digest(artifacts.contents(folder))
-    return ServedModel(version=version, uri=f"models:/{MODEL}/{version}", digest=digest)
+    artifacts.dump(model, folder, declared, trusted)
+    files = artifacts.contents(folder)
+    own = trusted_code.digests(artifacts.own_code(files, version))
+    return ServedModel(version, f"models:/{MODEL}/{version}", artifacts.digest(files), trusted=own)
 
 
 class Source:

@@ -22,7 +22,7 @@ from mlops_kit.reporting.notebooks import git_safe
 from mlops_kit.reporting.notebooks.redaction import MachineIdentity
 
 if TYPE_CHECKING:
-    from mlops_kit.models.registry import ModelVersion
+    from mlops_kit.models.model_version import ModelVersion
 
 REPORT = "report.md"
 PICTURE = "gates.svg"

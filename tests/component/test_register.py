@@ -31,8 +31,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
 from mlops_kit.models import artifacts, probes
+from mlops_kit.models.model_version import Description
 from mlops_kit.models.outputs import outputs
-from mlops_kit.models.registry import Description, Registry
+from mlops_kit.models.registry import Registry
+from mlops_kit.project import candidates
 from mlops_kit.tables.table import Column, Table
 from tests.failures import fails
 
@@ -268,7 +270,12 @@ def test_a_type_of_the_project_needs_its_name_in_the_settings(
     version = register(project, model, name="own")
     monkeypatch.delitem(sys.modules, "own_steps")
     loaded = project.open(version, version.digest)
-    assert json.loads(loaded.contents["trusted.json"]) == [name]
+    (digest,) = version.trusted.values()
+    kept = json.loads(loaded.contents["trusted.json"])
+    assert list(kept) == list(version.trusted) == [name]
+    assert list(kept[name]) == ["own_steps"]
+    assert registry.version("own", version.version) == version
+    assert candidates.served(version).trusted == {name: digest}
     inputs = TABLE.inputs(FRAME)
     assert loaded.model.predict_proba(inputs).tobytes() == model.predict_proba(inputs).tobytes()
     monkeypatch.delitem(sys.modules, "own_steps")
