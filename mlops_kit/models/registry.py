@@ -24,6 +24,7 @@ from mlops_kit.models.model_version import (
     from_stored,
     version_tags,
 )
+from mlops_kit.tables import comparison
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,12 +172,16 @@ class Registry:
             for name, value in tags.items():
                 client.set_model_version_tag(version.name, version.version, PREFIX + name, value)
 
-    def load(self, version: ModelVersion, digest: str) -> Any:
+    def load(self, version: ModelVersion, digest: str, table: Table | None = None) -> Any:
         """Return the fitted model, if its artifact has this digest and only trusted types.
 
-        Raises UntrustedModelError; nothing of the artifact is run or imported before the checks.
+        Raises UntrustedModelError, and TableError for a model whose own table answers otherwise
+        than `table`; nothing of the artifact is run or imported before the checks of trust.
         """
-        return self.open(version, digest).model
+        loaded = self.open(version, digest)
+        if table is not None and loaded.table is not None:
+            comparison.check(table, loaded.table, str(version))
+        return loaded.model
 
     def open(self, version: ModelVersion, digest: str) -> Loaded:
         """Return the fitted model with its table; as `load`."""

@@ -89,7 +89,7 @@ def check(code: TrustedCode, what: str) -> None:
             f"{found} in {where!r}. The code has changed since the model was registered. Restore "
             "the files of that revision, or train again by 'mlops-kit run' and promote the new "
             "version. To serve both at once, give the changed code another module's name.",
-            code="registry.code-changed",
+            code="registry.untrusted.code-changed",
         )
 
 
@@ -100,7 +100,7 @@ def _check_imported(module: str, found: str, what: str) -> None:
         raise UntrustedModelError(
             f"The model of {what} needs the module {module!r} with the digest {found}; this "
             f"process imported {_IMPORTED[module]} before the file changed. Restart it.",
-            code="registry.code-changed",
+            code="registry.untrusted.code-changed",
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlops_kit.errors import KitError
 from mlops_kit.project import local_server
+from mlops_kit.tables import comparison
 
 if TYPE_CHECKING:
     from mlops_kit.project.workspace import Workspace
@@ -52,7 +53,7 @@ def find(
         return JudgedTable(load, declared)
     if held is None or declared is None:
         return JudgedTable(load, held or declared)
-    names = _differences(declared, held)
+    names = comparison.differences(declared, held)
     said = (
         f"The table of {model!r} in workflows/tables differs in {', '.join(names)} from the one "
         f"that serves {environment}, which counts; train again for the new one."
@@ -66,14 +67,3 @@ def _loader(
     # Made when it is first asked for: who only looks on needs none.
     follower = cache(lambda: local_server.reconciler(workspace, model, environment))
     return cache(lambda side: follower().predictor(side))
-
-
-def _differences(first: Table, second: Table) -> list[str]:
-    """Return what two tables don't have in common: roles, and columns by their names."""
-    mine, other = first.to_json(), second.to_json()
-    found = [
-        name for name in mine if name not in ("columns", "slices") and mine[name] != other[name]
-    ]
-    columns, others = ({each.name: each for each in one.columns} for one in (first, second))
-    names = sorted(columns.keys() | others.keys())
-    return [*found, *(repr(each) for each in names if columns.get(each) != others.get(each))]

@@ -93,7 +93,7 @@ class KitServer(mlserver.MLServer):
         super().__init__(settings)
         _harden(self._rest_server._app, service)
         if labels is not None:
-            self._rest_server._app.add_route(LABELS, labels, methods=["POST"])  # type: ignore[arg-type]
+            self._rest_server._app.add_route(LABELS, labels, methods=["POST"])
 
     def _create_servers(self) -> None:
         self._data_plane: Any = _Guard(self._data_plane, self._service)

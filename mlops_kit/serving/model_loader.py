@@ -68,7 +68,7 @@ def _check_released(files: Mapping[str, bytes], served: ServedModel, what: str) 
             f"{dict(served.trusted) or 'nothing'}. Expected the same names and digests under "
             "'trusted' in release.yaml, which a promotion writes. Train again by 'mlops-kit run', "
             "and promote the new version.",
-            code="registry.not-in-release",
+            code="registry.untrusted.not-in-release",
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -109,6 +110,22 @@ def test_a_row_is_tried_for_each_thing_that_the_table_allows() -> None:
     assert {"Rome", "Oslo", "Lima", probes.UNDECLARED} <= set(inputs["city"])
     assert {"basic", "gold"} == set(inputs["plan"].dropna())
     assert {18, 99} <= set(inputs["age"])
+
+
+def test_a_model_of_another_declaration_is_not_judged(registry: Registry) -> None:
+    version = register(registry, fitted(pipeline(LogisticRegression())))
+    wider = (replace(COLUMNS[0], high=120), *COLUMNS[1:])
+    same = replace(TABLE, columns=wider, slices=("plan",), amount="spent")
+    assert registry.load(version, version.digest, same)
+    changes = {
+        "classes": replace(TABLE, classes=("yes", "no")),
+        "'city'": replace(TABLE, columns=(*COLUMNS[:4], *COLUMNS[5:])),
+        "'age'": replace(TABLE, columns=(replace(COLUMNS[0], kind="float"), *COLUMNS[1:])),
+        "order": replace(TABLE, columns=COLUMNS[::-1]),
+    }
+    for fact, changed in changes.items():
+        with fails("table.changed", str(version), fact):
+            registry.load(version, version.digest, changed)
 
 
 @pytest.mark.parametrize(

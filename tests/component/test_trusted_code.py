@@ -119,7 +119,7 @@ def test_changed_code_is_refused_before_any_of_it_runs(project: Path, kind: str)
     folder, named = stored(project)
     change, module = CHANGES[kind]
     change(project)
-    with fails("registry.code-changed", "version 3", module, "mlops-kit run"):
+    with fails("registry.untrusted.code-changed", "version 3", module, "mlops-kit run"):
         load(folder, named)
     assert not (project / "own_package" / "ran").exists()
     assert not {*MODULES} & {*sys.modules}
@@ -140,7 +140,7 @@ def test_a_process_that_imported_older_code_is_told_to_restart(project: Path) ->
     (folder / artifacts.TRUSTED_FILE).write_text(json.dumps(newer))
     digest = artifacts.digest(artifacts.contents(folder))
     released = dataclasses.replace(named, digest=digest, trusted=trusted_code.digests(newer))
-    with fails("registry.code-changed", "own_package.helpers", "Restart"):
+    with fails("registry.untrusted.code-changed", "own_package.helpers", "Restart"):
         load(folder, released)
     forget()
     assert load(folder, released)
@@ -153,7 +153,7 @@ def test_a_release_that_does_not_name_the_code_is_refused(
     project: Path, trusted: dict[str, str]
 ) -> None:
     folder, named = stored(project)
-    with fails("registry.not-in-release", NAME, named.trusted[NAME], "release.yaml"):
+    with fails("registry.untrusted.not-in-release", NAME, named.trusted[NAME], "release.yaml"):
         load(folder, dataclasses.replace(named, trusted=trusted))
     assert not (project / "own_package" / "ran").exists()
 
@@ -187,12 +187,12 @@ def test_an_edited_list_is_refused(project: Path, change: Callable[[Any], Any]) 
         load(folder, named)
     # Whoever can write the digest, too, still needs the release.
     forged = dataclasses.replace(named, digest=artifacts.digest(artifacts.contents(folder)))
-    with fails("registry.not-in-release", NAME):
+    with fails("registry.untrusted.not-in-release", NAME):
         load(folder, forged)
     if change is one_module_less:
         return
     named = dataclasses.replace(forged, trusted=trusted_code.digests(edited))
-    with fails("registry.code-changed"):
+    with fails("registry.untrusted.code-changed"):
         load(folder, named)
     assert not (project / "own_package" / "ran").exists()
 
@@ -217,5 +217,5 @@ def test_folders_without_init_are_packages_too(project: Path) -> None:
     assert [*found] == ["own_folder.inner.more", "own_folder.inner.steps"]
     trusted_code.check({"own_folder.inner.steps.Scaled": found}, "v1")
     (deep / "__init__.py").write_text("raise SystemExit\n")
-    with fails("registry.code-changed", "'own_folder.inner'"):
+    with fails("registry.untrusted.code-changed", "'own_folder.inner'"):
         trusted_code.check({"own_folder.inner.steps.Scaled": found}, "v1")
