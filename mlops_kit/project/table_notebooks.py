@@ -137,7 +137,7 @@ In brackets the 95 % interval. The difference is paired, row by row, so it is sh
         "compare": """
 split = workspace.rows(dataset, model).split()
 compared = evaluation.compare(
-    workspace.registry.load(challenger, challenger.digest),
+    workspace.registry.load(challenger, challenger.digest, table),
     workspace.registry.load(reference, reference.digest),
     split.holdout,
     table,

@@ -19,7 +19,8 @@ from mlops_kit.tables.table import Table
 if TYPE_CHECKING:
     from mlops_kit.models.costs import Costs
     from mlops_kit.models.gates import Rules
-    from mlops_kit.models.registry import ModelVersion, Registry
+    from mlops_kit.models.model_version import ModelVersion
+    from mlops_kit.models.registry import Registry
     from mlops_kit.pipelines.executions import Executions
     from mlops_kit.releases.release import Release
     from mlops_kit.releases.repository import GitOpsRepository
@@ -64,7 +65,7 @@ class Workspace:
 
         embedded = not self.settings.tracking_uri
         artifacts = self.settings.state_folder / "artifacts" if embedded else None
-        trusted = [each for model in self.settings.models.values() for each in model.trusted]
+        trusted = self.settings.trusted_names
         return Registry(self.settings.registry_uri, artifacts=artifacts, trusted=trusted)
 
     @cached_property
