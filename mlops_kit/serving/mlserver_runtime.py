@@ -7,6 +7,8 @@ where they are unsafe: its repository API, its unbounded bodies, errors that are
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +122,17 @@ class KitServer(mlserver.MLServer):
 async def serve(
     source: Source, log: PredictionLog | None, options: Serving, ports: Ports, folder: Path
 ) -> None:
-    """Serve the source's release by MLServer until a signal ends it, which it takes over.
+    """Serve the source's release with MLServer until a signal ends it.
 
-    `folder` is for what MLServer writes. The environment must be free of `MLSERVER_*`; run it by
-    `uvloop.run`, as `mlserver start` does, or it is slower by a tenth. Raises
-    ServingError while the source has no release, as MLServer's model needs a name.
+    The environment must be free of `MLSERVER_*`. Run it with `uvloop.run`, as `mlserver start`
+    does, or it is slower by a tenth. Raises ServingError while the source has no release.
+
+    Args:
+        source: holds the release.
+        log: receives the predictions; None logs nothing.
+        options: the settings' section [serving].
+        ports: where MLServer listens.
+        folder: where MLServer writes.
     """
     from prometheus_client import REGISTRY
 
@@ -223,27 +231,20 @@ class _Closed:
 _CLOSED = "This server has no repository API: releases come from Git."
 
 
-class _as_mlserver:  # noqa: N801  it reads as a function
-    """Turn the kit's faults into MLServer's, which REST and gRPC give their status."""
-
-    def __init__(self, service: Service, *, is_inference: bool = False) -> None:
-        self._service, self._is_inference = service, is_inference
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RequestError):
-            if self._is_inference and error.status != 500:
-                self._service.metrics.refuse(error.status)
-            raise MLServerError(str(error), error.status) from None
+@contextmanager
+def _as_mlserver(service: Service, *, is_inference: bool = False) -> Iterator[None]:
+    """Turn the kit's faults into MLServer's, to which REST and gRPC give their status."""
+    try:
+        yield
+    except RequestError as error:
+        if is_inference and error.status != 500:
+            service.metrics.refuse(error.status)
+        raise MLServerError(str(error), error.status) from None
 
 
 def _harden(app: FastAPI, service: Service) -> None:
     """Keep the protocol's paths alone, bound bodies, and make every error V2's."""
-    app.router.routes[:] = [
-        route for route in app.router.routes if getattr(route, "path", "") in _KEPT
-    ]
+    app.router.routes[:] = [r for r in app.router.routes if getattr(r, "path", "") in _KEPT]
     app.router.redirect_slashes = False
     app.add_middleware(Bounded, limit=service.options.max_body, refused=service.metrics.refuse)
 
@@ -254,9 +255,8 @@ def _harden(app: FastAPI, service: Service) -> None:
         return _error(f"The request is not the protocol's: {place}: {first['msg']}.", 400)
 
     async def http(request: Any, error: Any) -> Response:
-        return _error(
-            f"{request.method} {request.url.path!r:.200}: {error.detail}.", error.status_code
-        )
+        said = f"{request.method} {request.url.path!r:.200}: {error.detail}."
+        return _error(said, error.status_code)
 
     async def fault(request: Any, error: Any) -> Response:
         return _error(_OUR_FAULT, 500)

@@ -99,7 +99,16 @@ def of_rows(
     broken: Mask,
     tolerated: float = 0.0,
 ) -> Finding:
-    """Return a finding with the first rows, of those that are broken."""
+    """Return a finding that names the first broken rows.
+
+    Args:
+        rule: the rule's name.
+        column: the column's name.
+        words: what is wrong, as in "is missing".
+        series: the column's values.
+        broken: which of them break the rule.
+        tolerated: how many may.
+    """
     rows = np.flatnonzero(broken)
     first = [f"row {row} ({series.iloc[row]!s:.40})" for row in rows[:_MAX_SHOWN]]
     more = ", …" if len(rows) > _MAX_SHOWN else ""

@@ -19,7 +19,15 @@ _STOP = "The champion answers all requests again, and the candidate is removed."
 def of_candidate(
     seen: ObservedState, strategy: str, version: str, verdict: VerdictSummary, consent: Consent
 ) -> tuple[Offer, ...]:
-    """Return the actions on a version that isn't serving yet."""
+    """Return the actions on a version that isn't serving yet.
+
+    Args:
+        seen: the release and its rollout.
+        strategy: "canary" or "direct".
+        version: the version.
+        verdict: the evaluation's.
+        consent: who approved or rejected it, and who is looking.
+    """
     where = consent.environment
     says = f"Releases v{version} to {where}. {after(seen, strategy, version)}"
     promote = Offer("promote", f"Promote v{version} to {where}", says, "", "required", True)
