@@ -83,12 +83,11 @@ def environment_digest() -> str:
 
 
 def _content(value: Any, folder: Path) -> Any:
-    """Return a parameter's value; for the path of a file, the file's digest."""
+    """Return a parameter's value; for a path, the digests of the files that it names."""
     if isinstance(value, list):
         return [_content(item, folder) for item in value]
-    for path in sources.paths_in(value, folder):
-        return values.file_digest(path)
-    return value
+    found = [sources.content_digest(path) for path in sources.paths_in(value, folder)]
+    return found or value
 
 
 def _is_whole(outputs: Mapping[str, Value]) -> bool:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from mlops_kit.pipelines import values
 
 _NOT_CODE = {"tests", "workflows", "node_modules", "__pycache__", "build", "dist"}
 _NAME = "sources.json"
+# Files of a folder that count; text that happens to name a larger one is no source of rows.
+_MAX_FILES = 10_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,10 @@ def source_digest(notebook: Path) -> str:
 
 
 def paths_in(value: Any, folder: Path) -> Iterator[Path]:
-    """Yield the files that a parameter names, by paths from a folder or from the project's."""
+    """Yield the files that a parameter names, by paths from a folder or from the project's.
+
+    A folder stands for the files in it, unless it holds the given one.
+    """
     if isinstance(value, list):
         for item in value:
             yield from paths_in(item, folder)
@@ -91,6 +97,9 @@ def paths_in(value: Any, folder: Path) -> Iterator[Path]:
         try:
             if path.is_file():
                 yield path
+            elif path.is_dir() and not folder.resolve().is_relative_to(path.resolve()):
+                files = (each for each in path.rglob("*") if each.is_file())
+                yield from sorted(islice(files, _MAX_FILES))
         except OSError:  # for instance a text that is too long for a name
             return
 
@@ -126,20 +135,25 @@ def _files(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _digest(path: Path) -> str:
+def content_digest(path: Path) -> str:
+    """Return a file's digest. Reads the file once until it changes."""
     state = path.stat()
-    return _digest_of(path, (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino))
+    return _read_once(path, (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino))
 
 
-@lru_cache(maxsize=4096)
-def _digest_of(path: Path, _state: tuple[int, ...]) -> str:
-    """Return a file's digest, read once until the file changes; a notebook's without outputs."""
+@lru_cache(maxsize=16_384)
+def _read_once(path: Path, _state: tuple[int, ...]) -> str:
+    return values.file_digest(path)
+
+
+def _digest(path: Path) -> str:
+    """Return a file's digest; a notebook's without outputs."""
     if path.suffix == ".ipynb":
         try:
             return source_digest(path)
         except NotebookError:  # a step that reads it will say so
             pass
-    return values.file_digest(path)
+    return content_digest(path)
 
 
 def _shown(path: Path, project: Path) -> str:
