@@ -124,7 +124,8 @@ def test_mlflow_is_one_click_away(tour: Any, lab: Any) -> None:
     page.goto(f"{lab.address}/lab?reset&token={lab.token}")
     with page.context.expect_page(timeout=180_000) as opened:
         page.locator(".jp-LauncherCard", has_text="MLflow").click(timeout=60_000)
-    opened.value.get_by_text("Experiments").first.wait_for(timeout=90_000)
+    # The proxy waits for the server so long before it gives up.
+    opened.value.get_by_text("Experiments").first.wait_for(timeout=200_000)
     opened.value.goto(f"{lab.address}/mlflow/#/experiments")
     opened.value.get_by_text("fraud", exact=True).first.wait_for(timeout=60_000)
 
