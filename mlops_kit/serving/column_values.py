@@ -27,6 +27,38 @@ _COMMON_DATE = re.compile(
 )
 
 
+def usual(data: list[Any], datatype: str, column: Column, signature: Signature) -> list[Any] | None:
+    """Return JSON's values as `held` would, where one look at all of them is enough, or None.
+
+    The usual request is right throughout; each value of any other is looked at by itself.
+    """
+    kinds = set(map(type, data))
+    if column.nullable:
+        kinds.discard(type(None))
+    if not kinds or column.kind == "datetime":
+        return None
+    if column.kind == "float" and datatype == "FP64" and kinds <= {float, int}:
+        return _usual_floats(data, column)
+    if column.kind in ("str", "category") and kinds == {str}:
+        is_closed = signature.table is not None and signature.table.unseen == "refuse"
+        declared = frozenset(column.categories if is_closed else ())
+        return data if not declared or declared.issuperset(data) else None
+    return None
+
+
+def _usual_floats(data: list[Any], column: Column) -> list[Any] | None:
+    try:
+        found = np.array(data, dtype=np.float64)  # None becomes NaN
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    if np.isfinite(found).all():
+        values: list[Any] = found.tolist()
+        return values
+    if np.isinf(found).any() or not column.nullable:
+        return None
+    return [value if value == value else None for value in found.tolist()]
+
+
 def held(values: list[Any], column: Column, signature: Signature) -> Iterator[Any]:
     """Yield values as the column's kind holds them; raises TensorValueError."""
     hold = _HOLD[column.kind]
