@@ -35,10 +35,8 @@ def usual(data: list[Any], datatype: str, column: Column, signature: Signature) 
     kinds = set(map(type, data))
     if column.nullable:
         kinds.discard(type(None))
-    if not kinds or column.kind == "datetime":
-        return None
     if column.kind == "float" and datatype == "FP64" and kinds <= {float, int}:
-        return _usual_floats(data, column)
+        return _usual_floats(data)
     if column.kind in ("str", "category") and kinds == {str}:
         is_closed = signature.table is not None and signature.table.unseen == "refuse"
         declared = frozenset(column.categories if is_closed else ())
@@ -46,17 +44,14 @@ def usual(data: list[Any], datatype: str, column: Column, signature: Signature) 
     return None
 
 
-def _usual_floats(data: list[Any], column: Column) -> list[Any] | None:
+def _usual_floats(data: list[Any]) -> list[Any] | None:
     try:
-        found = np.array(data, dtype=np.float64)  # None becomes NaN
+        found = [value if value is None else float(value) for value in data]
     except OverflowError:  # a whole number of hundreds of digits
         return None
-    if np.isfinite(found).all():
-        values: list[Any] = found.tolist()
-        return values
-    if np.isinf(found).any() or not column.nullable:
-        return None
-    return [value if value == value else None for value in found.tolist()]
+    # MLServer's null is NaN.
+    known = [value for value in found if value is not None] if None in found else found
+    return found if all(map(math.isfinite, known)) else None
 
 
 def held(values: list[Any], column: Column, signature: Signature) -> Iterator[Any]:

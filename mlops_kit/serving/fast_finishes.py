@@ -35,14 +35,16 @@ def softmax(sums: NDArray[Any], order: Any) -> Floats:
 
 
 # LightGBM and XGBoost by C's own exp and expf: numpy's round otherwise.
-def lightgbm_sigmoid(slope: float) -> Finish:
-    """Return LightGBM's probabilities of sums, each on its own."""
+def lightgbm_sigmoid(slope: float, groups: int) -> Finish:
+    """Return LightGBM's probabilities of sums, each of `groups` outputs on its own."""
 
     def finish(sums: NDArray[Any]) -> Floats:
-        found = [1.0 / (1.0 + math.exp(-slope * each)) for each in sums.ravel().tolist()]
-        return np.array(found).reshape(sums.shape)
+        return np.array([1.0 / (1.0 + math.exp(-slope * each)) for each in sums.tolist()])
 
-    return finish
+    def of_each(sums: NDArray[Any]) -> Floats:
+        return finish(sums.ravel()).reshape(sums.shape)
+
+    return of_each if groups > 1 else finish
 
 
 def lightgbm_softmax(sums: NDArray[Any]) -> Floats:

@@ -54,7 +54,7 @@ def _finish(objective: str, groups: int, is_classifier: bool) -> Finish:
     name, *options = objective.split(" ")
     given = dict(option.partition(":")[::2] for option in options)
     if is_classifier and name in ("binary", "multiclassova"):
-        return finishes.lightgbm_sigmoid(float(given["sigmoid"]))
+        return finishes.lightgbm_sigmoid(float(given["sigmoid"]), groups)
     if is_classifier and name == "multiclass":
         return finishes.lightgbm_softmax
     if not is_classifier and groups == 1 and "sqrt" not in given:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mlops_kit.serving.fast_trees import NODE, Floats, Sets
 
+_MOST_SINGLE = float(np.finfo(np.float32).max)
 Finish = Callable[[NDArray[Any]], Floats]
 
 
@@ -52,7 +53,10 @@ def edges(found: Ensemble) -> dict[int, Floats]:
                 if accepted is None
                 else [-0.5, *range(-1, len(accepted) + 1)]
             )
-    return {place: np.unique(np.array(each, np.float64)) for place, each in numbers.items()}
+    # A node that only parts missing values from others has an infinite one.
+    most = _MOST_SINGLE if found.is_single else np.inf
+    unique = {place: np.unique(np.array(each, np.float64)) for place, each in numbers.items()}
+    return {place: each[np.abs(each) < most] for place, each in unique.items()}
 
 
 def nodes(

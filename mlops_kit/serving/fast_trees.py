@@ -119,7 +119,10 @@ class QuickScorer:
     def sums(self, rows: Floats) -> NDArray[Any]:
         """Return the baseline and the leaves of each row, added up; shape (n,) or (n, outputs)."""
         if len(rows) == 1:
-            return self.sum_one(self._of_one(rows[0]))
+            joined = self._of_one(rows[0])
+            if self._groups > 1:
+                return self.sum_one(joined)
+            return np.add.accumulate(self._leaves(joined))[-1:]
         parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
         return np.concatenate([self.sum_many(self._of_many(part)) for part in parts])
 

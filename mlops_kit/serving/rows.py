@@ -11,23 +11,13 @@ from numpy.typing import NDArray
 from mlops_kit.tables.table import Table
 
 Encoding = Literal["f8", "json"]
-_BETWEEN = b"],["
 
 
 def encode_features(rows: NDArray[Any]) -> tuple[bytes, Encoding]:
     """Return rows (n, features) as bytes: float64, little-endian, or one JSON line a row."""
     if rows.dtype != object:
         return rows.astype("<f8", copy=False).tobytes(), "f8"
-    return _lines(rows.tolist()), "json"
-
-
-def _lines(rows: list[list[Any]]) -> bytes:
-    """Return one JSON line a row; written at once, and cut where rows meet."""
-    content = orjson.dumps(rows)
-    if content.count(_BETWEEN) == len(rows) - 1:
-        return content[1:-1].replace(_BETWEEN, b"]\n[")
-    # Where that stands in a text as well, nobody can tell.
-    return b"\n".join([orjson.dumps(row) for row in rows])
+    return b"\n".join([orjson.dumps(row) for row in rows.tolist()]), "json"
 
 
 def decode_features(

@@ -399,14 +399,6 @@ def test_the_logs_rows_come_back(signature: Signature) -> None:
         rows.decode_features(table, encoding, content, 49)
 
 
-def test_a_text_that_looks_like_the_place_between_two_rows_is_logged_as_it_is() -> None:
-    table = SIGNATURE.table
-    found = probes.random_rows(SIGNATURE, 5, np.random.default_rng(1))
-    found[2, 0] = '"],["'
-    content, encoding = rows.encode_features(found)
-    assert rows.decode_features(table, encoding, content, 5).tolist() == found.tolist()
-
-
 def test_rows_that_a_table_allows_are_requests_that_it_takes() -> None:
     found, told = probes.declared_rows(SIGNATURE)
     assert len(found) == len(told)

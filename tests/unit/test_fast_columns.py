@@ -229,6 +229,17 @@ def test_a_number_that_a_library_refuses_is_refused() -> None:
         found(gap)
 
 
+def test_a_forest_that_parts_missing_values_from_all_others_is_fast() -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 2))
+    rows[::3, 0] = np.nan
+    model = RandomForestClassifier(3, max_features=None, random_state=0)
+    model.fit(rows, np.isnan(rows[:, 0]))
+    assert any(np.isinf(tree.tree_.threshold).any() for tree in model.estimators_)
+    found = fast_scores(model)
+    assert found is not None
+    assert found(rows[:20]).tobytes() == model.predict_proba(rows[:20])[:, 1].tobytes()
+
+
 def data(count: int, seed: int) -> Any:
     generator = np.random.default_rng(seed)
     rows = generator.normal(size=(count, 8)) * 10.0 ** generator.integers(-2, 4, 8)
