@@ -1,4 +1,4 @@
-"""Refuse a setting that doesn't exist, with the nearest name."""
+"""A setting's name that nothing has is refused, wherever it is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def of_environment(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
 
 
 def refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
-    """Refuse a name that a section doesn't have, by SettingsError; a section by name has any."""
+    """Raise SettingsError for a name that a section doesn't have; a section by name has any.
+
+    `where` names the file or the environment in the message.
+    """
     is_by_name = _is_by_name(section)
     known = dict.fromkeys(given, get_args(section)[1]) if is_by_name else _fields(section)
     for name, value in given.items():

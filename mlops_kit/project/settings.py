@@ -6,16 +6,15 @@ and ARGO_* keep their usual meaning.
 
 from __future__ import annotations
 
-import dataclasses
 import getpass
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
@@ -23,12 +22,14 @@ from mlops_kit.errors import SettingsError
 from mlops_kit.formatting import violations
 from mlops_kit.models.costs import Costs
 from mlops_kit.models.gates import DEFAULT_GATES, GateRule, Rules
-from mlops_kit.project import setting_names
+from mlops_kit.prediction_log.label import State
+from mlops_kit.project.bounds import Bounds, over
+from mlops_kit.project.setting_names import of_environment, refuse_unknown
+from mlops_kit.project_folder import FILE, absolute_uri, find_project
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.serving.options import Serving
 from mlops_kit.tables.table import Task
 
-FILE = "mlops-kit.toml"
 _PREFIX = "MLOPS_KIT_"
 _OF_ARGO = ("server", "token", "secure", "insecure_skip_verify")
 
@@ -85,13 +86,7 @@ class Labels(_Section):
     table: str = Field("labels", description="the table in that database")
     order: str = Field("time", description="its column that only grows, by which it is read on")
     model: str = Field("", description="whose labels these are; empty: the settings' model")
-
-
-if TYPE_CHECKING:
-    Bounds = _Section
-else:  # Policy's own fields, of which a model names what differs
-    _OPTIONAL = {name: (kind, None) for name, kind in get_type_hints(Policy).items()}
-    Bounds = create_model("Bounds", __base__=_Section, **_OPTIONAL)
+    state: State = Field("final", description="of a label that gives none")
 
 
 class Model(_Section):
@@ -104,6 +99,9 @@ class Model(_Section):
     resamples: int = Field(500, ge=100, description="of the bootstrap")
     costs: Costs = Costs()
     rollout: Bounds = Field(Bounds(), description="what differs from [rollout] for this model")
+    sample: int = Field(
+        0, ge=0, description="rows to learn from where a table has more; 0: all, or it is refused"
+    )
     trusted: tuple[str, ...] = Field(
         (), description="the project's own types and functions that it may hold, by full names"
     )
@@ -145,6 +143,9 @@ class Settings(BaseSettings):
     argo: Argo = Argo()
     labels: Labels = Labels()
     models: dict[str, Model] = Field({}, description="by the registered name")
+    trusted: tuple[str, ...] = Field(
+        (), description="what any model may hold; [models] trusted, a list, is the same"
+    )
     rollout: Policy = Policy()
     serving: Serving = Serving()
 
@@ -156,9 +157,8 @@ class Settings(BaseSettings):
         """
         folder = (project or find_project(Path.cwd())).resolve()
         written = _read_file(folder / FILE)
-        setting_names.refuse_unknown(written, cls, FILE)
-        named = setting_names.of_environment(os.environ, _PREFIX)
-        setting_names.refuse_unknown(named, cls, "the environment")
+        refuse_unknown(written, cls, FILE)
+        refuse_unknown(of_environment(os.environ, _PREFIX), cls, "the environment")
         tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
         if tracking_uri:
             written["tracking_uri"] = tracking_uri
@@ -178,6 +178,25 @@ class Settings(BaseSettings):
             settings.policy(model)
         return settings
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_trusted(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Take the list `[models] trusted` from among the models by name."""
+        models = given.get("models")
+        if not isinstance(models, Mapping) or not isinstance(models.get("trusted"), list):
+            return given
+        named = {name: model for name, model in models.items() if name != "trusted"}
+        return {
+            **given,
+            "models": named,
+            "trusted": [*given.get("trusted", ()), *models["trusted"]],
+        }
+
+    @property
+    def trusted_names(self) -> tuple[str, ...]:
+        """The project's own types and functions that its models may hold."""
+        return (*self.trusted, *(name for each in self.models.values() for name in each.trusted))
+
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *sources: Any, **named: Any
@@ -191,10 +210,7 @@ class Settings(BaseSettings):
         Raises SettingsError where the two contradict each other.
         """
         own = self.models[model].rollout if model in self.models else Bounds()
-        try:
-            return dataclasses.replace(self.rollout, **own.model_dump(exclude_unset=True))
-        except ValueError as error:
-            raise SettingsError(f"[models.{model}.rollout] over [rollout]: {error}.") from error
+        return over(self.rollout, own, model)
 
     @property
     def state_folder(self) -> Path:
@@ -204,12 +220,15 @@ class Settings(BaseSettings):
     @property
     def registry_uri(self) -> str:
         """MLflow's tracking URI, the embedded store's by default."""
-        return self.tracking_uri or f"sqlite:///{self.state_folder / 'mlflow.db'}"
+        uri = self.tracking_uri
+        if uri.startswith("sqlite:"):  # MLflow has names, such as databricks, that look like paths
+            return absolute_uri(uri, self.project)
+        return uri or f"sqlite:///{self.state_folder / 'mlflow.db'}"
 
     @property
     def gitops_url(self) -> str:
         """The GitOps repository's URL, the embedded one's path by default."""
-        return self.gitops.url or str(self.state_folder / "gitops.git")
+        return absolute_uri(self.gitops.url, self.project) or str(self.state_folder / "gitops.git")
 
     @property
     def gitops_page(self) -> str:
@@ -224,7 +243,10 @@ class Settings(BaseSettings):
     @property
     def observations_url(self) -> str:
         """The store of predictions and labels, the embedded one by default."""
-        return self.observations_uri or f"sqlite:///{self.state_folder / 'observations.db'}"
+        return (
+            absolute_uri(self.observations_uri, self.project)
+            or f"sqlite:///{self.state_folder / 'observations.db'}"
+        )
 
     @property
     def approved_by(self) -> str:
@@ -247,14 +269,6 @@ def has_frontend() -> bool:
 def _is_page() -> bool:
     """Tell whether this kernel is behind one of Voilà's pages."""
     return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
-
-
-def find_project(start: Path) -> Path:
-    """Return the nearest folder from here upwards with an mlops-kit.toml, else this one."""
-    for folder in (start, *start.parents):
-        if (folder / FILE).is_file():
-            return folder
-    return start
 
 
 def _read_file(path: Path) -> dict[str, Any]:

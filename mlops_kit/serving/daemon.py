@@ -85,11 +85,16 @@ class LocalServer:
         warm: Callable[[], object] = lambda: None,
         labels: LabelDoor | None = None,
     ) -> None:
-        """Nothing is opened yet; `say` gets a sentence at each change.
+        """Prepare, without opening anything. `ending` is set as soon as a run begins to end.
 
-        `warm` is called once before serving, and does what the next commit would wait for: done
-        meanwhile, it would make requests slow, and those of models with threads most.
-        `ending` is set as soon as a run begins to end.
+        Args:
+            reconciler: follows the environment's release.
+            observations: the store of predictions and labels.
+            options: the settings' section [serving].
+            say: receives a sentence at each change.
+            warm: called once before serving, for what the next commit would wait for. Done while
+                serving, it would slow down requests, most of all of models with threads.
+            labels: accepts labels over HTTP; None for none.
         """
         self.ending = threading.Event()
         self.reconciler, self.observations, self.options = reconciler, observations, options
@@ -271,14 +276,10 @@ def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> ServerStatus:
         if ended and not lock.is_held(folder / _LOCK):
             break
         time.sleep(0.05)
-    tail = (folder / LOG).read_text(errors="replace").strip()[-1000:]
-    what = "didn't start"
-    if process.poll() is None:
-        what += f" within {START_DEADLINE:g} s; this machine may be busy: try again"
-    raise ServingError(
-        f"The server {what}. Its log ends with: {tail or 'nothing'}",
-        code="serving.not-started",
-    )
+    tail = (folder / LOG).read_text(errors="replace").strip()[-1000:] or "nothing"
+    slow = f" in {START_DEADLINE:g} s" if process.poll() is None else ""
+    said = f"The server didn't start{slow}. Its log ends with: {tail}"
+    raise ServingError(said, code="serving.not-started")
 
 
 @contextmanager
