@@ -13,8 +13,24 @@ _ESTIMATORS = {
     "multiclass": ("LogisticRegression", "HistGradientBoostingClassifier"),
     "regression": ("Ridge", "HistGradientBoostingRegressor"),
 }
-_MOST_WORDS = 30
-"""Columns that a text column may become; where it has more words, the rare ones share one."""
+_COLUMNS = """
+numbers = make_pipeline(
+    SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+)
+words = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=30, sparse_output=False)
+columns = ColumnTransformer([("numbers", numbers, table.numbers), ("words", words, table.texts)])
+columns
+"""
+
+
+_SEEN = {
+    "about-columns": """
+## How does it see the columns?
+
+Missing numbers become the median, words a column each; a word that is rare or new is one of the rest.
+""",
+    "columns": _COLUMNS,
+}
 
 
 def train(guess: Guess, data: str) -> dict[str, str]:
@@ -51,7 +67,7 @@ role: Literal["baseline", "candidate"] = "candidate"  # which of the two to trai
 split = workspace.rows(dataset, model).split()
 split
 """,
-        **(_columns(guess) if table.texts else {}),
+        **(_SEEN if table.texts else {}),
         "about-estimator": "## What is the model?\n\nPlain scikit-learn: change it here.",
         "estimator": f"""
 estimators = {{
@@ -63,33 +79,6 @@ estimator
 """,
     }
     return cells | (_calibration(guess) if is_classifier else {}) | _registration(guess)
-
-
-def _columns(guess: Guess) -> dict[str, str]:
-    """Return the cells that say how a linear model, and trees, see numbers and words."""
-    table = guess.table
-    known = (len(table.column(name).categories) for name in table.texts)
-    is_small = all(0 < count <= _MOST_WORDS for count in known)
-    # The server has a faster way for one column a word than for shared ones.
-    settings, rare = 'handle_unknown="ignore"', "A word that is new is none of them"
-    if not is_small:
-        settings = f'handle_unknown="infrequent_if_exist", max_categories={_MOST_WORDS}'
-        rare = "A word that is rare or new is one of the rest"
-    return {
-        "about-columns": f"""
-## How does it see the columns?
-
-Missing numbers become the median, words a column each. {rare}.
-""",
-        "columns": f"""
-numbers = make_pipeline(
-    SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-)
-words = OneHotEncoder({settings}, sparse_output=False)
-columns = ColumnTransformer([("numbers", numbers, table.numbers), ("words", words, table.texts)])
-columns
-""",
-    }
 
 
 def _imports(guess: Guess, baseline: str, candidate: str) -> str:
