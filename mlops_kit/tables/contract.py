@@ -34,6 +34,7 @@ def examine(
     duplicates: float = TOLERATED_DUPLICATES,
     rows: int = MIN_ROWS,
     class_rows: int = MIN_CLASS_ROWS,
+    missing: float = 1.0,
     known_ahead: Sequence[str] = (),
 ) -> Contract:
     """Return what holds of the frame, and what doesn't.
@@ -44,16 +45,17 @@ def examine(
         duplicates: the tolerated share of rows that repeat another.
         rows: how many rows it takes at least.
         class_rows: how many of each class.
+        missing: the tolerated share of missing values in a column that may lack some.
         known_ahead: dates that may lie after a row's own time, as the end of a contract.
     """
-    expected = _expected(table, duplicates, rows, class_rows)
+    expected = _expected(table, duplicates, rows, class_rows, missing)
     names = _names(frame, table)
     # Row numbers, whatever the index is.
     frame = frame.loc[:, ~frame.columns.duplicated()].reset_index(drop=True)
     types, sound = findings.wrong_types(frame, table)
     found = [*names, *types]
     for column in sound:
-        found += findings.of_values(frame[column.name], column, table)
+        found += findings.of_values(frame[column.name], column, table, missing)
     unjudged = set() if len(sound) == len(table.columns) else {"checks"}
     if any(column.name == table.label for column in sound):
         found += findings.of_classes(frame, table, class_rows)
@@ -76,13 +78,16 @@ def check(frame: pd.DataFrame, table: Table, **bounds: Any) -> pd.DataFrame:
     return frame
 
 
-def _expected(table: Table, duplicates: float, rows: int, class_rows: int) -> dict[str, str]:
+def _expected(
+    table: Table, duplicates: float, rows: int, class_rows: int, missing: float
+) -> dict[str, str]:
     """Return each rule's name with what it expects."""
     is_number = table.task == "regression"
     return {
         "columns": "the declared columns, nothing else",
         "types": "the declared types",
-        "missing": "no missing value where the declaration allows none",
+        "missing": "no missing value where the declaration allows none"
+        + (f", and at most {missing:.1%} where it does" if missing < 1 else ""),
         "finite": "no infinite number",
         "ranges": "each value within its column's range",
         "categories": "the declared categories"

@@ -68,11 +68,17 @@ def _odd(column: Column, series: pd.Series[Any]) -> str:
     return f"; row {rows[0]} is {series.iloc[rows[0]]!r:.80}" if rows.size else ""
 
 
-def of_values(series: pd.Series[Any], column: Column, table: Table) -> list[Finding]:
-    """Return what is missing, infinite, out of range or no category in one column."""
+def of_values(
+    series: pd.Series[Any], column: Column, table: Table, tolerated_missing: float = 1.0
+) -> list[Finding]:
+    """Return what is missing, infinite, out of range or no category in one column.
+
+    `tolerated_missing` is the share of values that a nullable column may lack.
+    """
     missing = series.isna().to_numpy(dtype=bool)
+    allowed = tolerated_missing * len(series) if column.nullable else 0.0
     found = []
-    if not column.nullable:
+    if missing.sum() > allowed:
         found.append(of_rows("missing", column.name, "is missing", series, missing))
     if column.kind in ("float", "int"):
         numbers = series.to_numpy(dtype="float64", na_value=np.nan)

@@ -23,11 +23,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Contract:
-    """What was found in the rows of a table, rule by rule; `source` is where the rules stand."""
+    """What was found in the rows of a table, rule by rule."""
 
     rows: int
     rules: tuple[Rule, ...]
-    source: str = "the table's declaration"
 
     @property
     def passed(self) -> bool:
@@ -47,7 +46,7 @@ class Contract:
             broken = [rule.name for rule in self.rules if rule.status != "pass"]
             raise DataError(
                 f"The data break the contract in {broken} ({self.rows:,} rows, counted from 0); "
-                f"expected what {self.source} says.",
+                "expected what the table's declaration says.",
                 reasons=self.reasons,
             )
 
