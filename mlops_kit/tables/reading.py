@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from mlops_kit.tables.sources import Part
+    from mlops_kit.tables.parts import Part
     from mlops_kit.tables.table import Column, Table
 
 MAX_ROWS = 10_000_000
@@ -61,9 +61,9 @@ def read(
     boolean. datetime: datetime64[us] in UTC. str and category: text, as pandas keeps it.
 
     Args:
-        source: a file (CSV in any dialect, plain, .gz or .zip; Parquet), a folder of such parts,
-            a URL (http, https, s3, gs), or SQL as `sqlite:///shop.db#customers` or
-            `postgresql://host/shop#select …`.
+        source: a file (CSV in any dialect, plain, .gz or .zip; Parquet), a folder of such parts
+            (`year=2026/part.parquet` has a column `year`), a URL (http, https, s3, gs), or SQL as
+            `sqlite:///shop.db#customers` or `postgresql://host/shop#select …`.
         table: what the rows have to be.
         most: how many rows are taken before it is refused.
         encoding: of text; by default as its bytes say.
@@ -88,7 +88,7 @@ def read(
     else:
         with sources.parts_of(source) as parts:
             for part in parts:
-                _read_part(table, found, most, part, given)
+                _read_part(table, found, most, part.declared_in(table), given)
     if not found.rows:
         raise DataError(f"{str(source)!r} has a header and no rows.")
     return to_frame(table, found.batches)
@@ -117,72 +117,16 @@ def _read_part(table: Table, found: _Found, most: int, part: Part, given: dict[s
         ) from error
 
 
-def peek(source: str | Path, most: int) -> tuple[Any, Dialect, bool]:
-    """Return the first rows as they are, their dialect, and whether these are all.
-
-    An Arrow table: text as text, with the types of Parquet and SQL. Of a folder, the first part.
-    Raises DataError.
-    """
-    import pyarrow as pa
-
-    if sources.is_sql(str(source)):
-        found, is_all = _first(sources.sql_batches(str(source)), most)
-        return found, Dialect(), is_all
-    with sources.parts_of(source) as parts:
-        part = parts[0]
-        try:
-            if part.format == "parquet":
-                from pyarrow import parquet
-
-                with parquet.ParquetFile(
-                    part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False
-                ) as file:
-                    found, is_all = _first(file.iter_batches(batch_size=_PARQUET_ROWS), most)
-                return found, Dialect(), is_all and len(parts) == 1
-            text = TextRows(part, dialect_of(part, {}))
-            found, is_all = _first(text.batches(None), most)
-            if text.ragged:
-                raise DataError(
-                    f"{part.name!r} holds rows of another width.", reasons=text.ragged_faults()
-                )
-            return found, text.dialect, is_all and len(parts) == 1
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
-            raise DataError(
-                f"Can't read {part.name!r}: it is cut, damaged or not what its name says: {error}"
-            ) from error
-
-
-def _first(batches: Iterator[Any], most: int) -> tuple[Any, bool]:
-    """Return the first rows of batches as one table, and whether these are all."""
-    import pyarrow as pa
-
-    found: list[Any] = []
-    rows = 0
-    for batch in batches:
-        found.append(batch)
-        rows += batch.num_rows
-        if rows >= most:
-            break
-    if not rows:
-        raise DataError("The source has a header and no rows.")
-    names = found[0].schema.names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"The columns {twice} stand there twice; expected distinct names.")
-    # A column of a database may be empty in one batch, or of another type.
-    tables = [pa.Table.from_batches([batch]) for batch in found]
-    whole = pa.concat_tables(tables, promote_options="permissive")
-    return whole.slice(0, most), rows < most
-
-
 def _parquet(part: Part, table: Table) -> Iterator[Any]:
     """Yield a file's record batches, a block at a time."""
     from pyarrow import parquet
 
     with parquet.ParquetFile(part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False) as file:
-        check_names(part.name, file.schema_arrow.names, table)
-        declared = [column.name for column in table.columns]
-        yield from file.iter_batches(batch_size=_PARQUET_ROWS, columns=declared)
+        names = file.schema_arrow.names
+        check_names(part.name, part.with_keys(names), table)
+        inside = [column.name for column in table.columns if column.name in names]
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=inside):
+            yield part.completed(batch)
 
 
 def _collect(

@@ -102,9 +102,10 @@ def test_every_dialect_gives_the_same_frame(
 def test_every_format_gives_the_same_frame(expected: pd.DataFrame, tmp_path: Path) -> None:
     content = TEXT.encode()
     folder = tmp_path / "parts"
-    (folder / "day=1").mkdir(parents=True)
-    expected[:1].to_parquet(folder / "day=1" / "part-0.parquet")
-    expected[1:].to_parquet(folder / "part-1.parquet", index=True)
+    (folder / "city=Rome").mkdir(parents=True)
+    (folder / "day=2").mkdir()
+    expected[:1].drop(columns="city").to_parquet(folder / "city=Rome" / "part-0.parquet")
+    expected[1:].to_parquet(folder / "day=2" / "part-1.parquet", index=True)
     written(folder / "_SUCCESS", b"")
     sources = [
         written(tmp_path / "plain.txt", content),
