@@ -69,7 +69,8 @@ def read(
         encoding: of text; by default as its bytes say.
         separator: of columns; by default as its first rows say.
         decimal: "." or ","; by default as its first rows say.
-        day_first: how 03/04/2026 is read; by default as the file's other dates say.
+        day_first: how 03/04/2026 is read in a column whose declaration doesn't say; by default as
+            the file's other dates do.
 
     Raises DataError naming file, line, column, value and what was expected, several at once, for
     values of another type, missing labels and missing whole numbers or truth values that may not

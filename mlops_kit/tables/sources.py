@@ -27,6 +27,16 @@ _REFUSED = {
     b"BZh": "packed by bzip2; expected gzip, zip or plain",
     b"\xfd7zXZ": "packed by xz; expected gzip, zip or plain",
     b"(\xb5/\xfd": "packed by zstd; expected gzip, zip or plain",
+    b"ARROW1": "an Arrow or Feather file; expected it saved as Parquet or CSV",
+    b"ORC": "an ORC file; expected it saved as Parquet or CSV",
+    b"Obj\x01": "an Avro file; expected it saved as Parquet or CSV",
+    b"\x89HDF": "an HDF5 file; expected it saved as Parquet or CSV",
+    b"\x80\x04\x95": "a pickle, which runs code; expected the rows saved as Parquet or CSV",
+    b"\x80\x05\x95": "a pickle, which runs code; expected the rows saved as Parquet or CSV",
+    b'{"': "JSON; expected it saved as CSV or Parquet",
+    b"[{": "JSON; expected it saved as CSV or Parquet",
+    b"<html": "a web page; expected a CSV or Parquet file",
+    b"<!DOCTYPE": "a web page; expected a CSV or Parquet file",
     b"SQLite format 3": "an SQLite database; name a table in it: sqlite:///FILE#TABLE",
 }
 
