@@ -128,7 +128,7 @@ def of_classes(frame: pd.DataFrame, table: Table, least: int) -> list[Finding]:
     few = {each: count for each, count in counts.items() if count < least}
     if few:
         said = ", ".join(f"{count:,} rows of {each!r}" for each, count in few.items())
-        found.append(Finding("classes", len(few), f"{said}."))
+        found.append(Finding("classes", len(few), f"{said}, not {least:,}."))
     return [each for each in found if each.count]
 
 
