@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,15 +69,30 @@ def publish(**values: Any) -> None:
         display(bundle, raw=True, metadata={"scrapbook": scrapbook})
 
 
-def tell(lines: Sequence[str], *, again: bool) -> None:
-    """Show lines while a cell runs, in the place of those before when told `again`.
+class Teller:
+    """Shows lines while a cell runs, each time in the place of the lines before.
 
     A notebook shows them under the cell, a run of a pipeline beside its step.
     """
-    from IPython.display import display
 
-    bundle = {TOLD_MIME: {"lines": list(lines)}, "text/plain": "\n".join(lines)}
-    display(bundle, raw=True, display_id="mlops-kit-told", update=again)
+    def __init__(self) -> None:
+        """Nothing is shown yet."""
+        self._is_told = False
+
+    def __call__(self, lines: Sequence[str]) -> None:
+        """Show the lines now."""
+        from IPython.display import display
+
+        bundle = {TOLD_MIME: {"lines": list(lines)}, "text/plain": "\n".join(lines)}
+        place = f"mlops-kit-told-{id(self):x}"
+        display(bundle, raw=True, display_id=place, update=self._is_told)
+        self._is_told = True
+
+
+def in_kernel() -> bool:
+    """Whether this is a notebook's kernel, also one without anybody who looks on."""
+    module = sys.modules.get("IPython")
+    return module is not None and getattr(module.get_ipython(), "kernel", None) is not None
 
 
 def published(cells: list[dict[str, Any]]) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     text,
+    true,
 )
 
 # The versions of the schema that this kit knows, oldest first.
-REVISIONS = ("v0001", "v0002", "v0003")
+REVISIONS = ("v0001", "v0002", "v0003", "v0004")
 # Seconds that one row of `tallies` covers.
 TALLY_SECONDS = 10.0
 
@@ -46,6 +47,7 @@ def _label_table(name: str, *prediction: Column[Any]) -> Table:
         Column("time", Float, nullable=False),
         Column("is_conflict", Boolean, nullable=False),
         Column("origin", Text, nullable=False),
+        Column("is_final", Boolean, nullable=False, server_default=true()),
         sqlite_with_rowid=False,
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DataError, ParameterError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.tables import dialects, peeking
+from mlops_kit.tables import dialects, peeking, sources
 from mlops_kit.tables.contract import MIN_ROWS
 from mlops_kit.tables.kinds import find_kind
 from mlops_kit.tables.roles import (
@@ -72,7 +72,7 @@ def guess(source: str | Path, name: str, roles: Roles | None = None) -> Guess:
     found, dialect, is_all = peeking.peek(source, LOOKED_AT)
     dialect = dialects.merged(dialect, day_first=roles.day_first)
     names = list(found.column_names)
-    _check_names(str(source), names)
+    _check_names(sources.shown(source), names)
     _check_roles(roles, names)
     columns = [_column(each, found.column(each), dialect, found.num_rows) for each in names]
     by_name = {each.column.name: each for each in columns}

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from mlops_kit.errors import DataError
 from mlops_kit.tables import sources
 from mlops_kit.tables.dialects import Dialect
-from mlops_kit.tables.origins import PANDAS_INDEX, TextRows, dialect_of
+from mlops_kit.tables.origins import PANDAS_INDEX, TextRows, dialect_of, parquet_batches
 
 if TYPE_CHECKING:
     from mlops_kit.tables.parts import Part
 
 MAX_PARTS = 16
 """Parts of a folder that are looked into; a partition column differs from part to part."""
-
-_BLOCK_BYTES = 1 << 20
 
 
 def peek(source: str | Path, most: int) -> tuple[Any, Dialect, bool]:
@@ -30,13 +28,13 @@ def peek(source: str | Path, most: int) -> tuple[Any, Dialect, bool]:
     """
     if sources.is_sql(str(source)):
         found, is_all = _first(sources.sql_batches(str(source)), most)
-        return _joined([found], str(source)), Dialect(), is_all
+        return _joined([found], sources.shown(source)), Dialect(), is_all
     with sources.parts_of(source) as parts:
         step = -(-len(parts) // MAX_PARTS)
         chosen = parts[::step]
         looked = [_look(part, -(-most // len(chosen))) for part in chosen]
     _check_alike(chosen, [rows for rows, _, _ in looked])
-    rows = _joined([rows for rows, _, _ in looked if rows.num_rows], str(source))
+    rows = _joined([rows for rows, _, _ in looked if rows.num_rows], sources.shown(source))
     is_all = len(chosen) == len(parts) and all(whole for _, _, whole in looked)
     return rows, looked[0][1], is_all
 
@@ -47,14 +45,8 @@ def _look(part: Part, most: int) -> tuple[Any, Dialect, bool]:
 
     try:
         if part.format == "parquet":
-            from pyarrow import parquet
-
-            with parquet.ParquetFile(part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False) as file:
-                batches = file.iter_batches(batch_size=65_536)
-                found, is_all = _first(map(part.completed, batches), most)
-                if found is None:
-                    found = file.schema_arrow.empty_table()
-            return found, Dialect(), is_all
+            found, is_all = _first(parquet_batches(part, None), most)
+            return pa.table({}) if found is None else found, Dialect(), is_all
         text = TextRows(part, dialect_of(part, {}))
         found, is_all = _first(text.batches(None), most)
         if text.ragged:
