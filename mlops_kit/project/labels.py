@@ -15,6 +15,7 @@ from mlops_kit.prediction_log.label import LabelCounts, State
 from mlops_kit.prediction_log.label_records import RecordReader, Refusal
 from mlops_kit.project import local_server
 from mlops_kit.project.workspace import Workspace
+from mlops_kit.project_folder import absolute_uri
 
 if TYPE_CHECKING:
     from mlops_kit.prediction_log.label_sources import Part
@@ -136,7 +137,8 @@ def from_settings(
             for part in label_sources.of_folder(folder, store.observations, time.time()):
                 result += store.take_part(part)
         if named.sql:
-            where = (named.sql, named.table, named.order)
+            address = absolute_uri(named.sql, workspace.project)
+            where = (address, named.table, named.order)
             result += store.take_part(label_sources.of_table(*where, store.observations))
     return result
 

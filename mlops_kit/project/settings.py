@@ -24,11 +24,11 @@ from mlops_kit.models.costs import Costs
 from mlops_kit.models.gates import DEFAULT_GATES, GateRule, Rules
 from mlops_kit.prediction_log.label import State
 from mlops_kit.project.setting_names import refuse_unknown
+from mlops_kit.project_folder import FILE, absolute_uri, find_project
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.serving.options import Serving
 from mlops_kit.tables.table import Task
 
-FILE = "mlops-kit.toml"
 _PREFIX = "MLOPS_KIT_"
 _OF_ARGO = ("server", "token", "secure", "insecure_skip_verify")
 
@@ -207,12 +207,15 @@ class Settings(BaseSettings):
     @property
     def registry_uri(self) -> str:
         """MLflow's tracking URI, the embedded store's by default."""
-        return self.tracking_uri or f"sqlite:///{self.state_folder / 'mlflow.db'}"
+        uri = self.tracking_uri
+        if uri.startswith("sqlite:"):  # MLflow has names, such as databricks, that look like paths
+            return absolute_uri(uri, self.project)
+        return uri or f"sqlite:///{self.state_folder / 'mlflow.db'}"
 
     @property
     def gitops_url(self) -> str:
         """The GitOps repository's URL, the embedded one's path by default."""
-        return self.gitops.url or str(self.state_folder / "gitops.git")
+        return absolute_uri(self.gitops.url, self.project) or str(self.state_folder / "gitops.git")
 
     @property
     def gitops_page(self) -> str:
@@ -227,7 +230,10 @@ class Settings(BaseSettings):
     @property
     def observations_url(self) -> str:
         """The store of predictions and labels, the embedded one by default."""
-        return self.observations_uri or f"sqlite:///{self.state_folder / 'observations.db'}"
+        return (
+            absolute_uri(self.observations_uri, self.project)
+            or f"sqlite:///{self.state_folder / 'observations.db'}"
+        )
 
     @property
     def approved_by(self) -> str:
@@ -250,14 +256,6 @@ def has_frontend() -> bool:
 def _is_page() -> bool:
     """Tell whether this kernel is behind one of Voilà's pages."""
     return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
-
-
-def find_project(start: Path) -> Path:
-    """Return the nearest folder from here upwards with an mlops-kit.toml, else this one."""
-    for folder in (start, *start.parents):
-        if (folder / FILE).is_file():
-            return folder
-    return start
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ where they are unsafe: its repository API, its unbounded bodies, errors that are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -109,18 +111,17 @@ async def serve(
     folder: Path,
     labels: LabelDoor | None = None,
 ) -> None:
-    """Serve the source's release by MLServer until a signal ends it, which it takes over.
+    """Serve the source's release with MLServer until a signal ends it.
 
-    The environment must be free of `MLSERVER_*`; run it by `uvloop.run`, as `mlserver start` does,
-    or it is slower by a tenth. Raises ServingError while the source has no release, as MLServer's
-    model needs a name.
+    The environment must be free of `MLSERVER_*`. Run it with `uvloop.run`, as `mlserver start`
+    does, or it is slower by a tenth. Raises ServingError while the source has no release.
 
     Args:
-        source: knows the release that is served.
-        log: takes the predictions; None logs nothing.
-        options: bound what a request may hold.
-        ports: where it listens.
-        folder: for what MLServer writes.
+        source: holds the release.
+        log: receives the predictions; None logs nothing.
+        options: the settings' section [serving].
+        ports: where MLServer listens.
+        folder: where MLServer writes.
         labels: takes labels over REST; None takes none.
     """
     from prometheus_client import REGISTRY
@@ -220,27 +221,20 @@ class _Closed:
 _CLOSED = "This server has no repository API: releases come from Git."
 
 
-class _as_mlserver:  # noqa: N801  it reads as a function
-    """Turn the kit's faults into MLServer's, which REST and gRPC give their status."""
-
-    def __init__(self, service: Service, *, is_inference: bool = False) -> None:
-        self._service, self._is_inference = service, is_inference
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RequestError):
-            if self._is_inference and error.status != 500:
-                self._service.metrics.refuse(error.status)
-            raise MLServerError(str(error), error.status) from None
+@contextmanager
+def _as_mlserver(service: Service, *, is_inference: bool = False) -> Iterator[None]:
+    """Turn the kit's faults into MLServer's, to which REST and gRPC give their status."""
+    try:
+        yield
+    except RequestError as error:
+        if is_inference and error.status != 500:
+            service.metrics.refuse(error.status)
+        raise MLServerError(str(error), error.status) from None
 
 
 def _harden(app: FastAPI, service: Service) -> None:
     """Keep the protocol's paths alone, bound bodies, and make every error V2's."""
-    app.router.routes[:] = [
-        route for route in app.router.routes if getattr(route, "path", "") in _KEPT
-    ]
+    app.router.routes[:] = [r for r in app.router.routes if getattr(r, "path", "") in _KEPT]
     app.router.redirect_slashes = False
     app.add_middleware(Bounded, limit=service.options.max_body, refused=service.metrics.refuse)
 
@@ -251,9 +245,8 @@ def _harden(app: FastAPI, service: Service) -> None:
         return _error(f"The request is not the protocol's: {place}: {first['msg']}.", 400)
 
     async def http(request: Any, error: Any) -> Response:
-        return _error(
-            f"{request.method} {request.url.path!r:.200}: {error.detail}.", error.status_code
-        )
+        said = f"{request.method} {request.url.path!r:.200}: {error.detail}."
+        return _error(said, error.status_code)
 
     async def fault(request: Any, error: Any) -> Response:
         return _error(_OUR_FAULT, 500)

@@ -36,6 +36,7 @@ from mlops_kit.models.model_version import Description
 from mlops_kit.models.outputs import outputs
 from mlops_kit.models.registry import Registry
 from mlops_kit.project import candidates
+from mlops_kit.tables import trial_rows
 from mlops_kit.tables.table import Column, Table
 from tests.failures import fails
 
@@ -107,7 +108,7 @@ def test_a_row_is_tried_for_each_thing_that_the_table_allows() -> None:
     inputs = probes.check_model(fitted(pipeline(LogisticRegression())), TABLE, FRAME)
     assert inputs["spent"].isna().sum() == 2
     assert inputs["since"].isna().sum() == 2
-    assert {"Rome", "Oslo", "Lima", probes.UNDECLARED} <= set(inputs["city"])
+    assert {"Rome", "Oslo", "Lima", trial_rows.UNDECLARED} <= set(inputs["city"])
     assert {"basic", "gold"} == set(inputs["plan"].dropna())
     assert {18, 99} <= set(inputs["age"])
 

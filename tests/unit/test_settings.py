@@ -9,7 +9,8 @@ import pytest
 
 from mlops_kit.errors import SettingsError
 from mlops_kit.models.costs import Costs
-from mlops_kit.project.settings import FILE, Model, Settings, find_project
+from mlops_kit.project.settings import Model, Settings
+from mlops_kit.project_folder import FILE, find_project
 from mlops_kit.tables.table import TASKS, Task
 from tests.failures import fails
 

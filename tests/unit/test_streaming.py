@@ -114,8 +114,8 @@ def judged(found: Contract) -> dict[str, Any]:
 def test_batches_are_judged_as_the_whole(borders: list[int], task: str, unseen: Any) -> None:
     declared = table(task, unseen=unseen)
     scan = scanned(faulty(), declared, borders)
-    whole = contract.examine(faulty(), declared)
-    assert judged(contract.examine_sampled(faulty(), scan, note="")) == judged(whole)
+    whole = contract.examine(faulty(), declared, missing=0.0)
+    assert judged(contract.examine_sampled(faulty(), scan, note="", missing=0.0)) == judged(whole)
     assert not whole.passed
     alone = scanned(faulty(), declared, [])
     assert scan.tally.findings(9_000, 300) == alone.tally.findings(9_000, 300)
