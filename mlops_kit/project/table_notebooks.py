@@ -100,9 +100,7 @@ A model learns from the first part, its scores are calibrated on the second, and
 
 
 def _evaluate(guess: Guess, data: str, environment: str) -> dict[str, str]:
-    is_binary = guess.table.task == "binary"
-    kit = ["Workspace", "evaluation", "publish", "reports"]
-    kit += ["curves", "figures"] if is_binary else []
+    kit = ["Workspace", "curves", "evaluation", "figures", "publish", "reports"]
     return {
         "title": """
 # Is the candidate good enough to serve?
@@ -139,7 +137,7 @@ In brackets the 95 % interval. The difference is paired, row by row, so it is sh
         "compare": """
 split = workspace.rows(dataset, model).split()
 compared = evaluation.compare(
-    workspace.registry.load(challenger, challenger.digest),
+    workspace.registry.load(challenger, challenger.digest, table),
     workspace.registry.load(reference, reference.digest),
     split.holdout,
     table,
@@ -150,7 +148,10 @@ compared = evaluation.compare(
 )
 compared
 """,
-        **(_CURVES if is_binary else {}),
+        **_CURVES[guess.table.task],
+        "about-slices": "## Does any slice fare badly?\n\nThe worst first.",
+        "slices": "compared.slice_table",
+        **(_BY_SLICE if guess.table.task == "binary" else {}),
         "about-verdict": """
 ## May it be promoted?
 
@@ -173,10 +174,31 @@ publish(
 
 
 _CURVES = {
-    "about-curves": "## Where does the difference come from?\n\nThe reference is dashed.",
-    "precision-recall": "figures.explore(curves.precision_recall(compared))",
-    "calibration": "figures.explore(curves.calibration(compared))",
-    "cost": "figures.explore(curves.cost_by_threshold(compared))",
-    "about-slices": "## Does any slice fare badly?\n\nThe worst first.",
-    "slices": "compared.slice_table",
+    "binary": {
+        "about-curves": "## Where does the difference come from?\n\nThe reference is dashed.",
+        "precision-recall": "figures.explore(curves.precision_recall(compared))",
+        "calibration": "figures.explore(curves.calibration(compared))",
+        "cost": "figures.explore(curves.cost_by_threshold(compared))",
+    },
+    "multiclass": {
+        "about-curves": """
+## Which classes does it take for which?
+
+The recall of each class, worst first, then what the candidate takes each class for.
+""",
+        "recall-table": "reports.recalls(compared)",
+        "recalls": "figures.explore(curves.recalls(compared))",
+        "confusion": "figures.explore(curves.confusion(compared))",
+    },
+    "regression": {
+        "about-curves": """
+## How large are the errors, and where?
+
+By share of the rows, and by the size of the prediction. The reference is dashed.
+""",
+        "error-quantiles": "figures.explore(curves.error_quantiles(compared))",
+        "error-by-size": "figures.explore(curves.error_by_size(compared))",
+        "bias-by-size": "figures.explore(curves.bias_by_size(compared))",
+    },
 }
+_BY_SLICE = {"confusion-by-slice": "reports.confusion_by_slice(compared)"}

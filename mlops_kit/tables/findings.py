@@ -166,14 +166,14 @@ def of_rows(
     tolerated: float = 0.0,
     place: Place = START,
 ) -> Finding:
-    """Return a finding with the first rows, of those that are broken.
+    """Return a finding that names the first broken rows.
 
     Args:
         rule: the rule's name.
-        words: what these rows are, as "age is missing".
+        words: what is wrong, as in "age is missing".
         series: the values that are shown.
-        broken: which rows they are.
-        tolerated: how many may be.
+        broken: which of them break the rule.
+        tolerated: how many may.
         place: where the first row stands.
     """
     rows = np.flatnonzero(broken)
