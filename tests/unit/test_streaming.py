@@ -109,7 +109,7 @@ def judged(found: Contract) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(BORDERS, st.sampled_from([*ROLES]), st.sampled_from(["keep", "refuse"]))
 def test_batches_are_judged_as_the_whole(borders: list[int], task: str, unseen: Any) -> None:
     declared = table(task, unseen=unseen)
@@ -122,7 +122,7 @@ def test_batches_are_judged_as_the_whole(borders: list[int], task: str, unseen: 
     assert any(each.rule == "times" for each in alone.tally.findings(1, 1))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(BORDERS, st.sampled_from([*ROLES]))
 def test_batches_are_summed_up_as_the_whole(borders: list[int], task: str) -> None:
     declared, frame = table(task), pd.concat([clean(), clean()[:9]], ignore_index=True)
