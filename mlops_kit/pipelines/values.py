@@ -69,9 +69,9 @@ def publish(**values: Any) -> None:
 
 
 def tell(lines: Sequence[str], *, again: bool) -> None:
-    """Show lines while a cell runs, in the place of those before when told `again`.
+    """Show lines while a cell runs; `again` replaces the previous ones.
 
-    A notebook shows them under the cell, a run of a pipeline beside its step.
+    A notebook shows them below the cell, a running pipeline next to the step.
     """
     from IPython.display import display
 
