@@ -11,9 +11,12 @@ from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
 from traitlets import Type
 
+# Seconds between two looks at a socket: see `_ShellChannel.get_msg`.
+LOOK_AGAIN_SECONDS = 0.5
+
 
 class _ShellChannel(AsyncZMQSocketChannel):  # type: ignore[misc]
-    """Counts the running cells."""
+    """Counts the running cells, and loses no reply while widgets send."""
 
     running = 0
 
@@ -22,9 +25,22 @@ class _ShellChannel(AsyncZMQSocketChannel):  # type: ignore[misc]
         super().send(msg)
 
     async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
-        message: dict[str, Any] = await super().get_msg(timeout)
-        self.running -= message["msg_type"] == "execute_reply"
-        return message
+        """Return the next message; raises Empty after `timeout` seconds.
+
+        A send takes ZeroMQ's one signal that a reply has come, and the event loop then sleeps
+        beside it. nbclient sends while it waits wherever a cell uses widgets, so look again.
+        """
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                message = await super().get_msg(max(0.0, min(left, LOOK_AGAIN_SECONDS)))
+            except Empty:
+                if left <= LOOK_AGAIN_SECONDS:
+                    raise
+                continue
+            self.running -= message["msg_type"] == "execute_reply"
+            return dict(message)
 
 
 class KernelClient(AsyncKernelClient):  # type: ignore[misc]

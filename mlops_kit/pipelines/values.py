@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,15 +69,30 @@ def publish(**values: Any) -> None:
         display(bundle, raw=True, metadata={"scrapbook": scrapbook})
 
 
-def tell(lines: Sequence[str], *, again: bool) -> None:
-    """Show lines while a cell runs; `again` replaces the previous ones.
+class Teller:
+    """Shows lines while a cell runs, replacing the previous ones.
 
     A notebook shows them below the cell, a running pipeline next to the step.
     """
-    from IPython.display import display
 
-    bundle = {TOLD_MIME: {"lines": list(lines)}, "text/plain": "\n".join(lines)}
-    display(bundle, raw=True, display_id="mlops-kit-told", update=again)
+    def __init__(self) -> None:
+        """Start without any lines."""
+        self._is_told = False
+
+    def __call__(self, lines: Sequence[str]) -> None:
+        """Show the lines now."""
+        from IPython.display import display
+
+        bundle = {TOLD_MIME: {"lines": list(lines)}, "text/plain": "\n".join(lines)}
+        place = f"mlops-kit-told-{id(self):x}"
+        display(bundle, raw=True, display_id=place, update=self._is_told)
+        self._is_told = True
+
+
+def in_kernel() -> bool:
+    """Return whether this process is a notebook's kernel, attended or not."""
+    module = sys.modules.get("IPython")
+    return module is not None and getattr(module.get_ipython(), "kernel", None) is not None
 
 
 def published(cells: list[dict[str, Any]]) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from mlops_kit.tables.table import Table
 if TYPE_CHECKING:
     from mlops_kit.models.costs import Costs
     from mlops_kit.models.gates import Rules
-    from mlops_kit.models.registry import ModelVersion, Registry
+    from mlops_kit.models.model_version import ModelVersion
+    from mlops_kit.models.registry import Registry
     from mlops_kit.pipelines.executions import Executions
     from mlops_kit.releases.release import Release
     from mlops_kit.releases.repository import GitOpsRepository
     from mlops_kit.rollouts.policy import Policy
+    from mlops_kit.tables.loading import Rows
 
 
 class Workspace:
@@ -69,7 +71,7 @@ class Workspace:
 
         embedded = not self.settings.tracking_uri
         artifacts = self.settings.state_folder / "artifacts" if embedded else None
-        trusted = [each for model in self.settings.models.values() for each in model.trusted]
+        trusted = self.settings.trusted_names
         return Registry(self.settings.registry_uri, artifacts=artifacts, trusted=trusted)
 
     @cached_property
@@ -160,6 +162,21 @@ class Workspace:
                 f"Which model? Expected --model, or 'model' in mlops-kit.toml: one of {known}."
             )
         return known[0]
+
+    def rows(self, source: str, model: str) -> Rows:
+        """Return the rows of a source that a model learns from, and tell how far reading has come.
+
+        A source with more rows than `[models.NAME] sample` is read whole, and sampled. Raises
+        DataError as `datasets.load` does.
+        """
+        from mlops_kit.project.row_progress import RowProgress
+        from mlops_kit.tables import loading
+
+        progress = RowProgress()
+        table, sample = self.table(model), self._model(model).sample
+        found = loading.load(source, table, sample=sample, progress=progress)
+        progress.end(found.note)
+        return found
 
     def rules(self, model: str) -> Rules:
         """Return the gates of a model; raises ProjectError for one without a table."""

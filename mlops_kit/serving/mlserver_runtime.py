@@ -6,11 +6,9 @@ where they are unsafe: its repository API, its unbounded bodies, errors that are
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,9 @@ from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving import protocol
 from mlops_kit.serving.asgi import Bounded
 from mlops_kit.serving.inference import Service, Source
+from mlops_kit.serving.label_door import LABELS, LabelDoor
 from mlops_kit.serving.metrics import Metrics
-from mlops_kit.serving.options import Serving
+from mlops_kit.serving.options import Ports, Serving
 
 # The version that a URL or a gRPC request names: MLServer would look for a model of its own.
 _VERSION: ContextVar[str] = ContextVar("version", default="")
@@ -37,25 +36,6 @@ _KEPT = (
     *(f"{place}{end}" for place in _PLACES for end in ("", "/ready", "/infer")),
 )
 _OUR_FAULT = "The server failed at this request; its log has the reason."
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Where MLServer listens; it takes no port 0 that anybody could find again."""
-
-    http: int
-    grpc: int
-    metrics: int
-
-    @classmethod
-    def free(cls, host: str) -> Ports:
-        """Return three ports that are free now; somebody else may take one before MLServer does."""
-        sockets = [socket.create_server((host, 0)) for _ in range(3)]
-        try:
-            return cls(*(each.getsockname()[1] for each in sockets))
-        finally:
-            for each in sockets:
-                each.close()
 
 
 class KitRuntime(mlserver.MLModel):
@@ -107,11 +87,15 @@ class KitRuntime(mlserver.MLModel):
 class KitServer(mlserver.MLServer):
     """MLServer with the kit's rules before its handlers, for REST and gRPC alike."""
 
-    def __init__(self, settings: mlserver.Settings, service: Service) -> None:
+    def __init__(
+        self, settings: mlserver.Settings, service: Service, labels: LabelDoor | None = None
+    ) -> None:
         """Wrap the handlers before the servers are made of them."""
         self._service = service
         super().__init__(settings)
         _harden(self._rest_server._app, service)
+        if labels is not None:
+            self._rest_server._app.add_route(LABELS, labels, methods=["POST"])
 
     def _create_servers(self) -> None:
         self._data_plane: Any = _Guard(self._data_plane, self._service)
@@ -120,7 +104,12 @@ class KitServer(mlserver.MLServer):
 
 
 async def serve(
-    source: Source, log: PredictionLog | None, options: Serving, ports: Ports, folder: Path
+    source: Source,
+    log: PredictionLog | None,
+    options: Serving,
+    ports: Ports,
+    folder: Path,
+    labels: LabelDoor | None = None,
 ) -> None:
     """Serve the source's release with MLServer until a signal ends it.
 
@@ -133,6 +122,7 @@ async def serve(
         options: the settings' section [serving].
         ports: where MLServer listens.
         folder: where MLServer writes.
+        labels: takes labels over REST; None takes none.
     """
     from prometheus_client import REGISTRY
 
@@ -152,7 +142,7 @@ async def serve(
     )
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        await KitServer(_settings(options, ports, folder), service).start([model])
+        await KitServer(_settings(options, ports, folder), service, labels).start([model])
     finally:
         service.close()
 

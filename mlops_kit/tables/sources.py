@@ -64,6 +64,11 @@ def is_sql(source: str) -> bool:
     return bool(is_url and mark and rest)
 
 
+def shown(source: str | Path) -> str:
+    """Return a source as messages name it: without the password of a database."""
+    return sql_name(str(source)) if is_sql(str(source)) else str(source)
+
+
 @contextmanager
 def parts_of(source: str | Path) -> Iterator[tuple[Part, ...]]:
     """Yield the files of a source; what comes from elsewhere is copied here, and then removed.

@@ -61,7 +61,7 @@ def small(project: Path, tmp_path: Path) -> Path:
 def argo(small: Path, tmp_path: Path) -> Iterator[tuple[ArgoServer, str]]:
     """Serve the pipeline as Argo does."""
     rendered = project_argo.rendered(Workspace.open(small))["pipelines/small.yaml"]
-    environment = {"MLOPS_KIT_COLD": "true"}
+    environment = {name: os.environ[name] for name in ("HOME", "MLOPS_KIT_KEEP_WARM")}
     controller = Controller(yaml.safe_load(rendered), small, tmp_path / "pods", environment)
     server = ArgoServer(controller)
     with serving(server) as address:

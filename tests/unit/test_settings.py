@@ -54,6 +54,16 @@ costs = { false_positive = 1, matrix = [[0, 1], [2, 0]] }
     assert (cost.side, cost.bound, cost.slice) == ("at_most", 3.0, "city")
 
 
+def test_names_are_trusted_for_one_model_or_for_all(tmp_path: Path) -> None:
+    text = '[models]\ntrusted = ["a.B"]\n[models.churn]\nminimum = 7\ntrusted = ["c.D"]\n'
+    found = settings(tmp_path, text)
+    assert (found.trusted, found.models["churn"].minimum) == (("a.B",), 7)
+    assert [*found.models] == ["churn"]
+    assert set(found.trusted_names) == {"a.B", "c.D"}
+    with fails("settings", "trusted"):
+        settings(tmp_path, "[models]\ntrusted = [1]\n")
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_model_without_gates_must_be_no_worse_than_its_reference(task: Task) -> None:
     compared = [gate for gate in Model().rules(task).gates if gate.against == "reference"]
