@@ -44,7 +44,7 @@ from mlops_kit.tables.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlops_kit.models.registry import ModelVersion
+    from mlops_kit.models.model_version import ModelVersion
 
 
 @dataclass(frozen=True)

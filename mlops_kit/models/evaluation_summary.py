@@ -16,7 +16,7 @@ from mlops_kit.models.gates import Estimate, Gate, Side, Status, Verdict
 from mlops_kit.tables.table import Task
 
 if TYPE_CHECKING:
-    from mlops_kit.models.registry import ModelVersion
+    from mlops_kit.models.model_version import ModelVersion
 
 
 class Value(BaseModel):

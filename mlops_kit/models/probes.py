@@ -1,4 +1,4 @@
-"""Rows that try a model: those of its table, and those that its declaration allows."""
+"""Rows that try a model: those of its table, and what its declaration allows."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_kit.errors import KitError, TableError
+from mlops_kit.models import fitted_inputs
 from mlops_kit.models import outputs as outputs
+from mlops_kit.tables import trial_rows
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from mlops_kit.tables.table import Column, Table, Value
+    from mlops_kit.tables.table import Table
 
 _ROWS = 8
-# Of one column; more are much like these.
-_MAX_CATEGORIES = 64
-UNDECLARED = "a value that nobody declared"
-_DATE = "2020-01-01T00:00:00+00:00"
 
 
 def check_model(model: Any, table: Table, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the inputs that a model was tried on, if it gives finite scores for all of them.
 
     `frame` has rows of the table; none of them need labels. Raises TableError for a model of
-    another task or other classes, and for the first row that it fails at.
+    another task, other classes or other columns, and for the first row that it fails at.
     """
     outputs.check(model, table)
     if table.task == "binary":
@@ -47,70 +45,29 @@ def check_model(model: Any, table: Table, frame: pd.DataFrame) -> pd.DataFrame:
             f"The model of the table {table.name!r} scores {scores[row]} for {named[row][0]}; "
             "expected a finite number."
         )
+    fitted_inputs.check(model, table, inputs)
     return inputs
 
 
-def _probes(table: Table, frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows and what each tries."""
-    names = [name for name in table.feature_names if name in frame.columns]
-    rows = [
-        dict(zip(names, values, strict=True))
-        for values in frame[names].head(_ROWS).astype(object).itertuples(index=False, name=None)
-    ]
+def _probes(table: Table, frame: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
+    """Yield what each row tries, and the row: a value a feature, None where it is missing."""
+    columns = {name: [None] * len(frame) for name in table.feature_names}
+    given = frame[[name for name in columns if name in frame.columns]].head(_ROWS)
+    columns |= {name: given[name].astype(object).tolist() for name in given.columns}
+    rows = [list(row) for row in zip(*columns.values(), strict=False)]
     for number, row in enumerate(rows):
         yield f"row {number} of the table", row
-    first = rows[0] if rows else _made_up(table)
-    nullable = [column.name for column in table.features if column.nullable]
-    for name in nullable:
-        yield f"a row without {name!r}", {**first, name: None}
-    if nullable:
-        yield f"a row without any of {nullable}", {**first, **dict.fromkeys(nullable)}
-    for column in table.features:
-        for value in _values(table, column):
-            yield f"a row with {value!r} in {column.name!r}", {**first, column.name: value}
+    yield from trial_rows.declared(table.features, table.unseen, rows[0] if rows else None)
 
 
-def _values(table: Table, column: Column) -> Iterator[Value]:
-    yield from column.categories[:_MAX_CATEGORIES]
-    if column.is_number:
-        yield from (int(each) if column.kind == "int" else each for each in _bounds(column))
-    elif table.unseen != "refuse" or not column.categories:
-        yield UNDECLARED
-
-
-def _bounds(column: Column) -> list[float]:
-    if column.kind not in ("float", "int"):
-        return []
-    return [bound for bound in (column.low, column.high) if bound is not None]
-
-
-def _made_up(table: Table) -> dict[str, Any]:
-    return {column.name: _any_value(column) for column in table.features}
-
-
-def _any_value(column: Column) -> Any:
-    if column.categories:
-        return column.categories[0]
-    if column.kind == "bool":
-        return False
-    if column.kind == "datetime":
-        return _DATE
-    if not column.is_number:
-        return "text"
-    bounds = _bounds(column)
-    middle = sum(bounds) / len(bounds) if bounds else 0.0
-    return int(middle) if column.kind == "int" else middle
-
-
-def _inputs(table: Table, rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _inputs(table: Table, rows: list[list[Any]]) -> pd.DataFrame:
     import pandas as pd
 
-    columns = {name: [row.get(name) for row in rows] for name in table.feature_names}
-    return table.inputs(pd.DataFrame(columns, dtype=object))
+    return table.inputs(pd.DataFrame(rows, columns=table.feature_names, dtype=object))
 
 
 def _first_fault(
-    model: Any, table: Table, named: list[tuple[str, dict[str, Any]]], error: Exception
+    model: Any, table: Table, named: list[tuple[str, list[Any]]], error: Exception
 ) -> TableError:
     """Return the fault with the first row that the model fails at on its own."""
     for what, row in named:

@@ -71,14 +71,13 @@ model: str = {quoted(name)}  # the registered name, and its table's
 from mlops_kit import Workspace, datasets, publish
 
 workspace = Workspace.open()
-table = workspace.table(model)
 """,
         "about-table": "## What is declared?",
-        "table": "table",
+        "table": "workspace.table(model)",
         "about-data": "## What is there?",
         "load": """
-frame = datasets.sort_by_time(datasets.read(data, table), table)
-datasets.summary(frame, table)
+rows = workspace.rows(data, model)
+rows.summary()
 """,
         "about-contract": """
 ## Do the rows keep the contract?
@@ -86,7 +85,7 @@ datasets.summary(frame, table)
 Types, ranges, missing values, labels, duplicates, and no column that gives the label away.
 """,
         "contract": f"""
-contract = datasets.examine(frame, table, duplicates={tolerated:g})
+contract = rows.examine(duplicates={tolerated:g})
 contract
 """,
         "insist": "contract.raise_if_failed()",
@@ -95,13 +94,13 @@ contract
 
 A model learns from the first part, its scores are calibrated on the second, and it is judged on the third. No step learns from the last, which stands for later traffic.
 """,
-        "split": "datasets.split(frame, table)",
-        "publish": "publish(dataset=datasets.save(frame, workspace.datasets))",
+        "split": "rows.split()",
+        "publish": "publish(dataset=datasets.save(rows.frame, workspace.datasets))",
     }
 
 
 def _evaluate(guess: Guess, data: str, environment: str) -> dict[str, str]:
-    kit = ["Workspace", "curves", "datasets", "evaluation", "figures", "publish", "reports"]
+    kit = ["Workspace", "curves", "evaluation", "figures", "publish", "reports"]
     return {
         "title": """
 # Is the candidate good enough to serve?
@@ -136,9 +135,9 @@ reports.versions(candidate=challenger, reference=reference)
 In brackets the 95 % interval. The difference is paired, row by row, so it is sharper than its two parts.
 """,
         "compare": """
-split = datasets.split(datasets.read(dataset, table), table)
+split = workspace.rows(dataset, model).split()
 compared = evaluation.compare(
-    workspace.registry.load(challenger, challenger.digest),
+    workspace.registry.load(challenger, challenger.digest, table),
     workspace.registry.load(reference, reference.digest),
     split.holdout,
     table,

@@ -24,7 +24,7 @@ from mlops_kit.reporting.notebooks.redaction import MachineIdentity
 
 if TYPE_CHECKING:
     from mlops_kit.models.evaluation import Evaluation
-    from mlops_kit.models.registry import ModelVersion
+    from mlops_kit.models.model_version import ModelVersion
 
 REPORT = "report.md"
 PICTURE = "gates.svg"

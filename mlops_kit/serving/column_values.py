@@ -27,6 +27,33 @@ _COMMON_DATE = re.compile(
 )
 
 
+def usual(data: list[Any], datatype: str, column: Column, signature: Signature) -> list[Any] | None:
+    """Return JSON's values as `held` would, where one look at all of them is enough, or None.
+
+    The usual request is right throughout; each value of any other is looked at by itself.
+    """
+    kinds = set(map(type, data))
+    if column.nullable:
+        kinds.discard(type(None))
+    if column.kind == "float" and datatype == "FP64" and kinds <= {float, int}:
+        return _usual_floats(data)
+    if column.kind in ("str", "category") and kinds == {str}:
+        is_closed = signature.table is not None and signature.table.unseen == "refuse"
+        declared = frozenset(column.categories if is_closed else ())
+        return data if not declared or declared.issuperset(data) else None
+    return None
+
+
+def _usual_floats(data: list[Any]) -> list[Any] | None:
+    try:
+        found = [value if value is None else float(value) for value in data]
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    # MLServer's null is NaN.
+    known = [value for value in found if value is not None] if None in found else found
+    return found if all(map(math.isfinite, known)) else None
+
+
 def held(values: list[Any], column: Column, signature: Signature) -> Iterator[Any]:
     """Yield values as the column's kind holds them; raises TensorValueError."""
     hold = _HOLD[column.kind]

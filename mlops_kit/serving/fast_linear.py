@@ -16,30 +16,33 @@ _REGRESSIONS = ("LinearRegression", "Ridge", "Lasso", "ElasticNet")
 def weights(model: Any) -> tuple[Floats, Any]:
     """Return the weights of a fitted linear model and its intercept, shaped as it keeps them.
 
-    Raises ValueError for a model of another kind or with several classes.
+    Raises ValueError for a model of another kind or with several outputs of a regression.
     """
     from sklearn.linear_model import LogisticRegression
 
     name = type(model).__name__
     if type(model) is not LogisticRegression and name not in _REGRESSIONS:
         raise ValueError(f"no arithmetic for {name}")
-    if np.size(model.intercept_) != 1 or model.coef_.size != model.n_features_in_:
-        raise ValueError("it has several classes or outputs")
+    classes = len(getattr(model, "classes_", ()))
+    count = classes if classes > 2 else 1
+    if np.size(model.intercept_) != count or model.coef_.size != count * model.n_features_in_:
+        raise ValueError("it has several outputs")
     return model.coef_.T, model.intercept_
 
 
 def linear_sums(model: Any) -> Change:
-    """Return the sums of a linear model: float64 rows (n, features) become (n,).
+    """Return the sums of a linear model: float64 rows (n, features) become (n,) or (n, classes).
 
     Raises ValueError for any other model.
     """
     of_each, intercept = weights(model)
+    has_several = np.size(intercept) > 1
 
     def sums(rows: Floats) -> Floats:
-        found: Floats = (rows @ of_each + intercept).reshape(len(rows))
+        found: Floats = rows @ of_each + intercept
         if not np.isfinite(rows).all():  # as scikit-learn refuses them
             raise ValueError("Input contains NaN or infinity.")
-        return found
+        return found if has_several else found.reshape(len(rows))
 
     return sums
 

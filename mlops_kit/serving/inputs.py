@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mlops_kit.errors import RequestError
 from mlops_kit.serving import tensors
-from mlops_kit.serving.column_values import TAKEN, held
+from mlops_kit.serving.column_values import TAKEN, held, usual
 from mlops_kit.serving.signature import INPUT, Signature
 from mlops_kit.serving.tensors import MAX_EXACT, TYPES, TensorValueError, shown
 from mlops_kit.tables.table import Column
@@ -220,7 +220,10 @@ def _column(
     try:
         size = _binary_size(tensor)
         if size is None:
-            values = tensors.values_of_json(tensors.flat(tensor.get("data"), 1), datatype)
+            data = tensors.flat(tensor.get("data"), 1)
+            if (found := usual(data, datatype, column, signature)) is not None:
+                return found
+            values = tensors.values_of_json(data, datatype)
         else:
             values = tensors.values_of_bytes(left.take(size), datatype)
         return [*held(values, column, signature)]

@@ -1,6 +1,7 @@
 """Measure the kit's serving and its peers, interleaved in one run, and print a table.
 
     python -m tests.benchmarks.serving [--mixed] [--quick] [--rounds N] [--seconds S] [--only KEY …]
+    python -m tests.benchmarks.serving --equality [--rows N]
 
 Every server has the same model (gradient boosting, 100 trees of 31 leaves, 30 features; with
 `--mixed` behind a ColumnTransformer of 6 columns of text and 10 of numbers), one process,
@@ -49,6 +50,11 @@ class Measured:
 def main() -> int:
     """Measure, and print; 1 if a contender did not do its work."""
     options = _options()
+    if options.equality:
+        os.environ["OMP_NUM_THREADS"] = "1"  # before a library reads it
+        from tests.benchmarks import equality
+
+        return equality.main(options.rows)
     chosen = [each for each in CONTENDERS if not options.only or each.key in options.only]
     if not chosen:
         print(f"--only knows {[each.key for each in CONTENDERS]}.")
@@ -195,6 +201,8 @@ def _options() -> argparse.Namespace:
     options.add_argument("--mixed", action="store_true", help="rows of text and numbers")
     options.add_argument("--quick", action="store_true", help="one round of 1 s, for a look")
     options.add_argument("--only", nargs="+", default=[], metavar="KEY", help="these alone")
+    options.add_argument("--equality", action="store_true", help="compare bits, and no speed")
+    options.add_argument("--rows", type=int, default=1_000_000, help="of --equality, a model")
     options.add_argument("--json", type=Path, help="also write every measurement here")
     return options.parse_args()
 

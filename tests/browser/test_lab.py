@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import warm
 from tests.conftest import write_notebook
 
 # One server, and one run of the tour, for all of them.
@@ -194,7 +195,7 @@ def rollout(tour: Any, lab: Any) -> Any:
     text = settings.read_text().replace("slow_share = 0.01", "slow_share = 0.0005")
     settings.write_text(text)
     assert "0.0005" in text
-    write_notebook(lab.project / "rollout.ipynb", *ROLLOUT)
+    warm(write_notebook(lab.project / "rollout.ipynb", *ROLLOUT))
     notebook = lab.open("rollout.ipynb")
     notebook.run()
     return notebook

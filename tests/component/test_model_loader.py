@@ -193,7 +193,7 @@ def test_a_model_that_fails_at_what_its_table_allows_says_where(tmp_path: Path) 
     complete = [row for row in sent if row[4] is not None]
     model.fit(mixed.frame(complete), mixed.labels(complete, "binary"))
     named = served.write_artifact(tmp_path / "gaps", model, "3", declared=table)
-    with fails("serving", "None", "age"):
+    with fails("serving", "age"):
         model_loader.load(tmp_path / "gaps", named)
     (tmp_path / "gaps" / "table.json").write_text('{"schema_version": 7}')
     named = dataclasses.replace(

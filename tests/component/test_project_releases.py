@@ -406,6 +406,22 @@ def test_a_version_that_the_server_could_not_load_is_not_promoted(
     assert commits(workspace) == before
 
 
+def test_a_version_of_another_declaration_is_not_promoted(
+    workspace: Workspace, candidate: JudgedVersion
+) -> None:
+    before = commits(workspace)
+    file = workspace.project / "workflows" / "tables" / "fraud.py"
+    file.write_text(
+        file.read_text()
+        + "\n\nfrom dataclasses import replace\n"
+        + "TABLES = {n: t for n, t in globals().items() if type(t).__name__ == 'Table'}\n"
+        + "globals().update({n: replace(t, unseen='refuse') for n, t in TABLES.items()})\n"
+    )
+    with fails("table.changed", str(candidate.version), "unseen"):
+        releases.promote(workspace, candidate, environment="dev")
+    assert commits(workspace) == before
+
+
 def test_a_secret_in_an_output_stops_the_promotion_before_any_commit(
     workspace: Workspace, candidate: JudgedVersion
 ) -> None:

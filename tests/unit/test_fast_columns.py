@@ -1,8 +1,9 @@
 """One row of a mixed table is scored without a frame, bit for bit as the library does, or not.
 
 We test these aspects: encoders, imputers and scalers before linear models and trees; unknown
-categories and missing values by the table's word; either class as the positive one; what isn't
-known here; what a library refuses; boosters in their own formats.
+categories and missing values by the table's word; either class as the positive one; several
+classes; regressions; what isn't known here; what a library refuses; boosters in their own formats;
+categories that trees take as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesRegressor,
+    GradientBoostingClassifier,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
 from sklearn.frozen import FrozenEstimator
@@ -35,8 +38,8 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from mlops_kit.serving import fast_ensembles, probes
-from mlops_kit.serving.fast_columns import Columns
+from mlops_kit.models import boosters as boosters_kept
+from mlops_kit.serving import fast_columns, fast_ensembles, fast_nodes, probes
 from mlops_kit.serving.fast_scores import FastScores, fast_scores
 from mlops_kit.serving.fast_trees import LevelWalk, QuickScorer
 from mlops_kit.serving.library_scores import frame, library_scores
@@ -174,8 +177,10 @@ def test_what_a_compiled_transformer_gives_is_what_the_transformer_gives() -> No
         fitted = clone(columns).fit(mixed.frame(FOUND, table))
         expected = fitted.transform(frame(signature, rows))
         expected = expected.toarray() if fitted.sparse_output_ else np.asarray(expected)
-        found = Columns(fitted, signature).matrix(rows)
-        assert found.tobytes() == np.ascontiguousarray(expected, np.float64).tobytes()
+        found = fast_columns.of_transformer(fitted, signature)
+        by_row = [found.matrix(rows[at : at + 1]) for at in range(len(rows))]
+        for made in (found.matrix(rows), np.concatenate(by_row)):
+            assert made.tobytes() == np.ascontiguousarray(expected, np.float64).tobytes()
 
 
 def test_what_is_not_known_is_left_to_the_library() -> None:
@@ -188,8 +193,6 @@ def test_what_is_not_known_is_left_to_the_library() -> None:
     ):
         model = make_pipeline(columns, clone(LINEAR)).fit(inputs, labels)
         assert compiled(model, table)[0] is None
-    many = mixed.fitted("multiclass", "trees", 200)
-    assert compiled(many, mixed.table("multiclass"))[0] is None
 
 
 def test_rows_of_numbers_by_a_table_are_fast_and_whole_numbers_stay_whole() -> None:
@@ -224,6 +227,17 @@ def test_a_number_that_a_library_refuses_is_refused() -> None:
     gap[0, 2] = 1e300  # more than float32 holds
     with pytest.raises(ValueError, match="float32"):
         found(gap)
+
+
+def test_a_forest_that_parts_missing_values_from_all_others_is_fast() -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 2))
+    rows[::3, 0] = np.nan
+    model = RandomForestClassifier(3, max_features=None, random_state=0)
+    model.fit(rows, np.isnan(rows[:, 0]))
+    assert any(np.isinf(tree.tree_.threshold).any() for tree in model.estimators_)
+    found = fast_scores(model)
+    assert found is not None
+    assert found(rows[:20]).tobytes() == model.predict_proba(rows[:20])[:, 1].tobytes()
 
 
 def data(count: int, seed: int) -> Any:
@@ -267,7 +281,7 @@ def test_a_booster_is_scored_as_its_library_does(name: str) -> None:
     found = fast_ensembles.ensemble(model)
     tried = data(20_000, 1)
     generator = np.random.default_rng(2)
-    for place, edges in fast_ensembles.edges(found).items():
+    for place, edges in fast_nodes.edges(found).items():
         at = generator.random(len(tried)) < 0.3
         tried[at, place] = generator.choice(edges, int(at.sum()))
     expected = model.predict_proba(tried)[:, 1] if is_classifier else model.predict(tried)
@@ -312,7 +326,6 @@ def test_what_a_booster_has_beyond_plain_trees_is_left_to_it() -> None:
     lightgbm, xgboost = pytest.importorskip("lightgbm"), pytest.importorskip("xgboost")
     rows = np.nan_to_num(data(400, 0))
     labels = (rows[:, 0] > 0).astype(int)
-    codes = np.abs(rows[:, :3]).round() % 7
     for model in (
         lightgbm.LGBMClassifier(n_estimators=3, boosting_type="rf", bagging_freq=1,
                                 bagging_fraction=0.5, verbose=-1),
@@ -326,7 +339,105 @@ def test_what_a_booster_has_beyond_plain_trees_is_left_to_it() -> None:
         model.fit(rows, labels)
         with pytest.raises((ValueError, KeyError)):
             fast_ensembles.ensemble(model)
-    categories = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, min_child_samples=2)
-    categories.fit(codes, codes[:, 0] % 2, categorical_feature=[0])
-    with pytest.raises(ValueError, match="categories"):
-        fast_ensembles.ensemble(categories)
+
+
+SEVERAL = {
+    "boosted": (TREES, "one-hot, dense"),
+    "gradient boosting": (GradientBoostingClassifier(n_estimators=4), "one-hot, dense"),
+    "small forest": (RandomForestClassifier(5, max_depth=4, random_state=0), "one-hot, sparse"),
+    "forest": (RandomForestClassifier(5, random_state=0), "one-hot, sparse"),
+    "linear": (LINEAR, "one-hot, sparse"),
+    "linear, dense": (LINEAR, "one-hot, dense"),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_classes_are_scored_in_the_tables_order(name: str) -> None:
+    made = mixed.table("multiclass")
+    table = Table("t", made.columns, "multiclass", "label", classes=("c", "a", "b"))
+    last, columns = SEVERAL[name]
+    model = make_pipeline(clone(CHANGES[columns]), clone(last))
+    if name == "boosted":
+        model = CalibratedClassifierCV(model, method="isotonic", ensemble=False, cv=2)
+    assert_same(model.fit(mixed.frame(FOUND, table), mixed.labels(FOUND, "multiclass")), table)
+
+
+@pytest.mark.parametrize("name", ["LightGBM", "LightGBM, each class", "XGBoost"])
+def test_a_booster_of_several_classes_is_scored_as_its_library_does(name: str) -> None:
+    lightgbm, xgboost = pytest.importorskip("lightgbm"), pytest.importorskip("xgboost")
+    objective = "multiclassova" if "each" in name else "multiclass"
+    plain = {"n_estimators": 4, "n_jobs": 1}
+    model = lightgbm.LGBMClassifier(objective=objective, verbose=-1, **plain)
+    if name == "XGBoost":
+        model = xgboost.XGBClassifier(**plain)
+    table = mixed.table("multiclass")
+    labels = np.searchsorted(table.classes, mixed.labels(FOUND, "multiclass"))
+    model = make_pipeline(clone(CHANGES["codes and all the rest"]), model)
+    assert_same(model.fit(mixed.frame(FOUND, table), labels), table)
+
+
+@pytest.mark.parametrize("library", ["LightGBM", "XGBoost", "scikit-learn"])
+def test_a_regression_on_logarithms_is_scored_too(library: str) -> None:
+    table = mixed.table("regression")
+    model: Any = HistGradientBoostingRegressor(max_iter=5, loss="poisson")
+    if library == "LightGBM":
+        lightgbm = pytest.importorskip("lightgbm")
+        model = lightgbm.LGBMRegressor(n_estimators=5, objective="gamma", verbose=-1, n_jobs=1)
+    if library == "XGBoost":
+        xgboost = pytest.importorskip("xgboost")
+        model = xgboost.XGBRegressor(n_estimators=5, objective="count:poisson", n_jobs=1)
+    model = make_pipeline(clone(CHANGES["codes and all the rest"]), model)
+    labels = np.abs(mixed.labels(FOUND, "regression")) + 0.1
+    assert_same(model.fit(mixed.frame(FOUND, table), labels), table)
+
+
+def own_categories(library: str, task: str) -> Any:
+    """Return a model that takes a frame's categories as they are."""
+    kind = "Regressor" if task == "regression" else "Classifier"
+    if library == "scikit-learn":
+        made = {"Regressor": HistGradientBoostingRegressor}.get(kind, type(TREES))
+        return made(max_iter=5, min_samples_leaf=4, random_state=0)
+    plain = {"n_estimators": 5, "n_jobs": 1, "max_cat_to_onehot": 1}
+    if library == "XGBoost":
+        xgboost = pytest.importorskip("xgboost")
+        return getattr(xgboost, f"XGB{kind}")(enable_categorical=True, **plain)
+    lightgbm = pytest.importorskip("lightgbm")
+    small = {"min_data_per_group": 2, "cat_smooth": 0, "min_child_samples": 4, "verbose": -1}
+    return getattr(lightgbm, f"LGBM{kind}")(**plain, **small)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("library", ["LightGBM", "XGBoost", "scikit-learn"])
+def test_categories_that_trees_take_as_they_are_are_scored_so(library: str, task: str) -> None:
+    notes = ("new", "old", "naïve ☂", "never seen")
+    columns = [
+        Column(each.name, "category", True, categories=each.categories or notes)
+        if each.name in TEXTS
+        else each
+        for each in mixed.COLUMNS
+    ]
+    table = mixed.table(task, columns=columns)
+    labels = mixed.labels(FOUND, task)
+    if task != "regression":
+        labels = np.array([table.classes.index(each) for each in labels])
+    model = own_categories(library, task).fit(mixed.frame(FOUND, table), labels)
+    assert_same(model, table)
+    placeholder, files = boosters_kept.take_out(model)
+    boosters_kept.put_back(placeholder, files, "the model")
+    assert_same(placeholder, table)
+
+
+def test_whole_numbers_that_are_categories_to_lightgbm_are_cut_to_their_code() -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    rows = np.nan_to_num(data(400, 0))
+    codes = np.abs(rows[:, :3]).round() % 70
+    model = lightgbm.LGBMClassifier(n_estimators=4, verbose=-1, min_child_samples=2, n_jobs=1)
+    model.fit(codes, codes[:, 0] % 2, categorical_feature=[0])
+    found = fast_scores(model)
+    assert found is not None
+    odd = [-1.0, -0.5, 0.5, 3.999, 69.0, 69.5, 70.0, 1e3, 2.0**31, 2.0**33, 1e300, np.nan, np.inf]
+    tried = np.concatenate([codes[: len(odd)], codes[:200]])
+    tried[: len(odd), 0] = odd
+    assert found(tried).tobytes() == model.predict_proba(tried)[:, 1].tobytes()
+    alone = b"".join(found(tried[at : at + 1]).tobytes() for at in range(40))
+    assert alone == found(tried[:40]).tobytes()

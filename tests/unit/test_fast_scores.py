@@ -118,17 +118,28 @@ def test_masks_refuse_trees_that_have_no_bit_for_each_leaf() -> None:
 def test_other_models_have_none() -> None:
     made = rows(300, missing=0.0)
     labels = flags(made)
-    categories = made.copy()
-    categories[:, 0] = np.round(np.abs(categories[:, 0]))
     few = HistGradientBoostingClassifier(max_iter=3)
     others = [
         make_pipeline(MinMaxScaler(), LogisticRegression()).fit(made, labels),
-        GradientBoostingClassifier(n_estimators=3).fit(made, labels),
-        clone(few).set_params(categorical_features=[0]).fit(categories, labels),
+        GradientBoostingClassifier(n_estimators=3, init=LogisticRegression()).fit(made, labels),
         clone(few).fit(made, np.arange(len(made)) % 3),
         CalibratedClassifierCV(few, ensemble=True, cv=3).fit(made, labels),
     ]
     assert [fast_scores(model) for model in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_numbers_that_are_categories_are_too(missing: float) -> None:
+    made = rows(800, missing=missing)
+    made[:, 0] = np.round(np.abs(made[:, 0]) * 4)
+    model = HistGradientBoostingClassifier(max_iter=8, categorical_features=[0], random_state=0)
+    model.fit(made, (made[:, 0] % 3 == 0) ^ flags(made))
+    scores = fast_scores(model)
+    assert scores is not None
+    asked = rows(300, seed=9, missing=0.2)
+    asked[:200, 0] = np.arange(200) / 2 - 3
+    for part in (asked, asked[:1], asked[9:10]):
+        assert scores(part).tobytes() == model.predict_proba(part)[:, 1].tobytes()
 
 
 def test_a_linear_pipeline_is_scored_bit_for_bit_also_where_values_are_missing() -> None:

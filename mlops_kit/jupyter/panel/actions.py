@@ -22,10 +22,10 @@ def of_candidate(
     """Return the actions on a version that isn't serving yet.
 
     Args:
-        seen: the environment.
-        version: the one that isn't serving.
-        verdict: of its gates.
-        consent: what people have said of it.
+        seen: the release and its rollout.
+        version: the version.
+        verdict: the evaluation's.
+        consent: who approved or rejected it, and who is looking.
         following: what promoting it leads to, as `after` says.
     """
     where = consent.environment

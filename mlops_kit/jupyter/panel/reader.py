@@ -11,7 +11,7 @@ from mlops_kit.errors import KitError, ReleaseError
 from mlops_kit.jupyter.metrics_view import metrics_view
 from mlops_kit.jupyter.panel import actions
 from mlops_kit.jupyter.panel.state import Board, Candidate, Offer, Standing
-from mlops_kit.models.registry import ModelVersion
+from mlops_kit.models.model_version import ModelVersion
 from mlops_kit.project import candidates, releases
 from mlops_kit.releases import commits, quarantine
 from mlops_kit.releases.ledger import Entry
