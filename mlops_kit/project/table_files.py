@@ -1,8 +1,9 @@
-"""The files that a new model starts with beside its notebooks: table, pipeline, settings."""
+"""The files that a new model starts with beside its notebooks: its table and its pipeline."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mlops_kit.project.train_notebook import quoted
@@ -78,12 +79,14 @@ def _column(column: Column, table: Table) -> str:
     if column.nullable and column.kind in ("int", "bool"):
         kind = '"Int64"' if column.kind == "int" else '"boolean"'
     parts = [kind]
-    if column.categories and (column.kind != "bool" or column.name != table.label):
+    if column.categories:
         parts.append(f"pa.Check.isin([{chr(31).join(map(_value, column.categories))}])")
     elif column.low is not None:
         parts.append(f"pa.Check.ge({column.low:g})")
     if column.nullable:
         parts.append("nullable=True")
+    if column.day_first is not None:
+        parts.append(f'metadata={{"day_first": {column.day_first}}}')
     return f"pa.Column({', '.join(parts)})"
 
 
@@ -102,9 +105,19 @@ def _roles(table: Table) -> list[str]:
         if name := getattr(table, role):
             found.append(f"{role}={quoted(name)},")
     if table.ignored:
-        names = ", ".join(map(quoted, table.ignored))
-        found.append(f"ignored=[{names}],  # no model sees these")
+        found += _names("ignored", table.ignored, "no model sees these")
+    if slices := [each for each in table.slices if isinstance(each, str)]:
+        found += _names("slices", slices, "judged on their own, each value a slice")
     return found
+
+
+def _names(role: str, names: Sequence[str], words: str) -> list[str]:
+    """Return an argument that is a list of columns, on several lines where they are many."""
+    line = f"{role}=[{', '.join(map(quoted, names))}],  # {words}"
+    if len(line) + 4 <= _WIDTH:
+        return [line]
+    inner = [f"    {each}," for each in _pieces(chr(31).join(map(quoted, names)))]
+    return [f"{role}=[  # {words}", *inner, "],"]
 
 
 def workflow(guess: Guess, data: str, notebook: dict[str, str], environment: str) -> str:
@@ -203,96 +216,3 @@ PIPELINE = Pipeline(
     description={quoted(f"Train, judge, promote and roll out a model of {name}.")},
 )
 '''
-
-
-def settings(guess: Guess, template: str) -> str:
-    """Return the settings of a project whose first model this is.
-
-    `template` are those of the kit's own project, of which the part on traffic is taken.
-    """
-    head, _, traffic = template.partition("# What a candidate must prove on traffic")
-    # Bounds of the kit's own example, which nobody knows to hold here.
-    traffic = re.sub(r"(?m)^(recall|precision) = .*\n", "", traffic)
-    for name, lax in _LAX.items():
-        traffic = re.sub(rf"(?m)^{name} = .*$", f"{name} = {lax}", traffic)
-    about = "".join(line for line in head.splitlines(keepends=True) if line.startswith("# "))
-    about = about.partition("# The costs")[0]
-    lines = [f"model = {quoted(guess.table.name)}", 'environment = "prod"', ""]
-    return (
-        about
-        + "\n"
-        + "\n".join(lines)
-        + "\n"
-        + model_settings(guess)
-        + (f"\n# What a candidate must prove on traffic{traffic}" if traffic else "")
-    )
-
-
-def model_settings(guess: Guess) -> str:
-    """Return the settings of one model: costs of errors, gates, and bounds on live traffic."""
-    name = guess.table.name
-    # Of few rows even a sound model's error is measured as large.
-    calibration = max(0.10, 2 / (0.25 * max(guess.rows, 1)) ** 0.5)
-    of_task = (each.format(calibration=calibration) for each in _GATES[guess.table.task])
-    gates = "".join(f"    {{ {each} }},\n" for each in of_task)
-    costs = f"""# The costs of errors, in the currency of the table's amount.
-[models.{name}.costs]
-false_positive = 5.0    # of acting on a row where nothing was
-false_negative = 20.0   # of a missed positive, on top of its amount
-
-"""
-    return (
-        (costs if guess.table.task == "binary" else "")
-        + f"""[models.{name}]
-minimum = 50   # with fewer rows of a class, the verdict is inconclusive
-# Bounds that a candidate must meet on the holdout, to be set once one has been seen. Against the
-# reference: candidate minus champion on the same rows, how much worse the candidate may be.
-gates = [
-{gates}]
-
-# What it must prove on traffic, beside [rollout]; what is set here wins.
-[models.{name}.rollout]
-{_bounds(guess.table)}"""
-    )
-
-
-def _bounds(table: Table) -> str:
-    """Return a rollout's bounds by the task, so low that nobody needs to know the model yet."""
-    if table.task == "binary":
-        return """recall = 0.10     # low, until you know what a model reaches
-precision = 0.10
-"""
-    if table.task == "multiclass":
-        chance = max(1 / len(table.classes), 0.01)
-        return f"accuracy = {chance:.2f}   # chance; raise it once you know what a model reaches\n"
-    return """# The largest mean error, in the label's unit. Without it the champion is the measure: a candidate
-# must not be twice as wrong.
-# absolute_error = 1.0
-"""
-
-
-# The model may be one that only its own library scores, on a machine that others use.
-_LAX = {
-    "slow_ms": "250.0      # a request that takes longer is slow",
-    "slow_share": "0.05    # lax, until you know what clients wait for",
-}
-_LATENCY = 'metric = "latency_ms", at_most = 200.0'
-_GATES = {
-    "binary": (
-        'metric = "roc_auc", at_least = 0.60',
-        'metric = "calibration_error", at_most = {calibration:.2f}',
-        'metric = "recall", against = "reference", at_least = -0.10',
-        'metric = "average_precision", against = "reference", at_least = -0.05',
-        _LATENCY,
-    ),
-    "multiclass": (
-        'metric = "accuracy", against = "reference", at_least = -0.03',
-        'metric = "balanced_accuracy", against = "reference", at_least = -0.05',
-        _LATENCY,
-    ),
-    "regression": (
-        'metric = "r2", at_least = 0.10',
-        'metric = "r2", against = "reference", at_least = -0.03',
-        _LATENCY,
-    ),
-}

@@ -124,8 +124,7 @@ def of_values(
         said = f"{column.name} {words}"
         found.append(of_rows(rule, said, series, broken, tolerated, place))
 
-    if not column.nullable:
-        add("missing", "is missing", missing)
+    add("missing", "is missing", missing, np.inf if column.nullable else 0.0)
     if column.kind in ("float", "int"):
         numbers = series.to_numpy(dtype="float64", na_value=np.nan)
         add("finite", "is infinite", np.isinf(numbers))
@@ -187,10 +186,10 @@ def of_classes(counts: Mapping[Value, int], least: int) -> list[Finding]:
     if not few:
         return []
     said = ", ".join(f"{count:,} rows of {each!r}" for each, count in few.items())
-    said += "; leave them out, or join the class with another"
+    said += f", not {least:,}; leave them out, or join the class with another"
     # Each of the four parts of a split needs a row.
-    if (least := min(few.values())) >= 4:
-        said += f", or call examine with class_rows={least}"
+    if (rarest := min(few.values())) >= 4:
+        said += f", or call examine with class_rows={rarest}"
     return [Finding("classes", len(few), f"{said}.")]
 
 

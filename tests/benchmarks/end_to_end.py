@@ -234,6 +234,8 @@ def kit(*words: str, cwd: Path) -> Any:
         found = json.loads(done.stdout)
     except ValueError:
         raise RefusedError(f"{words[0]}: {done.stdout[-300:]} {done.stderr[-500:]}") from None
+    if found.get("code") == "stopped":
+        raise KeyboardInterrupt
     if "error" in found:
         raise RefusedError(f"{found['code']}: {found['message']}")
     return found
