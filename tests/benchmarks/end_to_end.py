@@ -286,11 +286,7 @@ def page(found: dict[Cell, str]) -> str:
         "numbers with missing values, `dates` a date as a feature beside the one that orders the "
         "rows."
     )
-    made = (
-        "Made by `python -m tests.benchmarks.end_to_end --write`, which runs each estimator and "
-        "each input with each task once. A cell that says *not run* combines two that were run; "
-        "`--all` or `--only TASK ESTIMATOR INPUT` runs it."
-    )
+    made = "Made by `python -m tests.benchmarks.end_to_end --all --write`."
     return "\n\n".join(("# End to end", about, names, made, table(found)))
 
 
