@@ -102,6 +102,11 @@ class Running:
                 env={**kept, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"},
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def until_ready(self) -> None:
         """Wait until it answers; raises RuntimeError with its log where it doesn't."""
         deadline = time.monotonic() + START
