@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import html
 import math
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 _INPUT_CHARACTERS = 60
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+_LIST = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s|$)")
 
 
 def number(value: float | None) -> str:
@@ -47,3 +51,17 @@ def violations(details: Iterable[Mapping[str, Any]]) -> str:
 def joined(text: object) -> str:
     """Return a notebook's text, which may be stored as a list of lines."""
     return "".join(map(str, text)) if isinstance(text, list) else str(text)
+
+
+def escape_markdown(text: object) -> str:
+    """Return the text escaped for Markdown and HTML, on one line.
+
+    Pipes, line breaks, backticks, emphasis, links, HTML and invisible control characters lose
+    their meaning; the result is safe in a table cell, a heading and an HTML attribute.
+    """
+    line = " ".join(str(text).split())
+    line = "".join(character for character in line if character.isprintable())
+    # GitHub turns even a bare address into a link.
+    line = line.replace("://", ":\u200b//") if "://" in line else line
+    line = html.escape(_SPECIAL.sub(r"\\\1", line))
+    return _LIST.sub(r"\1\\\2", line)

@@ -60,7 +60,9 @@ class NotebookRunner:
         source = self._source(notebook)
         number = len(list(self.folder.glob("notebook-*")))
         job = notebooks.Job(source, self.folder / f"notebook-{number}", parameters, {}, timeout)
-        with provisioner.manager(zygote=self.zygote, cwd=self.project) as manager:
+        with provisioner.manager(
+            zygote=self.zygote, cwd=source.parent, project=self.project
+        ) as manager:
             notebooks.execute(job, manager)
         found = values.published(notebook_file.cells(job.executed))
         kept = {name: values.keep(name, data, job.folder) for name, data in found.items()}
@@ -103,7 +105,7 @@ def run_notebook(
     request: pytest.FixtureRequest, tmp_path: Path, mlops_kit_zygote: Zygote
 ) -> NotebookRunner:
     """Return a runner of the project's notebooks; see `NotebookRunner`."""
-    from mlops_kit.project.settings import find_project
+    from mlops_kit.project_folder import find_project
 
     named = request.config.getoption("--mlops-project")
     project = Path(named).resolve() if named else find_project(request.config.rootpath)

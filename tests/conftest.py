@@ -14,6 +14,8 @@ pytest_plugins = ["tests.stories"]
 ROOT = Path(__file__).parents[1]
 # What a machine may set, and a test must not depend on.
 _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")
+# Seconds that the warm kernels' process outlives whoever used it last, and so the session.
+KEEP_WARM = "60"
 # The modules that take longest begin, so that none is left to one process at the end.
 _LONGEST = (
     *("test_lab", "test_run", "test_panel", "test_kill", "test_daemon"),
@@ -65,7 +67,12 @@ def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name in before:
         if name.startswith(_REMOVED):
             del os.environ[name]
-    os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
+    # One HOME and one set of warm kernels for all processes of a session.
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in before else base) / "home"
+    home.mkdir(exist_ok=True)
+    os.environ["HOME"] = str(home)
+    os.environ["MLOPS_KIT_KEEP_WARM"] = KEEP_WARM
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     # A shell's background job ignores Ctrl-C, and so would all that is started from here.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -119,7 +119,7 @@ class Controller:
         done = subprocess.run(
             command,
             cwd=pod,
-            env={**_machine(), **self.environment, **own},
+            env={**_machine(), **own, **self.environment},
             capture_output=True,
             text=True,
             timeout=300,

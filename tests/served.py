@@ -117,20 +117,23 @@ def write_artifact(
     version: str,
     features: tuple[str, ...] = FEATURES,
     declared: Any = None,
+    trusted: tuple[str, ...] = (),
 ) -> Any:
     """Write an artifact as the registry keeps it, and return the ServedModel that names it.
 
-    `declared` is the model's table; None for one of before there were any.
+    `declared` is the model's table; None for one of before there were any. `trusted` are the
+    project's own names.
     """
-    from mlops_kit.models import artifacts
+    from mlops_kit.models import artifacts, trusted_code
     from mlops_kit.releases.release import ServedModel
 
     folder.mkdir(parents=True)
     inputs = json.dumps([{"name": name, "type": "double"} for name in features])
     (folder / "MLmodel").write_text(json.dumps({"signature": {"inputs": inputs}}))
-    artifacts.dump(model, folder, declared)
-    digest = artifacts.digest(artifacts.contents(folder))
-    return ServedModel(version=version, uri=f"models:/{MODEL}/{version}", digest=digest)
+    artifacts.dump(model, folder, declared, trusted)
+    files = artifacts.contents(folder)
+    own = trusted_code.digests(artifacts.own_code(files, version))
+    return ServedModel(version, f"models:/{MODEL}/{version}", artifacts.digest(files), trusted=own)
 
 
 class Source:
@@ -230,7 +233,9 @@ def poisoned(score: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def main(kind: str, folder: Path) -> None:
+    from mlops_kit.prediction_log.log import Observations
     from mlops_kit.prediction_log.writer import PredictionLog
+    from mlops_kit.serving.label_door import LabelDoor
     from mlops_kit.serving.options import Serving
 
     written = Written()
@@ -238,33 +243,38 @@ def main(kind: str, folder: Path) -> None:
     options = Serving(max_body=MAX_BODY, max_rows=MAX_ROWS)
     source = Source(release(folder))
     serve = serve_kit if kind == "kit" else serve_mlserver
-    serve(source, log, options, folder)
+    store = Observations(f"sqlite:///{folder / f'{kind}-labels.db'}")
+    served = source.live.champion.signature.table
+    door = LabelDoor(store, MODEL, "dev", lambda: served, options)
+    serve(source, log, options, folder, door)
     log.close()
+    store.close()
     ended = [
         dataclasses.asdict(each) | {"features": len(each.features)} for each in written.predictions
     ]
     (folder / f"{kind}-written.json").write_text(json.dumps(ended, default=len))
 
 
-def serve_kit(source: Source, log: Any, options: Any, folder: Path) -> None:
+def serve_kit(source: Source, log: Any, options: Any, folder: Path, door: Any) -> None:
     from mlops_kit.serving.server import Server, application
 
-    server = Server(application(source, log, options, log.status), options)
+    server = Server(application(source, log, options, log.status, door), options)
     server.start()
     print(json.dumps({"url": server.url}), flush=True)
     sys.stdin.read()
     server.stop()
 
 
-def serve_mlserver(source: Source, log: Any, options: Any, folder: Path) -> None:
+def serve_mlserver(source: Source, log: Any, options: Any, folder: Path, door: Any) -> None:
     from mlops_kit.serving import mlserver_runtime
+    from mlops_kit.serving.options import Ports
 
-    ports = mlserver_runtime.Ports.free(options.host)
+    ports = Ports.free(options.host)
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
         serving = asyncio.create_task(
-            mlserver_runtime.serve(source, log, options, ports, folder / "mlserver")
+            mlserver_runtime.serve(source, log, options, ports, folder / "mlserver", door)
         )
         threading.Thread(
             target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(os.kill, os.getpid(), 15)),

@@ -1,1 +1,1 @@
-"""The same pipeline on Argo Workflows."""
+"""Run a pipeline on Argo Workflows."""

@@ -1,4 +1,4 @@
-"""Workflows by Argo's own server, which also hands out artifacts and archived logs."""
+"""Reach workflows through Argo's server, which also serves artifacts and archived logs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,30 @@ import requests
 from mlops_kit.argo.workflow_status import Node, refusal
 from mlops_kit.errors import ClusterError
 
-# Seconds to connect, and from one byte to the next.
+# Seconds to connect, and between two bytes.
 _TIMEOUTS_SECONDS = (10, 60)
 
 
 class ArgoServer:
-    """Does what a KubernetesCluster does, with the rights of a token."""
+    """A `Cluster` behind Argo's server, with a token's rights."""
 
     def __init__(
         self, address: str, token: str, namespace: str, *, secure: bool = True, verify: bool = True
     ) -> None:
-        """`address` is host:port, as in ARGO_SERVER; nothing is asked yet."""
+        """Prepare, without a request.
+
+        Args:
+            address: host:port, as in ARGO_SERVER.
+            token: empty for none.
+            namespace: where workflows run.
+            secure: whether the server speaks HTTPS.
+            verify: whether to check its certificate.
+        """
         self.namespace = namespace
         self.context = address
         self._url = f"{'https' if secure else 'http'}://{address.strip('/')}"
         self._session = requests.Session()
-        # A ~/.netrc must not take the token's place.
+        # A ~/.netrc must not replace the token.
         self._session.trust_env = False
         self._session.verify = verify
         if token:
@@ -36,23 +44,23 @@ class ArgoServer:
             self._session.headers["Authorization"] = f"{kind}{token}"
 
     def submit(self, workflow: Mapping[str, Any]) -> str:
-        """Create a workflow, and return its name."""
+        """Create a workflow and return its name."""
         path = f"/api/v1/workflows/{self.namespace}"
         body = {"namespace": self.namespace, "workflow": dict(workflow)}
         with self._asked("create a workflow", path, body=body) as answer:
             return str(answer.json()["metadata"]["name"])
 
     def workflow(self, name: str) -> dict[str, Any]:
-        """Return a workflow as the cluster has it."""
+        """Return a workflow as stored in the cluster."""
         return self._read(f"workflow {name!r}", f"/api/v1/workflows/{self.namespace}/{quote(name)}")
 
     def template(self, name: str) -> dict[str, Any]:
-        """Return a WorkflowTemplate as the cluster has it."""
+        """Return a WorkflowTemplate as stored in the cluster."""
         path = f"/api/v1/workflow-templates/{self.namespace}/{quote(name)}"
         return self._read(f"workflowtemplate {name!r}", path)
 
     def log(self, name: str, node: Node, *, follow: bool) -> Iterator[str]:
-        """Yield the lines that a node's container wrote, with `follow` until it ends."""
+        """Yield the lines of a node's container; with `follow`, until it ends."""
         path = f"/api/v1/workflows/{self.namespace}/{quote(name)}/log"
         query = {
             "podName": node.pod(name),
@@ -65,7 +73,7 @@ class ArgoServer:
                 yield from str(said.get("result", {}).get("content", "")).splitlines()
 
     def artifact(self, name: str, node: Node, artifact: str) -> bytes:
-        """Return an output of a node as its store keeps it, most as a .tgz."""
+        """Return a node's artifact as stored, usually as a .tgz."""
         path = f"/artifacts/{self.namespace}/{quote(name)}/{quote(node.id)}/{quote(artifact)}"
         with self._asked(f"read artifact {artifact!r} of {node.name!r}", path) as answer:
             content: bytes = answer.content
@@ -85,7 +93,7 @@ class ArgoServer:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Iterator[requests.Response]:
-        """Yield the answer; raises ClusterError that says what was asked, where, and the answer."""
+        """Send a request and yield the response; raises ClusterError, naming both."""
         method = "GET" if body is None else "POST"
         try:
             with self._session.request(
@@ -103,7 +111,7 @@ class ArgoServer:
                 yield answer
         except (requests.RequestException, ValueError) as error:
             raise ClusterError(
-                f"Argo's server at {self._url} doesn't answer as expected: {error}. Expected "
-                "ARGO_SERVER to be its host:port (ARGO_SECURE=false where it speaks plain http).",
+                f"Argo's server at {self._url} doesn't answer as expected: {error}. Set "
+                "ARGO_SERVER to its host:port, and ARGO_SECURE=false if it speaks plain HTTP.",
                 lasting=False,
             ) from error

@@ -1,4 +1,4 @@
-"""What starts a pipeline: a push to the project's repository, or the clock."""
+"""Start a pipeline when someone pushes to the project's repository."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from mlops_kit.argo.rbac import EVENTS
 from mlops_kit.pipelines.definition import Pipeline
 
-# The last part of the webhook's address.
+# The last part of the webhook's URL.
 DISCRIMINATOR = "mlops-kit"
-# Only where the whole SHA is: what is in the value would be evaluated by the next step.
+# The full SHA and nothing else: the next step evaluates the value.
 _FULL_SHA = '"^[0-9a-f]{40}$"'
 
 
 def push_binding(pipeline: Pipeline, namespace: str, branch: str, bot: str) -> dict[str, Any]:
-    """Return what starts a pipeline at a push to the branch, by GitHub or by GitLab.
+    """Return the WorkflowEventBinding that starts a pipeline on a push to GitHub or GitLab.
 
-    Never for a pull request, whose code is anybody's, nor for the kit's own commits, which would
-    make a loop. Both hosts send the same fields but for the author of the last commit.
+    Ignores pull requests, which may hold anybody's code, and the kit's own commits, which would
+    loop. Both hosts send the fields used here.
     """
     push = 'metadata["x-github-event"] == ["push"] || metadata["x-gitlab-event"] == ["Push Hook"]'
     selector = " && ".join(
@@ -31,8 +31,8 @@ def push_binding(pipeline: Pipeline, namespace: str, branch: str, bot: str) -> d
             f'all(payload.commits ?? [], .author?.email != "{bot}")',
         )
     )
-    # Plain data, as the schedule is: Hera's classes for both drop a misspelt field without a word,
-    # and here the test that holds what is rendered against Argo's schemas finds it.
+    # Plain data, like the schedule: Hera's classes silently drop a misspelt field, whereas a test
+    # checks this against Argo's schemas.
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowEventBinding",
@@ -58,21 +58,21 @@ def push_binding(pipeline: Pipeline, namespace: str, branch: str, bot: str) -> d
 
 
 def instructions(namespace: str) -> str:
-    """Return what to enter at GitHub or GitLab, and the secret that the cluster needs."""
+    """Return what to enter at GitHub or GitLab, and how to create the cluster's secret."""
     path = f"/api/v1/events/{namespace}/{DISCRIMINATOR}"
     return "\n".join(
         (
             "GitHub: Settings, Webhooks, Add webhook",
             f"  Payload URL   https://<argo server>{path}",
-            "  Content type  application/json (the other one is refused)",
-            "  Secret        a long random one; an empty one lets everybody in",
+            "  Content type  application/json (the other one is rejected)",
+            "  Secret        a long random text; an empty one lets everybody in",
             "  Events        just the push event",
             "GitLab: Settings, Webhooks, Add new webhook",
             f"  URL           https://<argo server>{path}",
-            "  Secret token  a long random one",
+            "  Secret token  a long random text",
             "  Trigger       Push events",
             "",
-            "The same secret for the cluster, never in Git (type: github or gitlab):",
+            "Give the cluster the same secret, but never commit it (type: github or gitlab):",
             f"  kubectl -n {namespace} create secret generic argo-workflows-webhook-clients \\",
             f"    --from-literal={EVENTS}=$'type: github\\nsecret: \"'\"$WEBHOOK_SECRET\"'\"'",
         )

@@ -1,4 +1,4 @@
-"""Argo's expressions, written so that no value can rewrite them, and every name leads somewhere."""
+"""Write Argo expressions that no value can rewrite and that name only what exists."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mlops_kit.errors import DefinitionError
 from mlops_kit.pipelines.definition import Condition
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Lost pods come again, and a failed notebook never does. A deleted pod has the code -1, an evicted
-# one 143; the messages tell those apart that have the same codes and would only fail again.
+# Retry lost pods, but never a failed notebook. A deleted pod has exit code -1, an evicted one 143;
+# the messages exclude failures with the same codes that would only repeat.
 RETRY = (
     "asInt(lastRetry.exitCode) in [-1, 137, 143]"
     ' && !(lastRetry.message contains "OOMKilled")'
@@ -22,10 +22,10 @@ RETRY = (
 
 
 def gate(conditions: Sequence[Condition], pods: tuple[Pod, ...]) -> str:
-    """Return the `when` that all conditions must let pass, in the one form that no value changes.
+    """Return a `when` that requires all conditions, in the only form that no value can rewrite.
 
-    Raises DefinitionError for an output that travels as a file, or a value that is no text of
-    Argo's: a wrong reference would hang the workflow for ever.
+    Raises DefinitionError for an output that travels as a file, or a text that Argo would
+    evaluate: a wrong reference would hang the workflow forever.
     """
     return "{{= " + " && ".join(_test(condition, pods) for condition in conditions) + " }}"
 
@@ -40,8 +40,8 @@ def _test(condition: Condition, pods: tuple[Pod, ...]) -> str:
         )
     if packed(condition.equals) != condition.equals or condition.equals == ABSENT:
         raise DefinitionError(
-            f"A condition compares {output!r} with {condition.equals!r}; expected letters, digits "
-            "and ._:/@+=- only, since Argo evaluates anything else.",
+            f"A condition compares {output!r} with {condition.equals!r}; expected only letters, "
+            "digits and ._:/@+=-, because Argo would evaluate anything else.",
             code="definition.gate-text",
         )
     pod = pod_of(pods, output.step)
@@ -49,17 +49,17 @@ def _test(condition: Condition, pods: tuple[Pod, ...]) -> str:
 
 
 def digest(names: Sequence[str]) -> str:
-    """Return the SHA-256 of values, each named as an expression names it."""
+    """Return an expression for the SHA-256 of values, given their expressions."""
     return "sprig.sha256sum(toJson([" + ", ".join(names) + "]))"
 
 
 def parameter(scope: str, name: str) -> str:
-    """Return how an expression names a parameter of the workflow, or of a template's inputs."""
+    """Return an expression for a parameter of the workflow or of a template's inputs."""
     return f"{scope}.parameters{_part(name)}"
 
 
 def reference(task: str, parameter: str) -> str:
-    """Return how an expression names an output; names with a dash need brackets."""
+    """Return an expression for a task's output. Names with a dash need brackets."""
     return f"tasks{_part(task)}.outputs.parameters{_part(parameter)}"
 
 

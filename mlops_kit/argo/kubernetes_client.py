@@ -1,7 +1,4 @@
-"""Workflows by the cluster's own API, as a context of the kubeconfig allows.
-
-The door to kubernetes.
-"""
+"""Reach workflows through the cluster's API; the only module that imports kubernetes."""
 
 from __future__ import annotations
 
@@ -20,12 +17,12 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class KubernetesCluster:
-    """Submits workflows, and reads them and their pods' logs."""
+    """A `Cluster` behind a kubeconfig's context."""
 
     def __init__(self, namespace: str, context: str = "") -> None:
-        """Nothing is asked yet; without a context the kubeconfig's current one counts.
+        """Prepare, without a request; `context` defaults to the kubeconfig's current one.
 
-        Raises ClusterError where no kubeconfig can be read, or it lacks the context.
+        Raises ClusterError if no kubeconfig can be read, or it lacks the context.
         """
         self.namespace = namespace
         try:
@@ -39,15 +36,15 @@ class KubernetesCluster:
             api = config.new_client_from_config(context=self.context)
         except (config.ConfigException, OSError) as error:
             raise ClusterError(
-                f"No cluster can be asked: {error} Expected a kubeconfig (KUBECONFIG, or "
-                "~/.kube/config), or Argo's server in ARGO_SERVER with ARGO_TOKEN."
+                f"Can't find a cluster: {error} Expected a kubeconfig (KUBECONFIG or "
+                "~/.kube/config), or Argo's server in ARGO_SERVER and ARGO_TOKEN."
             ) from error
-        # What isn't there shall be said within seconds, not after three silent tries.
+        # Report an unreachable cluster within seconds, not after three silent retries.
         api.rest_client.pool_manager.connection_pool_kw["retries"] = 1
         self._objects, self._core = client.CustomObjectsApi(api), client.CoreV1Api(api)
 
     def submit(self, workflow: Mapping[str, Any]) -> str:
-        """Create a workflow, and return its name."""
+        """Create a workflow and return its name."""
         with self._asked("create a workflow"):
             made: Any = self._objects.create_namespaced_custom_object(
                 *self._place("workflows"), dict(workflow), _request_timeout=_TIMEOUT_SECONDS
@@ -55,15 +52,15 @@ class KubernetesCluster:
         return str(made["metadata"]["name"])
 
     def workflow(self, name: str) -> dict[str, Any]:
-        """Return a workflow as the cluster has it."""
+        """Return a workflow as stored in the cluster."""
         return self._read("workflows", name)
 
     def template(self, name: str) -> dict[str, Any]:
-        """Return a WorkflowTemplate as the cluster has it."""
+        """Return a WorkflowTemplate as stored in the cluster."""
         return self._read("workflowtemplates", name)
 
     def log(self, name: str, node: Node, *, follow: bool) -> Iterator[str]:
-        """Yield the lines that a node's container wrote, with `follow` until it ends."""
+        """Yield the lines of a node's container; with `follow`, until it ends."""
         with self._asked(f"read the log of {node.name!r}"):
             pods = self._core.list_namespaced_pod(
                 self.namespace,
@@ -74,8 +71,8 @@ class KubernetesCluster:
             mine = [pod for pod in pods if (pod.metadata.annotations or {}).get(of_node) == node.id]
             if not mine:
                 raise ClusterError(
-                    f"The pod of {node.name!r} in {name!r} is gone, and its log with it, unless "
-                    "Argo archives logs: then its server (ARGO_SERVER) has it."
+                    f"The pod of {node.name!r} in {name!r} is gone, and so is its log. If Argo "
+                    "archives logs, set ARGO_SERVER to read them from its server."
                 )
             where = {"name": mine[0].metadata.name, "namespace": self.namespace}
             if follow:
@@ -88,10 +85,10 @@ class KubernetesCluster:
                 yield from str(text or "").splitlines()
 
     def artifact(self, name: str, node: Node, artifact: str) -> bytes:
-        """Refuse: artifacts lie in a store that only Argo's server opens to a laptop."""
+        """Raise ClusterError: only Argo's server gives access to the artifact store."""
         raise ClusterError(
-            f"{artifact!r} of {name}/{node.name} lies in the artifact store; set ARGO_SERVER and "
-            "ARGO_TOKEN, as Argo's server hands it out."
+            f"{artifact!r} of {name}/{node.name} is in the artifact store; set ARGO_SERVER and "
+            "ARGO_TOKEN to fetch it from Argo's server."
         )
 
     def _read(self, plural: str, name: str) -> dict[str, Any]:
@@ -106,7 +103,7 @@ class KubernetesCluster:
 
     @contextmanager
     def _asked(self, what: str) -> Iterator[None]:
-        """Turn the client's errors into one that says what was asked, where, and the answer."""
+        """Turn the client's errors into a ClusterError that names the request and the answer."""
         try:
             yield
         except client.ApiException as error:
@@ -116,7 +113,7 @@ class KubernetesCluster:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise ClusterError(
-                f"Context {self.context!r} doesn't answer: {reason}. Expected its API to be "
+                f"Context {self.context!r} doesn't answer: {reason}. Check that its API is "
                 "reachable from here.",
                 lasting=False,
             ) from error

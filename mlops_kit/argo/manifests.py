@@ -1,4 +1,4 @@
-"""The files of the GitOps repository's `pipelines/`: the same bytes for the same definition."""
+"""Render the files of the GitOps repository's `pipelines/`, always to the same bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlops_kit.pipelines.definition import Pipeline
 
 FOLDER = "pipelines"
 _HEAD = "# Written by 'mlops-kit render' from {source}; change that, and render again.\n"
-# Argo adds a time's stamp to the names of what a CronWorkflow starts.
+# Argo appends a timestamp to the names of the workflows that a CronWorkflow starts.
 _MAX_NAME_LENGTH = 52
 
 
@@ -26,10 +26,16 @@ def rendered(
     bot: str,
     own: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
-    """Return the files by path: a template a pipeline, what starts it, and who may.
+    """Return the files by path: each pipeline's template and triggers, and the access rights.
 
-    `bot` is the author of the kit's own commits, which start nothing. `own` are Hera's objects by
-    name, which pass through. Raises DefinitionError for what Argo would refuse.
+    Raises DefinitionError for a pipeline that Argo would reject.
+
+    Args:
+        pipelines: the pipelines to render.
+        place: where they run.
+        branch: pushes to it start the pipelines with `on_push`.
+        bot: the email of the kit's own commits, which start nothing.
+        own: the user's Hera objects by name, rendered unchanged.
     """
     files = {"access.yaml": ("the settings", rbac.runner(place.namespace, place.service_account))}
     has_events = False
@@ -45,7 +51,7 @@ def rendered(
     if has_events:
         files["events.yaml"] = ("the settings", rbac.events(place.namespace))
     for name, item in (own or {}).items():
-        files[f"{name}.yaml"] = ("an object of Hera's in workflows/", [_plain(item)])
+        files[f"{name}.yaml"] = ("a Hera object in workflows/", [_plain(item)])
     files["kustomization.yaml"] = ("these files", [_kustomization(files)])
     return {f"{FOLDER}/{path}": _text(*content) for path, content in sorted(files.items())}
 
@@ -58,7 +64,7 @@ def _template(pipeline: Pipeline, place: Place) -> dict[str, Any]:
 
 
 def _plain(item: Any) -> dict[str, Any]:
-    """Return an object of Hera's as plain data; an empty mapping counts, as in emptyDir."""
+    """Return a Hera object as plain data, with empty mappings such as emptyDir's."""
     found: dict[str, Any] = item.build().model_dump(exclude_none=True, by_alias=True, mode="json")
     return found
 
@@ -67,12 +73,12 @@ def _cron(pipeline: Pipeline, place: Place) -> dict[str, Any]:
     name = f"{pipeline.name}-cron"
     if not place.revision:
         raise DefinitionError(
-            f"Pipeline {pipeline.name!r} has a schedule, so it needs a commit to run at: set "
+            f"Pipeline {pipeline.name!r} has a schedule, so it needs a commit to run: set "
             "revision under [argo] in mlops-kit.toml."
         )
     if len(name) > _MAX_NAME_LENGTH:
         raise DefinitionError(
-            f"{name!r} has {len(name)} characters; a CronWorkflow's name may have "
+            f"{name!r} has {len(name)} characters; a CronWorkflow's name may have at most "
             f"{_MAX_NAME_LENGTH}."
         )
     return {
@@ -108,8 +114,8 @@ def _text(source: str, documents: list[dict[str, Any]]) -> bytes:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what is the same twice in full, as people read it."""
+    """Writes repeated values in full."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """No anchors."""
+        """Never use an anchor."""
         return True

@@ -1,4 +1,4 @@
-"""Which steps share a pod, and what passes between pods. Pure."""
+"""Plan which steps share a pod, and what passes between pods. Pure."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from mlops_kit.pipelines.definition import EXECUTION, Condition, Input, Output, 
 
 @dataclass(frozen=True)
 class Pod:
-    """Steps that run in one pod, in the order of the pipeline; a task of the workflow."""
+    """The steps of one pod, in the pipeline's order; a task of the workflow."""
 
     name: str
     steps: tuple[Step, ...]
 
     @property
     def reads(self) -> tuple[Output, ...]:
-        """The outputs of other pods that its steps read, each once."""
+        """The other pods' outputs that its steps read."""
         found = (output for step in self.steps for output in step.references)
         return tuple({repr(o): o for o in found if o.step not in self.steps}.values())
 
     @property
     def is_cached(self) -> bool:
-        """Whether what it publishes follows from what it reads, so that once is enough.
+        """Whether its outputs depend only on what it reads, so that Argo may memoize it.
 
-        A step that reads nothing of another's reads the world, such as a file or a table, and
-        nobody but itself can tell whether that has changed.
+        A step that reads no other step's output reads from outside, such as a file or a table, and
+        only the step can tell whether that has changed.
         """
         alone = EXECUTION not in self.inputs
         return alone and all(step.cache and step.references for step in self.steps)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of the pipeline's inputs that its steps read, each once."""
+        """The names of the pipeline inputs that its steps read."""
         arguments = (argument for step in self.steps for argument in step.parameters.values())
         return tuple(sorted({each.name for each in arguments if isinstance(each, Input)}))
 
     @property
     def gates(self) -> tuple[Condition, ...]:
-        """The conditions on other pods' outputs without which none of its steps would run."""
+        """The conditions on other pods' outputs that all its steps depend on."""
         return tuple(
             dict.fromkeys(
                 step.when
@@ -50,7 +50,7 @@ class Pod:
         )
 
     def _needs(self, condition: Condition) -> bool:
-        """Tell whether every step has the condition, or waits for one in this pod that has it."""
+        """Return whether every step has the condition, or waits for one here that has it."""
         gated: set[Step] = set()
         for step in self.steps:
             if step.when == condition or any(needed in gated for needed in step.needs):
@@ -58,14 +58,14 @@ class Pod:
         return gated == set(self.steps)
 
     def exported(self, output: Output) -> str:
-        """Return what an output is called among the pod's outputs."""
+        """Return an output's name among the pod's outputs."""
         return output.name if len(self.steps) == 1 else f"{output.step.name}-{output.name}"
 
 
 def plan(pipeline: Pipeline) -> tuple[Pod, ...]:
-    """Return the pods of a pipeline, each after those that it waits for.
+    """Return a pipeline's pods, each after those that it waits for.
 
-    Raises DefinitionError where two pods would wait for each other.
+    Raises DefinitionError if pods would wait for each other.
     """
     shared: dict[str, list[Step]] = {}
     for step in pipeline.ordered:
@@ -78,7 +78,7 @@ def plan(pipeline: Pipeline) -> tuple[Pod, ...]:
         if not ready:
             raise DefinitionError(
                 f"The pods {sorted(waiting)} of {pipeline.name!r} wait for each other: a step of "
-                "each reads from the other. Give the steps in between the same pod.",
+                "each reads from the other. Put the steps between them into the same pod.",
                 code="definition.pod-cycle",
             )
         placed += ready
@@ -88,19 +88,19 @@ def plan(pipeline: Pipeline) -> tuple[Pod, ...]:
 
 
 def named(pods: tuple[Pod, ...], name: str) -> Pod:
-    """Return the pod of that name; raises DefinitionError with those that there are."""
+    """Return the pod of that name; raises DefinitionError, which lists the pods."""
     for pod in pods:
         if pod.name == name:
             return pod
     names = [pod.name for pod in pods]
     raise DefinitionError(
-        f"There is no pod {name!r}; the pipeline has {names}. Render it again if it changed."
+        f"No pod {name!r}; the pipeline has {names}. If the pipeline changed, render it again."
         + did_you_mean(name, names)
     )
 
 
 def pod_of(pods: tuple[Pod, ...], step: Step) -> Pod:
-    """Return the pod that a step runs in."""
+    """Return a step's pod."""
     return next(pod for pod in pods if step in pod.steps)
 
 

@@ -1,8 +1,8 @@
-"""What runs in a pod: a local run of its steps, between files that Argo brings and fetches.
+"""Run a pod's steps locally, between the files that Argo brings and collects.
 
-Under a pod's folder `in/<step>/<output>/` holds what other pods published as files, and `out/`
-what this one does: `parameters/<output>` for each short value, `artifacts/<output>/` for the rest,
-and `pages/<step>.html/`, each executed notebook for a browser.
+In the pod's folder, `in/<step>/<output>/` holds other pods' published files. `out/` receives this
+pod's outputs: short values in `parameters/<output>`, the rest in `artifacts/<output>/`, and each
+executed notebook as a page in `pages/<step>.html/`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from mlops_kit.pipelines.local import Runner
 from mlops_kit.pipelines.progress import Observer, Progress
 from mlops_kit.pipelines.values import Value
 
-# What Argo puts in the place of an output that was never written. No condition can equal it.
+# Argo's default for an output that was never written. No condition can equal it.
 ABSENT = "-absent-"
-# What the digest of a file is called, behind that file's name; no output's name has a dash.
+# The suffix of a parameter with a file's digest; no output's name has a dash.
 DIGEST = "-sha-256"
-# What a workflow's parameter is called that its cache's keys hold.
+# The workflow parameter that is part of all cache keys.
 CACHE = "cache-key"
 
 
 @dataclass(frozen=True)
 class PodInput:
-    """What a pod is given on its command line.
+    """What a pod gets on its command line.
 
-    `execution` is the workflow's name; `inputs` are the pipeline's; `texts` what other pods
-    published as parameters, by `step.output`.
+    `execution` is the workflow's name, `inputs` are the pipeline's, and `texts` holds the
+    parameters that other pods published, by `step.output`.
     """
 
     execution: str
@@ -46,26 +46,26 @@ class PodInput:
 
 
 class ArgoProgressFile:
-    """Says how far a pod is, in the one form that Argo takes: two whole numbers."""
+    """Reports a pod's progress in the form that Argo accepts: two integers."""
 
     def __init__(self, file: Path) -> None:
-        """`file` is the one that Argo names."""
+        """`file` is the one named by ARGO_PROGRESS_FILE."""
         self._file = file
         self._steps: dict[str, tuple[int, int]] = {}
 
     def __call__(self, progress: Progress) -> None:
-        """Write cells done and cells known, over all steps so far."""
+        """Write the numbers of finished and of known cells, over all steps so far."""
         if not progress.count:
             return
         self._steps[progress.step] = (progress.index, progress.count)
         done, total = (sum(column) for column in zip(*self._steps.values(), strict=True))
-        # Argo's own container ends with a fault at any other form; a full disk is no reason to.
+        # Argo's sidecar crashes on any other form. A full disk mustn't fail the step.
         with suppress(OSError):
             self._file.write_text(f"{min(done, total)}/{total}")
 
 
 def both(first: Observer, second: Observer) -> Observer:
-    """Return an observer that tells two."""
+    """Return an observer that calls both."""
 
     def tell(progress: Progress) -> None:
         first(progress)
@@ -82,10 +82,18 @@ def run(
     folder: Path,
     page: Callable[[Path, Path], None],
 ) -> Execution:
-    """Run a pod's steps, and write their outputs where Argo takes them from.
+    """Run a pod's steps, and write their outputs where Argo collects them.
 
-    `page` writes an executed notebook's page into a folder. Raises ParameterError, and what a
-    failed step raises; what had ended by then is written all the same.
+    Raises ParameterError, and the error of a failed step, after writing the outputs of the steps
+    that had ended.
+
+    Args:
+        runner: runs the steps.
+        pipeline: the pipeline that they belong to.
+        pod: its plan.
+        given: the values from its command line.
+        folder: the pod's folder.
+        page: writes an executed notebook's page into a folder.
     """
     elsewhere = {
         step: _published(pod, step, given.texts, folder)
@@ -94,7 +102,7 @@ def run(
     state = State(given.execution, pipeline.name, dict(given.inputs), started=now())
     own = Execution(folder / "run", state)
     own.folder.mkdir(parents=True, exist_ok=True)
-    # A pod may be started twice: nothing of before may pass for an output.
+    # Argo may start a pod twice: remove old outputs.
     shutil.rmtree(folder / "out", ignore_errors=True)
     for step in pod.steps:
         step_outputs.forget(own.step_folder(step.name))
@@ -106,16 +114,16 @@ def run(
         for step in pod.steps:
             _write(pod, step, own, folder / "out")
             notebook = own.step_folder(step.name) / Path(step.notebook).name
-            # A page is for reading; a step that ran is not to fail for it.
+            # A failing page mustn't fail the step.
             with suppress(OSError, KitError):
                 if notebook.exists():
                     page(notebook, folder / "out" / "pages" / f"{step.name}.html")
 
 
 def _published(pod: Pod, step: Step, texts: Mapping[str, str], folder: Path) -> dict[str, Value]:
-    """Return what a step of another pod published; nothing where it was skipped.
+    """Return what another pod's step published; empty if it was skipped.
 
-    Files come to lie as in a local run, where a step's folder tells whose they are.
+    Puts files into that step's folder, as in a local run.
     """
     found: dict[str, Value] = {}
     for output in pod.reads:
@@ -134,7 +142,7 @@ def _published(pod: Pod, step: Step, texts: Mapping[str, str], folder: Path) -> 
 
 
 def _write(pod: Pod, step: Step, execution: Execution, folder: Path) -> None:
-    """Write a step's outputs; of a failed one the executed notebook alone."""
+    """Write a step's outputs; of a failed step, only the executed notebook."""
     outputs = execution.outputs(step.name) or {}
     notebook = execution.step_folder(step.name) / Path(step.notebook).name
     if not outputs and notebook.exists():
@@ -154,6 +162,6 @@ def _write(pod: Pod, step: Step, execution: Execution, folder: Path) -> None:
 def _plain(output: Output, value: Value) -> Any:
     if value.file is not None:
         raise ParameterError(
-            f"{output!r} is over the limit of a parameter; publish it as a list, a dict or a file."
+            f"{output!r} is too long for a parameter; publish it as a list, a dict or a file."
         )
     return value.data

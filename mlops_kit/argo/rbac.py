@@ -1,4 +1,4 @@
-"""Who may do what on the cluster: service accounts, with exactly the rights that they need."""
+"""Render service accounts with exactly the rights that they need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LABELS = {"app.kubernetes.io/part-of": "mlops-kit"}
 
 
 def runner(namespace: str, account: str) -> list[dict[str, Any]]:
-    """Return the account that workflows run as: it reports results, and nothing else."""
+    """Return the account that workflows run as, which may only report results."""
     rules = [
         {
             "apiGroups": ["argoproj.io"],
@@ -23,7 +23,7 @@ def runner(namespace: str, account: str) -> list[dict[str, Any]]:
 
 
 def events(namespace: str) -> list[dict[str, Any]]:
-    """Return the account that a webhook acts as: it starts workflows of templates, no more."""
+    """Return the account that a webhook uses, which may only start workflows from templates."""
     argo = ["argoproj.io"]
     rules = [
         {"apiGroups": argo, "resources": ["workfloweventbindings"], "verbs": ["list"]},
@@ -33,7 +33,7 @@ def events(namespace: str) -> list[dict[str, Any]]:
     token = {
         "apiVersion": "v1",
         "kind": "Secret",
-        # Argo looks for a token under this name only.
+        # Argo looks for the token under this name only.
         "metadata": {
             **_metadata(namespace, f"{EVENTS}.service-account-token"),
             "annotations": {"kubernetes.io/service-account.name": EVENTS},

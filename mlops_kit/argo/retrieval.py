@@ -1,4 +1,4 @@
-"""Bring a step of a workflow here, as if it had run here."""
+"""Fetch a workflow's step, as if it had run here."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from mlops_kit.argo.workflow_status import Node
     from mlops_kit.pipelines.executions import Execution
 
-# Where a pod keeps what its steps published, as the values of the notebooks' parameters say.
+# Where a pod keeps published files; the notebooks' parameters hold such paths.
 _IN_POD = "/work/run/"
 
 
 def retrieve(
     where: Cluster, name: str, step: str, find_pipeline: Callable[[str], Pipeline], state: Path
 ) -> tuple[Execution, str]:
-    """Bring a workflow's step here: its executed notebook, and the files that it read.
+    """Fetch a step's executed notebook and the files that it read.
 
-    Returns them as an execution's folder, and the step: of a pod of several, where `step` names
-    that pod, the one that failed. Raises ProjectError where there is nothing to bring.
+    Returns them as an execution, with the step's name: if `step` names a pod of several steps,
+    the one that failed. Raises ProjectError if there is nothing to fetch.
 
     Args:
         where: the cluster.
-        name: the workflow's.
-        step: a step's or a pod's name; empty for the one that failed.
+        name: the workflow's name.
+        step: the name of a step or a pod; empty for the one that failed.
         find_pipeline: returns the project's pipeline of a name.
-        state: the folder in which the workflow gets one of its own.
+        state: the state folder; the files go into a folder below it.
     """
     from mlops_kit.argo import pod_plan, workflow_status
     from mlops_kit.pipelines.executions import FAILED, SUCCEEDED, Execution, State, StepState
@@ -60,7 +60,7 @@ def retrieve(
         )
         raise ProjectError(
             f"Step {step!r} of workflow {name!r} left no notebook. {said}. "
-            f"'mlops-kit logs {name}' may say more."
+            f"'mlops-kit logs {name}' may tell more."
         )
     for output in pipeline.step(chosen).references:
         if output.type is Path:
@@ -72,7 +72,7 @@ def retrieve(
 
 
 def _steps(plan: tuple[Pod, ...], name: str, workflow: str) -> tuple[Step, ...]:
-    """Return the steps that a name means: one, or those of a pod."""
+    """Return the steps that a name refers to: one, or those of a pod."""
     for pod in plan:
         for step in pod.steps:
             if step.name == name:
@@ -94,7 +94,7 @@ def _brought(
     output: Output,
     folder: Path,
 ) -> Path | None:
-    """Fetch an output that is a file, and return it; None where its step didn't write it."""
+    """Fetch an output that is a file, and return it; None if its step didn't write it."""
     from mlops_kit.argo import pod_plan, transport
 
     pod = pod_plan.pod_of(plan, output.step)
@@ -106,7 +106,7 @@ def _brought(
 
 
 def _rewritten(notebook: Path, folder: Path) -> bool:
-    """Let a notebook's parameters name files here; tell whether a cell of it failed."""
+    """Point a notebook's parameters at the fetched files; return whether a cell failed."""
     content = notebook_file.content(notebook)
     for cell in content["cells"]:
         if notebook_file.has_tag(cell, notebook_file.INJECTED):

@@ -1,4 +1,4 @@
-"""Workflows on a cluster: start one, follow it, read its logs."""
+"""Start a workflow on a cluster, follow it, and read its logs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mlops_kit.pipelines.progress import Observer, Progress
 if TYPE_CHECKING:
     from mlops_kit.argo.workflow_status import Node
 
-# Seconds between two looks, and how long a cluster may be silent before that is a fault.
+# Seconds between two requests, and how long a cluster may stay silent.
 _POLL_SECONDS, _SILENCE_SECONDS = 1.0, 60.0
 
 
 class Cluster(Protocol):
-    """What both ways to a cluster can do: its own API, and Argo's server."""
+    """A cluster, reached through its API or Argo's server."""
 
     context: str
     namespace: str
@@ -37,7 +37,7 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True)
 class Ending:
-    """How a workflow ended: its phase in Argo's word, its tasks, and what these published."""
+    """How a workflow ended: Argo's phase, the tasks, and what they published."""
 
     name: str
     phase: str
@@ -60,18 +60,18 @@ def submit(
     *,
     fresh: bool = False,
 ) -> str:
-    """Start a workflow of a pipeline's template, and return its name.
+    """Start a workflow from a pipeline's template, and return its name.
 
-    Raises ParameterError for inputs that the pipeline, or the template on the cluster, lacks, and
-    ClusterError.
+    Raises ClusterError, and ParameterError for an input that the pipeline, or its template on the
+    cluster, doesn't have.
 
     Args:
         where: the cluster.
-        notebooks: the folder of the project's notebooks, whose parameters type the inputs.
-        pipeline: the one to start.
-        inputs: by name.
-        sha: the full commit SHA that the pods check out.
-        fresh: take no outputs of earlier workflows from Argo's cache.
+        notebooks: the folder of the notebooks that type the inputs.
+        pipeline: the pipeline to start.
+        inputs: its inputs by name.
+        sha: the full SHA of the commit to run.
+        fresh: whether to ignore memoized outputs of earlier workflows.
     """
     from mlops_kit.argo import workflow_status
     from mlops_kit.pipelines import validation
@@ -84,15 +84,15 @@ def submit(
             raise
         raise ClusterError(
             f"Namespace {where.namespace!r} of {where.context!r} has no WorkflowTemplate "
-            f"{pipeline.name!r}; 'mlops-kit render' writes it, and the GitOps repository's "
-            "pipelines/ must be synced there."
+            f"{pipeline.name!r}; run 'mlops-kit render', and let the GitOps repository's "
+            "pipelines/ sync there."
         ) from error
     lacking = sorted(set(checked) - set(known))
     if lacking:
-        # Argo would ignore them without a word.
+        # Argo would silently ignore them.
         raise ParameterError(
-            f"The template {pipeline.name!r} on the cluster has no input {lacking}; it is of "
-            "another definition: 'mlops-kit render', and let it be synced."
+            f"The template {pipeline.name!r} on the cluster has no input {lacking}; it was "
+            "rendered from another definition. Run 'mlops-kit render', and let it sync."
         )
     key = uuid4().hex if fresh and CACHE in known else ""
     return where.submit(workflow_status.submission(pipeline, checked, sha, key))
@@ -106,9 +106,16 @@ def follow(
     wait: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Ending:
-    """Tell each change of a workflow until it has ended, and return how.
+    """Report each change of a workflow until it ends, and return how it ended.
 
-    Raises ClusterError where the cluster refuses, or is silent for a minute.
+    Raises ClusterError if the cluster rejects the request, or stays silent for a minute.
+
+    Args:
+        where: the cluster.
+        name: the workflow's name.
+        observer: receives each change of a task.
+        wait: sleeps for so many seconds.
+        clock: returns seconds.
     """
     from mlops_kit.argo import workflow_status
 
@@ -137,7 +144,7 @@ def follow(
 
 def _progress(node: Node) -> Progress:
     done, total = node.progress
-    # Argo counts a pod without cells of its own as one of one.
+    # Argo counts a pod that reports nothing as one of one.
     counted = node.state == "running" and total > 1
     return Progress(
         node.name,
@@ -150,10 +157,10 @@ def _progress(node: Node) -> Progress:
 
 
 def logs(where: Cluster, name: str, task: str = "", *, follow: bool = False) -> Iterator[str]:
-    """Yield the lines of a workflow's pods, each with its task's name in front.
+    """Yield the log lines of a workflow's pods, each prefixed with its task's name.
 
-    With `follow` each is read to its end, one after the other. Raises ProjectError for a task that
-    the workflow lacks.
+    With `follow`, reads each pod to its end, one after the other. Raises ProjectError for an
+    unknown task.
     """
     from mlops_kit.argo import workflow_status
 
@@ -179,5 +186,5 @@ def logs(where: Cluster, name: str, task: str = "", *, follow: bool = False) -> 
 
 
 def _of_argo(line: str) -> bool:
-    """Tell whether Argo's executor wrote a line, which shares the notebook's log."""
+    """Return whether Argo's executor, which shares the notebook's log, wrote a line."""
     return line.startswith("time=") and "argo=true" in line

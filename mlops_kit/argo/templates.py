@@ -1,4 +1,4 @@
-"""A pipeline as a WorkflowTemplate, made of Hera's objects: the door to hera."""
+"""Build a pipeline's WorkflowTemplate with Hera."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mlops_kit.pipelines.definition import NOTEBOOK, Output, Pipeline, Step
 
 _WORK, _CODE = "/work", "/work/code"
 _DAG, _REPORT, _REVISION = "pipeline", "report", "revision"
-# On the volume, so that they outlive an out-of-memory kill and a deadline.
+# On the volume, so that they survive an out-of-memory kill and a deadline.
 _OUT, _IN = f"{_WORK}/out", f"{_WORK}/in"
 _LOCKED = {
     "allowPrivilegeEscalation": False,
@@ -41,7 +41,7 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class Place:
-    """Where a pipeline runs; the fields are those of the settings' section [argo]."""
+    """Where a pipeline runs; the fields match the settings' section [argo]."""
 
     namespace: str
     image: str
@@ -56,25 +56,23 @@ class Place:
 
 
 def workflow_template(pipeline: Pipeline, place: Place) -> WorkflowTemplate:
-    """Return the template that runs a pipeline, a task a pod.
+    """Return the template that runs a pipeline, with one task per pod.
 
-    Raises DefinitionError for a condition that Argo can't decide safely.
+    Raises DefinitionError for a condition that Argo can't evaluate safely.
     """
     if _REVISION in pipeline.inputs:
         raise DefinitionError(
-            f"The input {_REVISION!r} of {pipeline.name!r} is what Argo is given of the commit; "
+            f"{pipeline.name!r} has an input {_REVISION!r}, which Argo needs for the commit; "
             "choose another name."
         )
     pods = plan(pipeline)
     inputs = [Parameter(name=n, value=packed(v)) for n, v in pipeline.inputs.items()]
-    # Without a default it must be given: a branch's name could be two commits in one workflow.
+    # Required unless set: a branch's name could mean two commits in one workflow.
     given: dict[str, Any] = {"value": place.revision} if place.revision else {}
     revision = Parameter(
         name=_REVISION, description="the full SHA of the commit whose notebooks run", **given
     )
-    cache = Parameter(
-        name=CACHE, value="shared", description="any other text, and nothing of before is taken"
-    )
+    cache = Parameter(name=CACHE, value="shared", description="change it to ignore earlier results")
     with WorkflowTemplate(
         name=pipeline.name,
         namespace=place.namespace,
@@ -110,7 +108,7 @@ def workflow_template(pipeline: Pipeline, place: Place) -> WorkflowTemplate:
 
 
 def _patch() -> str:
-    """Return what lets Argo's own two containers into a namespace of the level `restricted`."""
+    """Return the patch that lets Argo's two own containers run in a `restricted` namespace."""
     context = {"securityContext": _LOCKED}
     return json.dumps(
         {
@@ -122,7 +120,7 @@ def _patch() -> str:
 
 
 def _task(pod: Pod, pods: tuple[Pod, ...], container: Container) -> None:
-    """Add a pod's task, with what it waits for, what it gets, and its gate."""
+    """Add a pod's task with its dependencies, arguments and gate."""
     waits = dict.fromkeys(pod_of(pods, output.step).name for output in pod.reads)
     parameters, artifacts = [], []
     for output in pod.reads:
@@ -147,7 +145,7 @@ def _task(pod: Pod, pods: tuple[Pod, ...], container: Container) -> None:
 
 
 def _given(output: Output) -> str:
-    """Return what an output of another pod is called among a pod's inputs."""
+    """Return the input's name for another pod's output."""
     return f"{output.step.name}-{output.name}"
 
 
@@ -178,7 +176,7 @@ def _container(pipeline: Pipeline, pod: Pod, pods: tuple[Pod, ...], place: Place
             models.VolumeMount(name="work", mount_path=_WORK),
             models.VolumeMount(name="work", mount_path="/tmp", sub_path="tmp"),
         ],
-        # The notebooks' own time-outs come first; this ends what hangs beside them.
+        # The notebooks' own time-outs come first; this ends anything else that hangs.
         active_deadline_seconds=seconds + 120 * attempts,
         retry_strategy=RetryStrategy(
             limit="2",
@@ -196,7 +194,7 @@ def _container(pipeline: Pipeline, pod: Pod, pods: tuple[Pod, ...], place: Place
 
 
 def _arguments(pipeline: Pipeline, pod: Pod) -> list[str]:
-    """Return the step command's arguments; each value arrives as one."""
+    """Return the arguments of the step command, one per value."""
     given = ["--pod", _WORK, "--execution", "{{workflow.name}}", pipeline.name, pod.name]
     for name in pipeline.inputs:
         given += ["-p", name, "{{workflow.parameters." + name + "}}"]
@@ -208,7 +206,7 @@ def _arguments(pipeline: Pipeline, pod: Pod) -> list[str]:
 
 
 def _alone(pod: Pod) -> models.Synchronization | None:
-    """Return a lock for what writes to an environment: one workflow at a time."""
+    """Return a lock for a pod that writes to an environment: one workflow at a time."""
     if not any("environment" in step.parameters and not step.cache for step in pod.steps):
         return None
     mutex = models.Mutex(name="mlops-kit-{{workflow.parameters.environment}}")
@@ -216,7 +214,7 @@ def _alone(pod: Pod) -> models.Synchronization | None:
 
 
 def _code(place: Place) -> GitArtifact:
-    """Return the project at one commit, whole: with a depth, a later push would break it."""
+    """Return the project at one commit. A shallow clone would break after a later push."""
     secrets: dict[str, Any] = {}
     if place.secret:
         for key in ("username", "password"):
@@ -252,9 +250,9 @@ def _output(pod: Pod, output: Output, *, keyed: bool) -> Iterator[Parameter | Ar
 
 
 def _memoize(pipeline: Pipeline, pod: Pod, place: Place) -> models.Memoize:
-    """Return what lets Argo take an earlier pod's outputs: by image, commit and all that is read.
+    """Return the memoization of a pod's outputs, keyed by image, commit and all it reads.
 
-    A new config map each month, as a full one would fail the step that it is to remember.
+    Each month gets a new config map, because a full one would fail the step.
     """
     own = [_given(o) + (DIGEST if is_file(o) else "") for o in pod.reads]
     named = [
@@ -273,7 +271,7 @@ def _memoize(pipeline: Pipeline, pod: Pod, place: Place) -> models.Memoize:
 
 
 def _page(pod: Pod, step: Step) -> Artifact:
-    """Return an executed notebook's page: a folder that Argo's UI shows, as its name ends so."""
+    """Return an executed notebook's page, a folder whose suffix makes Argo's UI show it."""
     return Artifact(
         name=f"{pod.exported(step.output(NOTEBOOK))}-page",
         path=f"{_OUT}/pages/{step.name}.html",
@@ -283,7 +281,7 @@ def _page(pod: Pod, step: Step) -> Artifact:
 
 
 def _report(place: Place) -> Container:
-    """Add what says at the end how the workflow went, and how to look at what failed."""
+    """Add the container that reports at the end what failed, and how to debug it."""
     return Container(
         name=_REPORT,
         image=place.image,

@@ -1,4 +1,4 @@
-"""How values travel through Argo, which evaluates text, loses some bytes and cuts what is long."""
+"""Carry values through Argo, which evaluates text, loses some bytes and truncates long ones."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from mlops_kit.pipelines import parameters, values
 from mlops_kit.pipelines.definition import Output
 from mlops_kit.pipelines.values import Value
 
-# What arrives byte for byte wherever Argo, the kubelet or YAML looks at it.
+# Text that Argo, the kubelet and YAML all leave unchanged.
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{0,255}")
 _MARK = "b64."
-# Argo replaces an argument of over 131,072 bytes by a file's name, without a word.
+# Argo silently replaces an argument over 131,072 bytes with a file's name.
 MAX_TEXT_LENGTH = 24_000
 # Types that travel as a file.
 _FILES = (Path, list, dict)
 
 
 def is_file(output: Output) -> bool:
-    """Tell whether an output travels as an artifact, and not as a parameter."""
+    """Return whether an output travels as an artifact rather than a parameter."""
     return output.type in _FILES
 
 
 def packed(value: Any) -> str:
-    """Return a value as text that arrives as it was sent; most is itself, the rest base64.
+    """Encode a value as text that arrives unchanged: plain where possible, otherwise base64.
 
-    Raises ParameterError where it is too long.
+    Raises ParameterError for a text that is too long.
     """
     text = parameters.text(value)
     if len(text) > MAX_TEXT_LENGTH:
@@ -50,9 +50,9 @@ def packed(value: Any) -> str:
 
 
 def unpacked(text: str) -> str:
-    """Return what was packed; text that never was is itself, as somebody typed it.
+    """Decode a packed text; one that somebody typed comes back unchanged.
 
-    Raises ParameterError for a mark with anything else behind it.
+    Raises ParameterError for the mark followed by anything but base64.
     """
     if not text.startswith(_MARK):
         return text
@@ -62,13 +62,13 @@ def unpacked(text: str) -> str:
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
         raise ParameterError(
-            f"{text[:60]!r} starts with {_MARK!r}, and what follows isn't base64url: {error}.",
+            f"{text[:60]!r} starts with {_MARK!r}, but the rest isn't base64url: {error}.",
             code="parameter.encoding",
         ) from error
 
 
 def written(name: str, value: Value, folder: Path) -> Path:
-    """Write a value that travels as a file into a folder of its own, and return that file."""
+    """Write a value to a file in its own folder, and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     if value.file is not None:
         target = folder / value.file.name
@@ -80,9 +80,9 @@ def written(name: str, value: Value, folder: Path) -> Path:
 
 
 def read(output: Output, folder: Path, target: Path) -> Value:
-    """Return the value that `written` put into a folder, a file linked into the `target` folder.
+    """Return the value that `written` put into a folder; links a file into `target`.
 
-    Raises ParameterError for another content.
+    Raises ParameterError unless the folder holds that one file.
     """
     found = sorted(path for path in folder.glob("*") if path.is_file())
     if len(found) != 1:
@@ -96,13 +96,13 @@ def read(output: Output, folder: Path, target: Path) -> Value:
     try:
         return values.keep(output.name, json.loads(found[0].read_bytes()), target)
     except ValueError as error:
-        raise ParameterError(f"{str(found[0])!r} is no JSON: {error}.") from error
+        raise ParameterError(f"{str(found[0])!r} isn't JSON: {error}.") from error
 
 
 def unpack_file(archive: bytes, target: Path) -> Path:
-    """Write the one file of an artifact, as Argo packs a folder, into a folder; return it.
+    """Unpack an artifact's only file into a folder, and return it.
 
-    Raises ParameterError for another content.
+    Raises ParameterError for anything but an archive of one file.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as packed_files:
@@ -123,7 +123,7 @@ def unpack_file(archive: bytes, target: Path) -> Path:
 
 
 def parsed(output: Output, text: str) -> Value:
-    """Return a value that travelled as a parameter, with the type that the step declares.
+    """Convert a value that travelled as a parameter to its declared type.
 
     Raises ParameterError.
     """
@@ -138,7 +138,7 @@ def parsed(output: Output, text: str) -> Value:
         data = kinds[output.type](plain)
     except (ValueError, KeyError) as error:
         raise ParameterError(
-            f"The output {output!r} came as {plain[:60]!r}; expected {output.type.__name__}.",
+            f"The output {output!r} arrived as {plain[:60]!r}; expected {output.type.__name__}.",
             code="parameter.type",
         ) from error
     return values.keep(output.name, data, Path())

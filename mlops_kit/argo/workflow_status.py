@@ -1,4 +1,4 @@
-"""What a Workflow says of itself: its tasks, how far they are, and how it ended. Pure."""
+"""Read a Workflow's status: its tasks, their progress, and how it ended. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlops_kit.argo.pod_run import ABSENT, CACHE, DIGEST
 from mlops_kit.argo.transport import packed, unpacked
 from mlops_kit.pipelines.definition import Pipeline
 
-# Argo's words for how a node is, and the kit's.
+# The kit's states, by Argo's phases.
 STATES = {
     "": "waiting",
     "Pending": "waiting",
@@ -28,15 +28,15 @@ ENDED = frozenset({"Succeeded", "Failed", "Error"})
 _PODLESS = frozenset({"Pending", "Skipped", "Omitted"})
 _HINTS = {
     401: " Expected a valid token or certificate; ARGO_TOKEN or the kubeconfig may be out of date.",
-    403: " Expected a user who may; 'kubectl auth can-i' tells who may what.",
+    403: " The user lacks the right; check with 'kubectl auth can-i'.",
 }
-# A name's share in the names of pods and of nodes that are longer.
+# The maximal length of a pod's name, and the part that its hash takes.
 _LONGEST, _HASH = 253, 11
 
 
 @dataclass(frozen=True)
 class Node:
-    """A task as it is now, by its newest attempt; `phase` is Argo's word, times are ISO 8601."""
+    """A task in its newest attempt. `phase` is Argo's; times are ISO 8601."""
 
     id: str
     name: str
@@ -52,16 +52,16 @@ class Node:
 
     @property
     def has_pod(self) -> bool:
-        """Whether a pod of it has started, or was about to."""
+        """Whether its pod has started, or was about to."""
         return bool(self.id) and not self.memoized and self.phase not in {"", *_PODLESS}
 
     @property
     def state(self) -> str:
-        """The state in the kit's words."""
+        """The kit's state."""
         return "cached" if self.memoized else STATES.get(self.phase, self.phase.lower())
 
     def pod(self, workflow: str) -> str:
-        """Return the name of its pod, as Argo makes it of three parts."""
+        """Return its pod's name, which Argo builds from three parts."""
         prefix = f"{workflow}-{self.template}"[: _LONGEST - _HASH]
         return f"{prefix}-{self.id.rpartition('-')[2]}"
 
@@ -69,9 +69,9 @@ class Node:
 def submission(
     pipeline: Pipeline, inputs: Mapping[str, Any], revision: str, cache: str = ""
 ) -> dict[str, Any]:
-    """Return the Workflow that runs a pipeline's template at a commit with these inputs.
+    """Return a Workflow that runs a pipeline's template at a commit with these inputs.
 
-    `cache` names a cache of its own, so that nothing of before is taken.
+    `cache` names a separate cache, so that earlier results are ignored.
     """
     values = {**{name: packed(value) for name, value in inputs.items()}, "revision": revision}
     values |= {CACHE: cache} if cache else {}
@@ -93,17 +93,17 @@ def submission(
 
 
 def phase(workflow: Mapping[str, Any]) -> str:
-    """Return how the whole is, in Argo's word; empty where the controller hasn't seen it yet."""
+    """Return Argo's phase; empty until the controller has seen the workflow."""
     return str(workflow.get("status", {}).get("phase", ""))
 
 
 def said(workflow: Mapping[str, Any]) -> str:
-    """Return what the controller says of the whole."""
+    """Return the controller's message."""
     return str(workflow.get("status", {}).get("message", ""))
 
 
 def arguments(workflow: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a workflow, or a template, is given as parameters, unpacked."""
+    """Return the decoded arguments of a workflow or a template."""
     spec = workflow.get("spec", {})
     stored = workflow.get("status", {}).get("storedWorkflowTemplateSpec", {})
     found = [*_parameters(stored), *_parameters(spec)]
@@ -111,12 +111,12 @@ def arguments(workflow: Mapping[str, Any]) -> dict[str, str]:
 
 
 def pipeline_of(workflow: Mapping[str, Any]) -> str:
-    """Return the name of the pipeline that a workflow runs; empty where none of the kit's."""
+    """Return the name of a workflow's pipeline; empty if it isn't the kit's."""
     return str(workflow.get("spec", {}).get("workflowTemplateRef", {}).get("name", ""))
 
 
 def nodes(workflow: Mapping[str, Any]) -> tuple[Node, ...]:
-    """Return a workflow's tasks in the order of its definition, those that wait among them."""
+    """Return a workflow's tasks, also the waiting ones, in the order of its definition."""
     known = _known(workflow)
     tasks = _tasks(workflow)
     by_name = {
@@ -131,9 +131,9 @@ def nodes(workflow: Mapping[str, Any]) -> tuple[Node, ...]:
 
 
 def outputs(found: Iterable[Node]) -> dict[str, str]:
-    """Return the short values that tasks published, by their own names, without absent ones.
+    """Return the short values that tasks published, by output name, without absent ones.
 
-    In a pod of several steps an output's name has its step's in front.
+    A pod of several steps prefixes an output's name with its step's.
     """
     values: dict[str, str] = {}
     for node in found:
@@ -144,7 +144,7 @@ def outputs(found: Iterable[Node]) -> dict[str, str]:
 
 
 def refusal(what: str, where: str, status: int, body: str) -> str:
-    """Return the sentence for an answer that is none, with its reason out of the body."""
+    """Return the message for an error response, with the reason from its body."""
     try:
         reason = str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
@@ -154,7 +154,7 @@ def refusal(what: str, where: str, status: int, body: str) -> str:
 
 
 def _known(workflow: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nodes by id; a large status is compressed."""
+    """Return the nodes by id, also from a compressed status."""
     status = workflow.get("status", {})
     if packed_nodes := status.get("compressedNodes"):
         found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed_nodes)))
@@ -163,7 +163,7 @@ def _known(workflow: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tasks(workflow: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tasks' templates by the tasks' names."""
+    """Return the template of each task, by task name."""
     stored = workflow.get("status", {}).get("storedWorkflowTemplateSpec") or {}
     spec = stored or workflow.get("spec", {})
     for template in spec.get("templates", ()):
@@ -174,7 +174,7 @@ def _tasks(workflow: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _node(raw: Mapping[str, Any], known: Mapping[str, Any]) -> Node:
-    """Return a task; of one that may be tried again, its newest attempt is what has outputs."""
+    """Return a task. If it may be retried, the newest attempt has the outputs."""
     tries = [known[child] for child in raw.get("children", ()) if raw["type"] == "Retry"]
     attempts = [each for each in tries if each["type"] == "Pod"]
     newest = attempts[-1] if attempts else raw

@@ -12,11 +12,12 @@ from mlops_kit.cli import argo, options
 from mlops_kit.cli.exit_codes import Command, code_of
 from mlops_kit.cli.options import as_json, opened
 from mlops_kit.cli.output import answer
-from mlops_kit.errors import ParameterError, StepError
+from mlops_kit.errors import KitError, ParameterError, StepError
 
 if TYPE_CHECKING:
     from mlops_kit.argo.pod_run import PodInput
     from mlops_kit.pipelines.definition import Pipeline
+    from mlops_kit.pipelines.executions import Execution
     from mlops_kit.project.workspace import Workspace
 
 # The highest exit code of a failed step in a pod: Argo reads 137 as a lost pod.
@@ -184,10 +185,21 @@ def debug(
     else:
         execution, step = argo.failed_step(workspace, name, step, context)
     target = output or workspace.project / "notebooks" / f"debug-{name}-{step}.ipynb"
-    cell = debugging.failing_notebook(execution, step, target, folder=workspace.project)
+    folder = (workspace.project / "notebooks" / _notebook(workspace, execution, step)).parent
+    cell = debugging.failing_notebook(
+        execution, step, target, folder=folder, project=workspace.project
+    )
     stops = f", which stops before cell {cell!r}" if cell else ""
     lines = (f"Wrote {target}{stops}.", f"Open it: jupyter lab {target}")
     answer(as_json, {"notebook": str(target), "cell": cell}, lines)
+
+
+def _notebook(workspace: Workspace, execution: Execution, step: str) -> str:
+    """Return a step's notebook as its pipeline names it now; nothing if it no longer does."""
+    try:
+        return workspace.pipeline(execution.state.pipeline).step(step).notebook
+    except KitError:
+        return ""
 
 
 COMMANDS = (run, step, debug)

@@ -103,6 +103,7 @@ def traffic(
     Their labels follow later.
     """
     from dataclasses import asdict
+    from functools import partial
 
     from mlops_kit.errors import ServingError
     from mlops_kit.examples import customers
@@ -112,8 +113,10 @@ def traffic(
     workspace = opened(project)
     name, place = where(workspace, model, environment)
     try:
+        read = partial(workspace.rows, model=name)
         pace = {"rate": rate, "label_delay": label_delay}
-        sending = customers.of("simulated", data, workspace.table(name), seed=seed, **pace)
+        table = workspace.table(name)
+        sending = customers.of("simulated", data, table, read=read, seed=seed, **pace)
         assert sending is not None
         sending = sending.within(seconds)
     except ValueError as error:

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from mlops_kit.examples.load_generator import Traffic
     from mlops_kit.prediction_log.log import Label, Observations
+    from mlops_kit.tables.loading import Rows
     from mlops_kit.tables.table import Table
+
+    Reader = Callable[[str], Rows]
 
 GENERATED = "generated"
 # Rows a second of before the rollout, which no log should drop.
@@ -103,6 +106,7 @@ def of(
     source: str,
     table: Table,
     *,
+    read: Reader | None = None,
     seed: int = 7,
     rate: float = 200.0,
     label_delay: float = 0.5,
@@ -114,6 +118,7 @@ def of(
         source: "generated", for new rows of an example's table, or ones that are drawn column by
             column; or a data set, whose latest part is sent, which training leaves alone.
         table: declares the rows.
+        read: reads a data set as training did, which may have sampled it; by default all of it.
         seed: of what is drawn.
         rate: in requests a second.
         label_delay: seconds until a label arrives.
@@ -130,7 +135,7 @@ def of(
         before, live, changed = _generated(table, example, seed)
         load = replace(load, **{"count": len(live), **changed})
         return Customers(table, before, live, load)
-    before, live = _parts(table, source, example)
+    before, live = _parts(table, source, example, read)
     count = max(len(live), math.ceil(rate * _LONGEST_SECONDS))
     return Customers(table, before, live, replace(load, count=count))
 
@@ -157,15 +162,17 @@ def _generated(table: Table, example: Any, seed: int) -> tuple[Any, Any, dict[st
     return before, live, {}
 
 
-def _parts(table: Table, source: str, example: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _parts(
+    table: Table, source: str, example: Any, read: Reader | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the replay part of a data set: two thirds for before the rollout, one for after."""
     from mlops_kit.tables import datasets
 
     if hasattr(example, "latest"):
         rows = example.latest(source)
     else:
-        frame = datasets.sort_by_time(datasets.read(source, table), table)
-        rows = datasets.split(frame, table).replay
+        loaded = read(source) if read else datasets.load(source, table)
+        rows = loaded.split().replay
     # In turn, and not by time: where somebody drew a sample, its classes come at other times.
     third = np.arange(len(rows)) % 3
     return rows[third < 2], rows[third == 2]

@@ -263,6 +263,17 @@ def send(
     stop: threading.Event | None = None,
     **named: Any,
 ) -> Sent:
-    """Send a load until its labels are delivered or `stop` is set; arguments as for Traffic."""
+    """Send a load until its labels are delivered or `stop` is set.
+
+    Args:
+        url: the server's, as http://host:port.
+        model: the registered name.
+        rows: the inputs, a row each.
+        labels: the truth about each row.
+        load: how fast, how many and in what batches.
+        on_label: receives the labels that are due.
+        stop: ends the sending once it is set.
+        named: further arguments of Traffic.
+    """
     with Traffic(url, model, rows, labels, load, on_label=on_label, stop=stop, **named) as traffic:
         return traffic.wait()

@@ -1,4 +1,4 @@
-"""Compare two executions: inputs, outputs, scores, code and figures."""
+"""Compare two executions: inputs, outputs, scores, code, files and figures."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mlops_kit.reporting import markdown
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.executions import Execution
+    from mlops_kit.pipelines.sources import Sources
     from mlops_kit.project.workspace import Workspace
 
 _MAX_SHOWN_LENGTH = 60
@@ -49,7 +50,11 @@ class CellDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two executions differ; `figures` are the pictures of both, by step and cell."""
+    """How two executions differ; `figures` are the pictures of both, by step and cell.
+
+    `modules` are the project's Python files, and `files` those that steps named, by path, with
+    their digests.
+    """
 
     names: tuple[str, str]
     inputs: tuple[Difference, ...]
@@ -57,6 +62,8 @@ class Comparison:
     scores: tuple[Difference, ...]
     cells: tuple[CellDifference, ...]
     figures: tuple[tuple[str, str | None, str | None], ...] = ()
+    modules: tuple[Difference, ...] = ()
+    files: tuple[Difference, ...] = ()
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -65,11 +72,30 @@ class Comparison:
         return tuple(each for each in every if not each.is_same)
 
     @property
+    def changed(self) -> tuple[str, ...]:
+        """The modules and files that differ, as in `code: features.py changed`."""
+        kinds = (("code", self.modules), ("file", self.files))
+        return tuple(
+            f"{kind}: {each.name} {_change(each)}"
+            for kind, found in kinds
+            for each in found
+            if not each.is_same
+        )
+
+    @property
     def sentence(self) -> str:
         """The differences in one sentence."""
-        cells = len(self.cells)
-        code = f"{cells} code cell{'s' if cells > 1 else ''}" if cells else "no code"
-        return f"{len(self.differences)} values differ, and {code}."
+        counts = {
+            "value": len(self.differences),
+            "code cell": len(self.cells),
+            "module": sum(not each.is_same for each in self.modules),
+            "file": sum(not each.is_same for each in self.files),
+        }
+        said = [f"{n:,} {noun}{'s' if n > 1 else ''}" for noun, n in counts.items() if n]
+        if not said:
+            return "Nothing differs."
+        verb = "differs" if sum(counts.values()) == 1 else "differ"
+        return f"{' and '.join(filter(None, (', '.join(said[:-1]), said[-1])))} {verb}."
 
     def __repr__(self) -> str:
         return f"Comparison({self.names[0]!r}, {self.names[1]!r}: {self.sentence})"
@@ -85,6 +111,8 @@ class Comparison:
             if same:
                 noun = title if same > 1 else title.removesuffix("s")
                 parts.append(f"{same} equal {noun}.")
+        if self.changed:
+            parts.append("\n".join(f"- {markdown.escape(line)}" for line in self.changed))
         for cell in self.cells:
             parts.append(markdown.escape(f"{cell.step}, cell {cell.cell}"))
             ticks = max(map(len, re.findall("`+", "\n".join(cell.lines))), default=0)
@@ -111,8 +139,8 @@ def compare(
 ) -> Comparison:
     """Compare two executions, given as objects or by name.
 
-    Cells are matched by id, figures by step and cell. Raises ProjectError for an unknown
-    execution.
+    Cells are matched by id, figures by step and cell, and files by path: those that a step which
+    ran in both could read. Raises ProjectError for an unknown execution.
     """
     from mlops_kit.project.workspace import Workspace
 
@@ -123,6 +151,7 @@ def compare(
 
     pair = (opened(first), opened(second))
     notebooks = [dict(_notebooks(each)) for each in pair]
+    before, after = _sources(*pair)
     return Comparison(
         (pair[0].name, pair[1].name),
         _differences(*({k: _text(v) for k, v in e.state.inputs.items()} for e in pair)),
@@ -130,12 +159,35 @@ def compare(
         _differences(*(dict(_scores(each)) for each in pair)),
         tuple(_cells(*notebooks)),
         tuple(_figures(*notebooks)),
+        _differences(before.code, after.code),
+        _differences(before.files, after.files),
     )
 
 
 def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[Difference, ...]:
     names = dict.fromkeys((*first, *second))
     return tuple(Difference(name, first.get(name), second.get(name)) for name in names)
+
+
+def _sources(first: Execution, second: Execution) -> tuple[Sources, Sources]:
+    """Return what the steps that ran in both executions could read."""
+    from mlops_kit.pipelines.sources import Sources
+
+    code: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    files: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    for step in first.state.steps:
+        pair = [Sources.load(each.step_folder(step)) for each in (first, second)]
+        for number, found in enumerate(pair if all(pair) else ()):
+            if found is not None:
+                code[number].update(found.code)
+                files[number].update(found.files)
+    return Sources(code[0], files[0]), Sources(code[1], files[1])
+
+
+def _change(found: Difference) -> str:
+    if found.before is None:
+        return "added"
+    return "removed" if found.after is None else "changed"
 
 
 def _published(execution: Execution) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,8 @@ _EXTENSIONS = (
     *("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager"),
     *("anywidget", "jupyterlab-plotly"),
 )
+# Seconds until the proxy gives up on a server: a busy laptop takes a minute to import MLflow.
+_STARTS_WITHIN = 180
 # Ends the kernel of a page that was closed.
 _CULLED = ("cull_idle_timeout=600", "cull_interval=60", "cull_connected=True")
 
@@ -33,8 +35,12 @@ def mlflow() -> dict[str, Any]:
         "command": _mlflow,
         # MLflow knows its prefix and expects full paths.
         "absolute_url": True,
-        "environment": {"MLFLOW_DISABLE_TELEMETRY": "true"},
-        "timeout": 60,
+        # Its job runners are five more processes, for features that a registry doesn't use.
+        "environment": {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        },
+        "timeout": _STARTS_WITHIN,
         "launcher_entry": {"title": "MLflow", "icon_path": _icon("mlflow")},
     }
 
@@ -81,7 +87,7 @@ def _tile(name: str, title: str) -> dict[str, Any]:
         "command": command,
         "absolute_url": True,
         "environment": {"JUPYTER_TOKEN": token},
-        "timeout": 60,
+        "timeout": _STARTS_WITHIN,
         "new_browser_tab": False,
         "launcher_entry": {
             "title": title,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_kit.examples import customers
@@ -11,6 +12,7 @@ from mlops_kit.jupyter.html import rollout
 from mlops_kit.jupyter.html.rollout import Watch
 from mlops_kit.jupyter.live_view import Live, Markdown
 from mlops_kit.jupyter.metrics_view import metrics_view
+from mlops_kit.pipelines.values import Teller
 from mlops_kit.project import rollouts
 from mlops_kit.project.settings import has_frontend
 from mlops_kit.project.workspace import Workspace
@@ -128,7 +130,8 @@ def watch(
     name, where = model or place.default_model, environment or place.settings.environment
     sent = None
     if traffic != "live":
-        sent = customers.of(traffic, data, place.table(name), seed=seed, rate=rate)
+        read = partial(place.rows, model=name)
+        sent = customers.of(traffic, data, place.table(name), read=read, seed=seed, rate=rate)
 
     def work(live: LiveRollout) -> Watched:
         return rollouts.watch(
@@ -136,7 +139,7 @@ def watch(
             name,
             where,
             # The view shows a person more than lines do.
-            show=(lambda _lines: None) if has_frontend() else _Teller(),
+            show=(lambda _lines: None) if has_frontend() else Teller(),
             revision=revision,
             customers=sent,
             on_poll=live.saw,
@@ -145,19 +148,6 @@ def watch(
 
     live: LiveRollout = LiveRollout(place, name, where, work).attended()
     return live
-
-
-class _Teller:
-    """Shows each poll in place of the one before."""
-
-    def __init__(self) -> None:
-        self._again = False
-
-    def __call__(self, lines: Sequence[str]) -> None:
-        from mlops_kit.pipelines.values import tell
-
-        tell(lines, again=self._again)
-        self._again = True
 
 
 def _of_replay(looks: Sequence[PollRecord], known: Collection[str]) -> tuple[Trail, ...]:

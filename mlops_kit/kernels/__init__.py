@@ -1,1 +1,1 @@
-"""Kernels that start with everything imported: forks of one process, the zygote."""
+"""Start kernels with everything imported, by forking one process: the zygote."""

@@ -1,6 +1,6 @@
 """Turn a fork of the zygote into a kernel.
 
-The standard library and ipykernel only: the zygote loads this file by its path.
+Imports only the standard library and ipykernel: the zygote loads this file by its path.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
-FLUSH_TIMEOUT_SECONDS = 5.0  # seconds for the control thread to end
+FLUSH_TIMEOUT_SECONDS = 5.0  # how long the control thread may take to end
 
 
 def raise_threads(controller: Any, environ: Mapping[str, str]) -> None:
-    """Give this kernel the threads that its environment names, else one a core as in a cold one."""
+    """Set the threads that the environment names; by default one per core, as in a cold kernel."""
     cores = str(len(os.sched_getaffinity(0)))
     openmp = environ.get("OMP_NUM_THREADS", cores)
     wanted = {
@@ -35,7 +35,7 @@ def raise_threads(controller: Any, environ: Mapping[str, str]) -> None:
 
 
 def renew(request: dict[str, Any], files: list[int], added: Mapping[str, str]) -> None:
-    """Be what a new process would be: session, signals, streams, environment, folder, seeds."""
+    """Reset what a new process has fresh: session, signals, streams, environment, folder, seeds."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -50,17 +50,17 @@ def renew(request: dict[str, Any], files: list[int], added: Mapping[str, str]) -
     os.chdir(request["cwd"])
     sys.argv = [str(importlib.util.find_spec("ipykernel_launcher").origin), *request["argv"]]  # type: ignore[union-attr]
     importlib.invalidate_caches()
-    if "tempfile" in sys.modules:  # it remembers TMPDIR from its first use
+    if "tempfile" in sys.modules:  # it caches TMPDIR on first use
         vars(sys.modules["tempfile"])["tempdir"] = None
-    if "numpy.random" in sys.modules:  # `random` and `uuid` see to it themselves
+    if "numpy.random" in sys.modules:  # `random` and `uuid` reseed themselves
         sys.modules["numpy.random"].seed()
 
 
 def stop_workers() -> None:
-    """Stop joblib's workers, which ipykernel would otherwise signal in vain for seconds."""
+    """Stop joblib's workers; ipykernel would try to signal them for seconds."""
     pool = sys.modules.get("joblib.externals.loky.reusable_executor")
     if pool is not None and pool._executor is not None:
-        # joblib's own executor removes its folder of shared arrays as well.
+        # joblib's own executor also removes its folder of shared arrays.
         end = getattr(pool._executor, "terminate", pool._executor.shutdown)
         ending = threading.Thread(target=end, kwargs={"kill_workers": True}, daemon=True)
         ending.start()
@@ -68,21 +68,21 @@ def stop_workers() -> None:
 
 
 def trackers() -> set[int]:
-    """Name the processes that clean up behind this one: they ignore signals, and end by its end."""
+    """Return the processes that clean up after this one: they ignore signals and end with it."""
     names = ("joblib.externals.loky.backend", "multiprocessing")
     modules = [sys.modules.get(f"{name}.resource_tracker") for name in names]
     return {module._resource_tracker._pid for module in modules if module is not None}
 
 
 class SysOfAKernel:
-    """`sys` as ipykernel sees it while it starts: with the modules that a cold kernel has then.
+    """`sys` as ipykernel sees it at start: with only the modules of a cold kernel.
 
-    It lists their files, for the debugger to step over. Thousands more would each be touched, and
-    so copied from the zygote's memory, and nobody could step into pandas any more.
+    ipykernel lists their files for the debugger to step over. Thousands more would be touched, and
+    so copied from the zygote's memory, and nobody could step into pandas.
     """
 
     def __init__(self, modules: Iterable[str]) -> None:
-        """Name the modules."""
+        """Take the modules' names."""
         self.modules = {name: sys.modules[name] for name in modules if name in sys.modules}
 
     def __getattr__(self, name: str) -> Any:
@@ -95,7 +95,7 @@ def run_kernel(
     become: Callable[[Any], None],
     bound: Callable[[], None],
 ) -> None:
-    """Run ipykernel's own application until it is told to stop; `own` are its own modules."""
+    """Run ipykernel's application until it is told to stop; `own` names ipykernel's modules."""
     from ipykernel import ipkernel
     from ipykernel.ipkernel import IPythonKernel
     from ipykernel.kernelapp import IPKernelApp
@@ -116,17 +116,17 @@ def run_kernel(
     become(app.shell)
     bound()
     app.start()
-    # At exit ipykernel stops the IOPub thread first; a control thread that still flushes to it
-    # would then wait for ten seconds, and whatever is registered at exit would never run.
+    # At exit, ipykernel stops the IOPub thread first. A control thread still flushing to it would
+    # wait for ten seconds, and exit handlers would never run.
     app.control_thread.stop()
     app.control_thread.join(FLUSH_TIMEOUT_SECONDS)
 
 
 def leave() -> NoReturn:
-    """End as the interpreter does, but for the half second of tearing modules down."""
+    """Exit as the interpreter does, but skip the half second of tearing down modules."""
     vars(threading)["_shutdown"]()
     atexit._run_exitfuncs()
-    gc.collect()  # closes, and so flushes, files that only a cycle holds
+    gc.collect()  # flushes files that only a reference cycle holds
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

@@ -1,4 +1,4 @@
-"""A kernel that a zygote forked, as seen from the process that asked for it."""
+"""Control a forked kernel from the process that asked for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 async def readable(descriptor: int, seconds: float) -> None:
-    """Wait until there is something to read, or the time is over."""
+    """Wait until a descriptor is readable, or for `seconds`."""
     loop = asyncio.get_running_loop()
     is_ready = asyncio.Event()
     loop.add_reader(descriptor, is_ready.set)
@@ -26,15 +26,15 @@ async def readable(descriptor: int, seconds: float) -> None:
 
 
 class Lines:
-    """The messages of a zygote, one a line."""
+    """Reads a zygote's messages, one per line."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Read from `connection`, whose time-out counts."""
+        """Read from `connection`, with its time-out."""
         self._connection = connection
         self._buffer = b""
 
     def next(self) -> dict[str, Any]:
-        """Return the next message; an empty one once the zygote has gone."""
+        """Return the next message; an empty one once the zygote is gone."""
         while b"\n" not in self._buffer:
             try:
                 more = self._connection.recv(1 << 16)
@@ -48,23 +48,23 @@ class Lines:
 
 
 class Fork:
-    """A kernel forked by a zygote, with the face of a `subprocess.Popen`."""
+    """A kernel forked by a zygote, with the interface of `subprocess.Popen`."""
 
     stdin = stdout = stderr = None
 
     def __init__(self, connection: socket.socket, lines: Lines, pid: int) -> None:
-        """Own `connection`, the kernel's life: to close it is to kill the kernel."""
+        """Take over `connection`; closing it kills the kernel."""
         self.pid = pid
         self.returncode: int | None = None
         self._connection = connection
         self._lines = lines
 
     def fileno(self) -> int:
-        """Return a descriptor that becomes readable when the kernel has ended."""
+        """Return a descriptor that becomes readable when the kernel ends."""
         return self._connection.fileno()
 
     def poll(self) -> int | None:
-        """Return the exit status once there is one: negative is a signal's number."""
+        """Return the exit status, or None while the kernel runs. Negative: a signal's number."""
         with contextlib.suppress(BlockingIOError, TimeoutError):
             return self.wait(0)
         return None
@@ -74,13 +74,13 @@ class Fork:
         if self.returncode is None:
             self._connection.settimeout(timeout)
             message = self._lines.next()
-            # Without a zygote there is no last word; its kernels are killed with it.
+            # A dead zygote reports nothing, and its kernels die with it.
             self.returncode = int(message.get("ended", -signal.SIGKILL))
             self._connection.close()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to a kernel that still runs."""
+        """Send a signal, if the kernel still runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
@@ -94,6 +94,6 @@ class Fork:
 
 
 def umask() -> int:
-    """Read the umask without setting it, which would be seen by other threads."""
+    """Read the umask without setting it, which would affect other threads."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("Umask:")[2].split()[0], 8)

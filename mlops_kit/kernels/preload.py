@@ -1,6 +1,6 @@
-"""Import modules as a kernel would, without being one yet.
+"""Import modules as a kernel would, before being one.
 
-The standard library and ipykernel only: the zygote loads this file by its path.
+Imports only the standard library and ipykernel: the zygote loads this file by its path.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from IPython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
 HARMLESS_THREADS = {"jemalloc_bg_thd"}
-# What ipykernel imports while a kernel starts: 0.1 s, most of it the debugger.
+# What ipykernel imports at a kernel's start: 0.1 s, mostly for the debugger.
 KERNEL = (
     "encodings.latin_1",
     "ipykernel.debugger",
@@ -37,18 +37,18 @@ KERNEL = (
 
 
 class Forwarding(io.TextIOBase):
-    """The stream that `sys` has now, for whoever keeps one from import (logging handlers do)."""
+    """Forwards to the current stream of `sys`, for code that keeps one from import (logging)."""
 
     def __init__(self, name: str) -> None:
         """`name` is stdout or stderr."""
         self._name = name
 
     def write(self, text: str) -> int:
-        """Write to today's stream."""
+        """Write to the current stream."""
         return int(self._target().write(text))
 
     def flush(self) -> None:
-        """Flush today's stream."""
+        """Flush the current stream."""
         self._target().flush()
 
     def isatty(self) -> bool:
@@ -66,26 +66,26 @@ class Forwarding(io.TextIOBase):
 
 
 class Events:
-    """What modules register on a shell while they are imported, for the real shell later."""
+    """Keeps what modules register on a shell at import, for the real shell later."""
 
     def __init__(self) -> None:
-        """Nothing is registered yet."""
+        """Start empty."""
         self.registered: list[tuple[str, Callable[..., object]]] = []
 
     def register(self, event: str, function: Callable[..., object]) -> None:
-        """Keep it."""
+        """Keep a function for an event."""
         self.registered.append((event, function))
 
     def unregister(self, event: str, function: Callable[..., object]) -> None:
-        """Forget it."""
+        """Drop a function for an event."""
         self.registered.remove((event, function))
 
 
 class ShellToCome:
-    """What modules see as IPython's shell while they are imported, and the real one afterwards."""
+    """Stands in for IPython's shell during imports, and forwards to the real one afterwards."""
 
     def __init__(self) -> None:
-        """Be what the import-time probes of plotly, tqdm, pandas and matplotlib look at."""
+        """Offer what plotly, tqdm, pandas and matplotlib probe at import."""
         from traitlets.config import Config
 
         events, kernel = Events(), types.SimpleNamespace()
@@ -93,12 +93,12 @@ class ShellToCome:
         vars(self).update(_events=events, _shell=shell)
 
     def become(self, shell: Any) -> None:
-        """Stand for `shell` from now on, for whoever kept this one."""
+        """Forward to `shell` from now on, for code that kept this object."""
         vars(self).update(_shell=shell)
         for event, function in self._events.registered:
             shell.events.register(event, function)
 
-    # The real class's `instance` hands this out only if it looks like one of its own.
+    # `ZMQInteractiveShell.instance` only returns an instance of its own class.
     __class__: Any = property(lambda _: ZMQInteractiveShell)
 
     def __getattr__(self, name: str) -> Any:
@@ -108,13 +108,13 @@ class ShellToCome:
         setattr(self._shell, name, value)
 
 
-# plotly asks for the type's own name and module.
+# plotly checks the type's name and module.
 ShellToCome.__name__, ShellToCome.__module__ = "ZMQInteractiveShell", "ipykernel.zmqshell"
 
 
 @contextlib.contextmanager
 def as_in_a_kernel(shell: ShellToCome) -> Iterator[None]:
-    """Let imports find a kernel's shell and streams."""
+    """Give imports a kernel's shell and streams."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Forwarding("stdout"), Forwarding("stderr")
     InteractiveShell._instance = shell
@@ -128,9 +128,9 @@ def as_in_a_kernel(shell: ShellToCome) -> Iterator[None]:
 
 
 def lazy_rfc3987() -> None:
-    """Stand in for rfc3987_syntax, which builds a grammar for a second at import, until it's used.
+    """Defer importing rfc3987_syntax until its first use: it builds a grammar for a second.
 
-    Only the `iri` formats of jsonschema need it, and a notebook's schema has none.
+    Only jsonschema's `iri` formats need it, and a notebook's schema has none.
     """
     name = "rfc3987_syntax"
     if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
@@ -146,7 +146,7 @@ def lazy_rfc3987() -> None:
         return real().is_valid_syntax(*arguments)
 
     def other(wanted: str) -> Any:
-        # skops asks every module for each of numpy's and scipy's names.
+        # skops looks up numpy's and scipy's names in every module.
         if not wanted.startswith(("is_valid_syntax", "make_syntax", "syntax_", "parse", "RFC3987")):
             raise AttributeError(wanted)
         return getattr(real(), wanted)
@@ -156,14 +156,14 @@ def lazy_rfc3987() -> None:
 
 
 def rehearse() -> None:
-    """Warm what reading a kernel's command line compiles and caches, 0.05 s; nothing starts."""
+    """Parse a kernel's command line once, without starting one: later ones take 0.05 s less."""
     from ipykernel.kernelapp import IPKernelApp
 
     IPKernelApp().parse_command_line(["-f", "rehearsal.json"])
 
 
 def is_installed(module: str) -> bool:
-    """Tell whether `module` is the standard library's or a site-packages', so never edited here."""
+    """Return whether `module` is in the standard library or site-packages, so never edited."""
     spec = importlib.util.find_spec(module.partition(".")[0])
     if spec is None:
         raise ModuleNotFoundError(f"No module named {module!r}")
@@ -174,15 +174,15 @@ def is_installed(module: str) -> bool:
 
 
 def preload(modules: Iterable[str]) -> dict[str, str]:
-    """Import what can be imported; return why each of the others was skipped."""
+    """Import the modules; return the reason for each one that was skipped."""
     skipped = {}
     for module in modules:
         try:
             if is_installed(module):
                 _import(module)
             else:
-                skipped[module] = "it is local or editable, so it would be stale after an edit"
-        # A module may raise anything at import, and a kernel without it still works.
+                skipped[module] = "local or editable, so it would be stale after an edit"
+        # A module may raise anything at import; a kernel works without it.
         except BaseException as error:
             skipped[module] = f"{type(error).__name__}: {error}"
     return skipped
@@ -190,19 +190,19 @@ def preload(modules: Iterable[str]) -> dict[str, str]:
 
 def _import(module: str) -> None:
     with warnings.catch_warnings():
-        # Where no widgets are installed, tqdm shows text: nothing to tell every kernel.
+        # Without widgets, tqdm falls back to text; no kernel needs this warning.
         warnings.filterwarnings("ignore", message="IProgress not found")
         importlib.import_module(module)
 
 
 def threads() -> list[str]:
-    """Name the threads that a fork would lose, with their locks held."""
+    """Return the names of threads that a fork would lose, along with any locks they hold."""
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     return [name for name in names if name not in HARMLESS_THREADS][1:]
 
 
 def connections(own: set[int]) -> int:
-    """Count open sockets and event queues, but for those with the descriptors in `own`."""
+    """Count open sockets and event queues, except the descriptors in `own`."""
     found = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Which kernels may share a zygote: what it imports, and the variables that imports read."""
+"""Decide which kernels may share a zygote: same modules, same import-time variables."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PRELOAD: tuple[str, ...] = (
     "mlflow",
     "mlflow.sklearn",
     "mlflow.data.pandas_dataset",
-    # The stores behind sqlite:// URLs: 0.6 s of the first MLflow call. No engine is made here.
+    # The stores behind sqlite:// URLs: 0.6 s of the first MLflow call. Importing opens no database.
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "plotly.express",
     "plotly.io",
-    "nbformat",  # plotly wants it when it shows a figure
+    "nbformat",  # plotly needs it to show a figure
     "pandera.pandas",
     "pydantic",
     "tqdm.auto",
@@ -51,16 +51,16 @@ INLINE = "module://matplotlib_inline.backend_inline"
 
 
 def import_time(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that libraries read when they are imported, so before a fork.
+    """Return the variables that libraries read at import, so before a fork.
 
-    Numbers of threads are not among them: a fork is given its own.
+    Thread counts are not among them: each fork gets its own.
     """
     kept = {n: v for n, v in environ.items() if n.startswith(IMPORT_TIME) and n not in THREADS}
     return {"MPLBACKEND": INLINE, **kept}
 
 
 def key(modules: Sequence[str], environ: Mapping[str, str]) -> str:
-    """Name a zygote by what its forks have in common: two with one key are interchangeable."""
+    """Return a zygote's key: two with the same key are interchangeable."""
     here = Path(__file__).parent
     facts = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""Folders and sockets of this user's kernels, which nobody else can enter."""
+"""Manage the private folders and sockets of this user's kernels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-MAX_SOCKET_PATH_BYTES = 107  # bytes that a Unix socket's path may have
+MAX_SOCKET_PATH_BYTES = 107  # the limit for a Unix socket
 
 
 def runtime_folder() -> Path:
@@ -19,7 +19,7 @@ def runtime_folder() -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the private folder's lock; raises PermissionError when somebody else owns it."""
+    """Hold the private folder's lock; raises PermissionError if another user owns it."""
     import fcntl
 
     while True:
@@ -28,7 +28,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             facts = os.fstat(descriptor)
             if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-                raise PermissionError(f"{str(folder)!r} is not this user's own, with mode 0700")
+                raise PermissionError(f"{str(folder)!r} must belong to this user, with mode 0700")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(folder.stat(), facts):
@@ -50,7 +50,7 @@ def dial(path: Path) -> socket.socket:
 
 
 def private_folder() -> Path:
-    """Make a folder for the sockets of one kernel, with a path that is short enough for them."""
+    """Create a folder for one kernel's sockets, with a path short enough for them."""
     folder = Path(tempfile.mkdtemp(prefix="mlops-kit-"))
     if len(os.fsencode(folder)) + len("/k-5") <= MAX_SOCKET_PATH_BYTES:
         return folder

@@ -1,4 +1,4 @@
-"""The zygote for a kernel that nobody gave one: one that runs already, or this process's own."""
+"""Find a zygote for a kernel that wasn't given one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _own_lock = threading.Lock()
 
 
 def nearest(environ: Mapping[str, str]) -> Zygote:
-    """Return the zygote that runs for this user under the key, else this process's own."""
+    """Return this user's running zygote for the environment; otherwise this process's own."""
     name = key(PRELOAD, environ)
     if (runtime_dir.runtime_folder() / f"{name}.sock").exists():
         shared = Zygote.start(idle=600.0, environ=environ)

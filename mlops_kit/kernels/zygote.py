@@ -1,10 +1,11 @@
-"""The process that imports once and forks each kernel; started by path, with one JSON argument.
+"""Import modules once, then fork a kernel per request; started by path with one JSON argument.
 
-It holds the standard library and ipykernel only, never the rest of the kit: what it imports, every
-kernel has. A connection is one kernel: its request comes with stdin, stdout and stderr, and its
-hang-up is the kernel's end. Lines of JSON go back: the process, that it is bound, how it ended.
+Imports only the standard library and ipykernel, not the rest of the kit: every kernel has what the
+zygote imports. Each connection is one kernel: the request brings stdin, stdout and stderr, and
+closing the connection kills the kernel. The zygote answers in lines of JSON: the process id, that
+its sockets are bound, how it ended.
 
-Children of one zygote share its hash seed, as they share its interpreter.
+All children share the zygote's hash seed.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-BORN_WITH = set(os.environ)  # ipykernel's debugger adds to it, in a cold kernel too
+BORN_WITH = set(os.environ)  # ipykernel's debugger adds variables, in a cold kernel too
 
 if TYPE_CHECKING:
     from mlops_kit.kernels import child_setup, preload
 else:
 
     def _beside(name: str) -> Any:
-        """Load a file under no name: in a kernel, `import preload` is the user's own module."""
+        """Load a file unregistered: in a kernel, `import preload` is the user's module."""
         path = Path(__file__).with_name(f"{name}.py")
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
@@ -44,18 +45,18 @@ else:
     child_setup, preload = _beside("child_setup"), _beside("preload")
 
 ENOUGH_CORES = 2
-REQUEST_TIMEOUT_SECONDS = 5.0  # seconds for a client to send its whole request
+REQUEST_TIMEOUT_SECONDS = 5.0  # for a client to send its whole request
 PR_SET_PDEATHSIG = 1
 
 
 def tell(connection: socket.socket, **message: object) -> None:
-    """Send one line; a client that has gone doesn't matter."""
+    """Send one line; ignore a client that is gone."""
     with contextlib.suppress(OSError):
         connection.sendall(json.dumps(message).encode() + b"\n")
 
 
 def hear(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Read one request and the descriptors that came with it."""
+    """Read one request and its descriptors."""
     connection.settimeout(REQUEST_TIMEOUT_SECONDS)
     line, files, _, _ = socket.recv_fds(connection, 1 << 16, 3)
     while line and not line.endswith(b"\n"):
@@ -65,17 +66,17 @@ def hear(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 class Kernel(NamedTuple):
-    """A child: its process, and the folder to remove when nobody is left to do it."""
+    """A child: its process, and the folder to remove if its client was killed."""
 
     pid: int
     folder: str
 
 
 class Server:
-    """Forks one kernel a connection, and ends each with the connection that asked for it."""
+    """Forks one kernel per connection, and kills it when the connection closes."""
 
     def __init__(self, start: Mapping[str, Any]) -> None:
-        """`start` is the argument of the process: descriptor, modules, owner or idle and path."""
+        """`start` is the process's argument: descriptor, modules, and owner, or idle and path."""
         self._start = start
         self._door = socket.socket(fileno=start["descriptor"])
         self._kernels: dict[socket.socket, Kernel] = {}
@@ -89,7 +90,7 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def prepare(self) -> None:
-        """Import what every kernel has; the modules come while it serves."""
+        """Import what every kernel needs; the modules follow while it serves."""
         self._shell = preload.ShellToCome()
         self._libc = ctypes.CDLL(None)
         self._waiting: list[socket.socket] = []
@@ -98,16 +99,16 @@ class Server:
         self._own_modules = list(sys.modules)
         preload.rehearse()
         self._left = deque(self._start["modules"])
-        # With one core for both, a kernel would import the same beside this process.
+        # On a single core, a kernel would import the same modules at the same time.
         while self._left and len(os.sched_getaffinity(0)) < ENOUGH_CORES:
             self._import((self._left.popleft(),))
         self._settle()
 
     def serve(self) -> None:
-        """Serve until the owner has gone or, without one, until nobody asked for long enough.
+        """Serve until the owner exits or, without one, until it has been idle for long enough.
 
-        Between two requests the modules are imported, one by one: a kernel that is asked for
-        before all are there is forked from what is, and imports what it needs by itself.
+        Imports the modules between requests, one at a time. A kernel that is requested early is
+        forked with what is there, and imports the rest itself.
         """
         last = time.monotonic()
         while self._is_wanted(last):
@@ -130,7 +131,7 @@ class Server:
             self._skipped |= preload.preload(modules)
 
     def _settle(self) -> None:
-        """Take in what imports have changed, and put it out of the garbage collector's sight."""
+        """Record what imports changed, and exempt it from garbage collection."""
         self._facts = {"zygote": os.getpid(), "skipped": self._skipped}
         self._added = {name: v for name, v in os.environ.items() if name not in BORN_WITH}
         own: list[Any] = [self._door, self._wake, self._woken, self._selector]
@@ -144,7 +145,7 @@ class Server:
             self._waiting.clear()
 
     def close(self) -> None:
-        """Kill every kernel that is left."""
+        """Kill the remaining kernels."""
         for connection, kernel in self._kernels.items():
             self._abandon(kernel, connection)
 
@@ -155,7 +156,7 @@ class Server:
         return not (is_idle and withdraw(Path(self._start["path"])))
 
     def _open(self) -> bool:
-        """Answer one connection; False once the owner has hung up."""
+        """Answer one connection; return False once the owner has hung up."""
         if self._start["idle"] is None:
             _, descriptors, _, _ = socket.recv_fds(self._door, 1, 1)
             if not descriptors:
@@ -169,7 +170,7 @@ class Server:
             if "argv" in request:
                 if not self._fork(connection, request, files):
                     connection.close()
-            else:  # only asks whether all is imported
+            else:  # asks only whether everything is imported
                 self._waiting.append(connection)
                 self._settle()
         except (OSError, ValueError) as error:
@@ -181,9 +182,9 @@ class Server:
         return True
 
     def _unsafe(self) -> str:
-        """Say why a fork would not be safe now."""
+        """Return why a fork isn't safe now; empty if it is."""
         if threads := preload.threads():
-            return f"the zygote runs {len(threads)} threads beside its own: {threads!r}"
+            return f"the zygote has {len(threads)} extra threads: {threads!r}"
         return f"imports opened {self._opened} connections" if self._opened else ""
 
     def _fork(self, connection: socket.socket, request: dict[str, Any], files: list[int]) -> bool:
@@ -194,7 +195,7 @@ class Server:
         if (pid := os.fork()) == 0:
             try:
                 self._libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != zygote:  # it died before the line above
+                if os.getppid() != zygote:  # the zygote died before prctl
                     os._exit(1)
                 self._become_kernel(connection, request, files)
             except BaseException as error:
@@ -226,7 +227,7 @@ class Server:
         child_setup.leave()
 
     def _abandon(self, kernel: Kernel, connection: socket.socket) -> None:
-        for kill in (os.killpg, os.kill):  # a fork that is still young has no group yet
+        for kill in (os.killpg, os.kill):  # a new fork has no group yet
             with contextlib.suppress(OSError):
                 kill(kernel.pid, signal.SIGKILL)
         with contextlib.suppress(OSError):
@@ -247,7 +248,7 @@ class Server:
 
 
 def withdraw(path: Path) -> bool:
-    """Take the socket away unless somebody is about to use it; tell whether it is gone."""
+    """Remove the socket unless somebody is about to use it; return whether it is gone."""
     with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -261,16 +262,16 @@ def withdraw(path: Path) -> bool:
 
 
 def main(argument: str) -> None:
-    """Import, then fork kernels until nobody needs them."""
+    """Import the modules, then fork kernels until nobody needs them."""
     start = json.loads(argument)
     if start["idle"] is not None:
-        if os.fork():  # so that it's nobody's child, and nobody has to wait for it
+        if os.fork():  # detach, so that nobody has to wait for this process
             os._exit(0)
         os.setsid()
-    # This file's folder, which Python puts first for a file that is started by its path.
+    # Python puts the folder of a script first.
     del sys.path[0]
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    # Imports make next to no garbage, and looking for it is a tenth of their time.
+    # Imports make almost no garbage, and collecting takes a tenth of their time.
     gc.disable()
     preload.lazy_rfc3987()
     server = Server(start)

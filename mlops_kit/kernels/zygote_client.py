@@ -1,4 +1,4 @@
-"""A handle on the zygote: start it, fork kernels from it, stop it. Imports in a few ms."""
+"""Start a zygote, fork kernels from it, and stop it. Imports in a few milliseconds."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from mlops_kit.kernels.forked_process import Fork, Lines, umask
 from mlops_kit.kernels.preload_key import PRELOAD, THREADS, import_time, key
 
 log = logging.getLogger(__name__)
-
-QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # else the debugger warns on stderr
-ANSWER_TIMEOUT_SECONDS = 60.0  # seconds: the preload on a loaded machine, with a margin
+QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # otherwise the debugger warns on stderr
+ANSWER_TIMEOUT_SECONDS = 60.0  # enough for the preload on a loaded machine
 
 
 class CannotForkError(errors.KitError):
-    """Why a kernel has to be started cold; the provisioner says it and does so."""
+    """Why a kernel can't be forked; the provisioner logs it and starts the kernel cold."""
 
 
 class Zygote:
-    """A process that has imported everything, from which kernels are forked.
+    """A process that has imported everything, from which kernels are forked. Thread-safe.
 
-    It lives as long as the process that started it, or, with `idle`, until it had no kernel for
-    that many seconds, found again by this user's processes through its key. Thread-safe.
+    It lives as long as the process that started it. With `idle`, until it has had no kernel for
+    that many seconds; this user's other processes find it by its key.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Zygote:
         folder: Path,
         platform: str,
     ) -> None:
-        """Use `start`."""
+        """Use `start` instead."""
         self.modules = tuple(modules)
         self.key = key(modules, environ)
         self.path = folder / f"{self.key}.sock" if idle is not None else None
@@ -70,9 +69,16 @@ class Zygote:
         folder: Path | None = None,
         platform: str = sys.platform,
     ) -> Self:
-        """Start to import `modules`, in the background; `idle` is in seconds.
+        """Start importing `modules` in the background.
 
-        Where fork is not safe nothing starts, and every kernel is a cold one.
+        Where forking isn't safe, nothing starts and every kernel is cold.
+
+        Args:
+            modules: the modules to import.
+            idle: seconds without a kernel until it ends; None ties it to this process.
+            environ: its environment; by default this process's.
+            folder: where a shared zygote's socket is.
+            platform: as in `sys.platform`.
         """
         zygote = cls(
             modules,
@@ -96,7 +102,7 @@ class Zygote:
             self.stop()
 
     def is_alive(self) -> bool:
-        """Tell whether it runs."""
+        """Return whether it runs."""
         if self.path is None:
             return self._process is not None and self._process.poll() is None
         try:
@@ -106,13 +112,13 @@ class Zygote:
         return True
 
     def wait(self) -> tuple[int, dict[str, str]]:
-        """Wait until all is imported; return the process and why each other module isn't."""
+        """Wait until everything is imported; return the process id and why modules were skipped."""
         connection, message, _ = self._ask({}, [])
         connection.close()
         return int(message["zygote"]), dict(message["skipped"])
 
     def stop(self) -> None:
-        """End it, and every kernel that it still has."""
+        """Stop it, and kill its remaining kernels."""
         if self.path is not None:
             with contextlib.suppress(OSError, CannotForkError):
                 runtime_dir.dial(self.path).close()
@@ -125,7 +131,7 @@ class Zygote:
             if self._door is not None and self._process is not None:
                 self._door.close()
                 try:
-                    # It sees the hang-up at once, unless it still imports.
+                    # It notices at once, unless it is still importing.
                     self._process.wait(1)
                 except subprocess.TimeoutExpired:
                     self._process.kill()
@@ -140,9 +146,16 @@ class Zygote:
         stdio: Sequence[int],
         folder: Path | None = None,
     ) -> Fork:
-        """Fork a kernel and return once its sockets are bound; raises CannotForkError.
+        """Fork a kernel, and return once its sockets are bound.
 
-        `argv` are ipykernel's arguments; `folder` is removed if this process is killed.
+        Raises CannotForkError.
+
+        Args:
+            argv: ipykernel's arguments.
+            env: the kernel's whole environment.
+            cwd: its working directory.
+            stdio: descriptors of its stdin, stdout and stderr.
+            folder: removed by the zygote if this process is killed.
         """
         wanted = import_time(env)
         names = sorted(
@@ -151,9 +164,9 @@ class Zygote:
             if wanted.get(name) != self._variables.get(name)
         )
         if names:
-            raise CannotForkError(f"{', '.join(names)} differs, and is read at import")
+            raise CannotForkError(f"{', '.join(names)} differs, and libraries read it at import")
         if (cwd / "matplotlibrc").exists():
-            raise CannotForkError("the folder has a matplotlibrc, which is read at import")
+            raise CannotForkError("the folder has a matplotlibrc, which matplotlib reads at import")
         request = {
             "argv": list(argv),
             "env": dict(env),
@@ -166,11 +179,11 @@ class Zygote:
         try:
             outcome = lines.next()
         except TimeoutError:
-            outcome = {"failed": f"its sockets were not bound in {ANSWER_TIMEOUT_SECONDS:g} s"}
+            outcome = {"failed": f"its sockets weren't bound within {ANSWER_TIMEOUT_SECONDS:g} s"}
         if "bound" not in outcome:
             connection.close()
-            reason = outcome.get("failed", f"it ended with {outcome.get('ended')!r}")
-            raise CannotForkError(f"the fork did not become a kernel: {reason}")
+            reason = outcome.get("failed", f"it exited with {outcome.get('ended')!r}")
+            raise CannotForkError(f"the fork didn't become a kernel: {reason}")
         return Fork(connection, lines, message["pid"])
 
     def _say(self, skipped: Mapping[str, str]) -> None:
@@ -178,14 +191,14 @@ class Zygote:
             news = {name: why for name, why in skipped.items() if name not in self._said}
             self._said |= news.keys()
         for module, reason in news.items():
-            log.info("%s is not preloaded: %s.", module, reason)
+            log.info("Not preloading %s: %s.", module, reason)
 
     def _ask(
         self, request: Mapping[str, object], stdio: Sequence[int]
     ) -> tuple[socket.socket, dict[str, Any], Lines]:
-        """Send a request and return its connection, the first answer and those to come."""
+        """Send a request; return its connection, the first answer, and a reader of later ones."""
         if self._owner != os.getpid() and self.path is None:
-            raise CannotForkError("the zygote belongs to the process that this one was forked from")
+            raise CannotForkError("the zygote belongs to the parent of this forked process")
         while True:
             if self.cold_reason:
                 raise CannotForkError(self.cold_reason)
@@ -216,18 +229,18 @@ class Zygote:
         data = json.dumps(request).encode() + b"\n"
         try:
             sent = socket.send_fds(connection, [data], list(stdio))
-            if rest := data[sent:]:  # to send nothing fails as well, once it has been answered
+            if rest := data[sent:]:  # sending nothing would fail once the zygote has answered
                 connection.sendall(rest)
             return lines.next()
         except TimeoutError:
             raise CannotForkError(
-                f"the zygote did not answer in {ANSWER_TIMEOUT_SECONDS:g} s"
+                f"the zygote didn't answer within {ANSWER_TIMEOUT_SECONDS:g} s"
             ) from None
 
     def _note_death(self, process: subprocess.Popen[bytes] | None) -> None:
         with self._lock:
             if process is not self._process:
-                return  # another thread's kernel found out first, and there is a new one
+                return  # another thread noticed first, and has started a new one
             self._deaths += 1
             self._process = None
             if process is not None:
@@ -260,14 +273,14 @@ class Zygote:
         with contextlib.suppress(OSError):
             return runtime_dir.dial(path)
         with runtime_dir.locked(path.parent):
-            with contextlib.suppress(OSError):  # somebody was quicker
+            with contextlib.suppress(OSError):  # another process was faster
                 return runtime_dir.dial(path)
             path.unlink(missing_ok=True)
             with socket.socket(socket.AF_UNIX) as listener:
                 listener.bind(str(path))
                 path.chmod(0o600)
                 listener.listen(128)
-                # It leaves its own parent at once, so nothing is left to wait for.
+                # It detaches at once, so this wait is short.
                 self._launch(listener, path=str(path)).wait()
             return runtime_dir.dial(path)
 
@@ -276,7 +289,7 @@ class Zygote:
         command = [sys.executable, str(Path(__file__).with_name("zygote.py")), json.dumps(start)]
         return subprocess.Popen(
             command,
-            # A pool of threads that an import starts would make the fork unsafe.
+            # A thread pool started by an import would make forking unsafe.
             env={**self._environ, **dict.fromkeys(THREADS, "1"), **QUIET},
             cwd="/",
             pass_fds=[door.fileno()],

@@ -7,21 +7,19 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlops_kit.errors import TableError, UntrustedModelError
-from mlops_kit.models import boosters, skops_file
+from mlops_kit.models import boosters, skops_file, trusted_code
+from mlops_kit.models.trusted_code import TrustedCode
 from mlops_kit.tables.table import Table
-
-if TYPE_CHECKING:
-    pass
 
 # In bytes, of all files of an artifact.
 MAX_ARTIFACT_BYTES = 512 * 2**20
 MAX_UNPACKED_BYTES = skops_file.MAX_UNPACKED_BYTES
 MODEL_FILE = "model.skops"
 TABLE_FILE = "table.json"
-# The project's own types and functions that the model holds.
+# The project's own types and functions that the model holds, with the digests of their modules.
 TRUSTED_FILE = "trusted.json"
 
 
@@ -56,7 +54,16 @@ def read(folder: Path, digest: str, what: str, trusted: Collection[str] = ()) ->
 
     Nothing of it is imported or run before its digest is this one. `trusted` are the names of the
     project's own types and functions (`[models.NAME] trusted`). Raises UntrustedModelError for
-    another digest, a type that nobody vouches for, or a file that isn't sound.
+    another digest, a type that nobody vouches for or whose code has changed, or a file that isn't
+    sound.
+    """
+    return open_contents(checked_contents(folder, digest, what), what, trusted)
+
+
+def checked_contents(folder: Path, digest: str, what: str) -> dict[str, bytes]:
+    """Return all files of an artifact, if it is the one that was registered.
+
+    Raises UntrustedModelError for another digest.
     """
     files = contents(folder)
     found = digest_of(files)
@@ -65,18 +72,19 @@ def read(folder: Path, digest: str, what: str, trusted: Collection[str] = ()) ->
             f"The artifact of {what} has the digest {found}; expected {digest}. "
             "It isn't the one that was registered, and is not loaded."
         )
-    return open_contents(files, what, trusted)
+    return files
 
 
 def open_contents(files: Mapping[str, bytes], what: str, trusted: Collection[str] = ()) -> Loaded:
     """Return the model and table of an artifact's files, whose digest the caller has checked."""
-    named = _own_types(files, what)
+    named = own_code(files, what)
     unknown = sorted(set(named) - set(trusted))
     if unknown:
         raise UntrustedModelError(
             f"The model of {what} holds {unknown}, which the project doesn't vouch for; expected "
             "their names in [models.NAME] trusted."
         )
+    trusted_code.check(named, what)
     model = load(files.get(MODEL_FILE, b""), what, named, files)
     return Loaded(model, _table(files, what), files)
 
@@ -107,7 +115,7 @@ def dump(
     what = f"The model {type(model).__name__}"
     rest, files = boosters.take_out(model)
     content = skops_file.dumps(rest, what)
-    own = sorted(set(trusted) & skops_file.types_in(content))
+    own = {each: trusted_code.modules_of(each) for each in _own_types(content, trusted)}
     files[MODEL_FILE] = content
     if own:
         files[TRUSTED_FILE] = json.dumps(own, indent=2).encode()
@@ -137,14 +145,29 @@ def digest(contents: Mapping[str, bytes]) -> str:
 digest_of = digest
 
 
-def _own_types(files: Mapping[str, bytes], what: str) -> list[str]:
+def own_code(files: Mapping[str, bytes], what: str) -> TrustedCode:
+    """Return the project's own names in a model, each with the digests of its modules.
+
+    Raises UntrustedModelError for a file of another form.
+    """
     try:
-        named = json.loads(files.get(TRUSTED_FILE, b"[]"))
+        named = json.loads(files.get(TRUSTED_FILE, b"{}"))
     except ValueError as error:
         raise UntrustedModelError(f"{TRUSTED_FILE} of {what} is no JSON: {error}.") from error
-    if not isinstance(named, list) or not all(isinstance(each, str) for each in named):
-        raise UntrustedModelError(f"{TRUSTED_FILE} of {what} is no list of names.")
+    if not isinstance(named, dict) or not all(map(_is_text_by_text, named.values())):
+        raise UntrustedModelError(
+            f"{TRUSTED_FILE} of {what} doesn't give each name the digests of its modules; "
+            "expected a model that this version of mlops-kit registered. Train it again."
+        )
     return named
+
+
+def _is_text_by_text(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+
+def _own_types(content: bytes, trusted: Collection[str]) -> list[str]:
+    return sorted(set(trusted) & skops_file.types_in(content)) if trusted else []
 
 
 def _table(files: Mapping[str, bytes], what: str) -> Table | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlops_kit.errors import EvaluationError
+from mlops_kit.formatting import escape_markdown
 from mlops_kit.models import costs as costing
-from mlops_kit.models import operating_points
+from mlops_kit.models import task_curves
 from mlops_kit.models.comparison import (
     CANDIDATE,
     REFERENCE,
@@ -30,6 +31,7 @@ from mlops_kit.models.evaluation_summary import (
     SliceSummary,
     VerdictSummary,
     VersionIdentity,
+    holdout_title,
 )
 from mlops_kit.models.evaluation_summary import read as read
 from mlops_kit.models.gates import Estimate, Gate, GateRule, Rules, Verdict
@@ -42,7 +44,7 @@ from mlops_kit.tables.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlops_kit.models.registry import ModelVersion
+    from mlops_kit.models.model_version import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,16 @@ class SliceTable:
     slices: tuple[Slice, ...]
 
     def _repr_markdown_(self) -> str:
+        if not self.slices:
+            return "No slices: the table's declaration may name some in `slices=[…]`."
         lines = [
-            f"| slice | metric | rows | {self.names[REFERENCE]} | {self.names[CANDIDATE]} |",
+            f"| slice | metric | rows | {escape_markdown(self.names[REFERENCE])} "
+            f"| {escape_markdown(self.names[CANDIDATE])} |",
             "|---|---|---:|---:|---:|",
         ]
         lines += [
-            f"| {part.name} | {part.metric.title} | {part.candidate.n} | {part.reference} "
+            f"| {escape_markdown(part.name)} | {escape_markdown(part.metric.title)} "
+            f"| {part.candidate.n} | {part.reference} "
             f"| {part.candidate} |"
             for part in self.slices
         ]
@@ -69,7 +75,8 @@ class SliceTable:
 class Evaluation:
     """What the holdout says of candidate and reference.
 
-    `judged` is by role and by row of the holdout, for the charts; `latency` by role.
+    `judged` is by role and by row of the holdout, `latency` by role; `curves` is what the charts
+    of its task show, as `task_curves` has it.
     """
 
     table: Table
@@ -78,6 +85,8 @@ class Evaluation:
     latency: Mapping[str, Estimate]
     slices: tuple[Slice, ...]
     judged: Mapping[str, Judged]
+    # Not in its repr, which a notebook keeps as text.
+    curves: Mapping[str, Any] = field(repr=False)
     errors: Any = None
     note: str = ""
 
@@ -150,20 +159,21 @@ class Evaluation:
             scores=scores,
             slices=slices,
             verdict=VerdictSummary.of(verdict),
-            curves=operating_points.curves(self.table.task, self.judged, self.errors),
+            curves=dict(self.curves),
         )
 
     def _repr_markdown_(self) -> str:
-        names = f"{self.names[REFERENCE]} | {self.names[CANDIDATE]}"
+        names = " | ".join(escape_markdown(self.names[role]) for role in (REFERENCE, CANDIDATE))
+        title = holdout_title(self.rows, self.counts, self.table.task)
         lines = [
-            f"| {self.rows:,} rows | {names} | difference, 95 % interval |",
+            f"| {title} | {names} | difference, 95 % interval |",
             "|---|---:|---:|---:|",
         ]
         lines += [
-            f"| {title} | {other} | {own} | {difference if difference else ''} |"
+            f"| {escape_markdown(title)} | {other} | {own} | {difference if difference else ''} |"
             for title, own, other, difference in self.scores.values()
         ]
-        return "\n".join([*lines, "", self.note])
+        return "\n".join([*lines, "", escape_markdown(self.note)])
 
 
 def compare(
@@ -201,6 +211,9 @@ def compare(
     judged = {role: _judge(model, rows, holdout, table, costs) for role, model in models.items()}
     comparison = Comparison(holdout, table, judged, rules, seed)
     asked = [rule.metric for rule in rules.gates if not rule.slice and rule.metric != LATENCY]
+    masks = table.slice_masks(holdout)
+    parts = slices(comparison, masks)
+    errors = costing.of_errors(costs, table.amounts(holdout)) if table.task == "binary" else None
     return Evaluation(
         table=table,
         names=dict(names),
@@ -208,9 +221,12 @@ def compare(
         latency={
             role: one_row_ms(model, rows, rules.confidence, clock) for role, model in models.items()
         },
-        slices=slices(comparison, table.slice_masks(holdout)),
+        slices=parts,
         judged=judged,
-        errors=costing.of_errors(costs, table.amounts(holdout)) if table.task == "binary" else None,
+        curves=task_curves.curves(
+            comparison, masks, dict.fromkeys(part.name for part in parts), errors
+        ),
+        errors=errors,
         note=note,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,14 +16,24 @@ from mlops_kit.models.gates import Estimate, Gate, Side, Status, Verdict
 from mlops_kit.tables.table import Task
 
 if TYPE_CHECKING:
-    from mlops_kit.models.registry import ModelVersion
+    from mlops_kit.models.model_version import ModelVersion
 
 
-class _Value(BaseModel):
+class Value(BaseModel):
+    """A part of an evaluation, as it travels."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
+    @classmethod
+    def found(cls, data: Mapping[str, Any]) -> Self | None:
+        """Return the value, or None where the data are of another form."""
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError:
+            return None
 
-class EstimateSummary(_Value):
+
+class EstimateSummary(Value):
     """A number with its interval and the count that it rests on; None for no finite number."""
 
     value: float | None
@@ -34,6 +44,11 @@ class EstimateSummary(_Value):
     def __str__(self) -> str:
         return interval(self.value, self.low, self.high)
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether its interval does, so that a difference is there."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
     @classmethod
     def of(cls, estimate: Estimate) -> Self:
         """Return the summary of an estimate."""
@@ -42,7 +57,7 @@ class EstimateSummary(_Value):
         return cls(value=value, low=low, high=high, n=estimate.n)
 
 
-class GateSummary(_Value):
+class GateSummary(Value):
     """One gate: an estimate against its bound, and how it was decided."""
 
     name: str
@@ -63,7 +78,7 @@ class GateSummary(_Value):
         )
 
 
-class VerdictSummary(_Value):
+class VerdictSummary(Value):
     """What the gates say together."""
 
     status: Status
@@ -82,7 +97,7 @@ class VerdictSummary(_Value):
         )
 
 
-class ScoreSummary(_Value):
+class ScoreSummary(Value):
     """One metric of both models; `difference` is candidate minus reference, `metric` its title."""
 
     name: str
@@ -92,7 +107,7 @@ class ScoreSummary(_Value):
     difference: EstimateSummary | None
 
 
-class SliceSummary(_Value):
+class SliceSummary(Value):
     """One metric of both models on a part of the holdout."""
 
     name: str
@@ -101,7 +116,7 @@ class SliceSummary(_Value):
     reference: EstimateSummary
 
 
-class VersionIdentity(_Value):
+class VersionIdentity(Value):
     """A registered version and its bytes."""
 
     model: str
@@ -117,18 +132,29 @@ class VersionIdentity(_Value):
         return f"{self.model} v{self.version}"
 
 
-class Names(_Value):
+class Names(Value):
     """What people call the two models."""
 
     candidate: str
     reference: str
 
 
-class EvaluationSummary(_Value):
+def holdout_title(rows: int, counts: Sequence[int], task: Task) -> str:
+    """Return a holdout in a few words: its rows, and its positives or classes.
+
+    `counts` are the rows of each class; none for a regression.
+    """
+    if task == "binary":
+        return f"{rows:,} rows, {counts[1]:,} positive"
+    return f"{rows:,} rows" + (f" of {len(counts)} classes" if counts else "")
+
+
+class EvaluationSummary(Value):
     """What a person and a promotion have to know of an evaluation.
 
     `reference` is None where the candidate was compared with something unregistered. `counts`
-    are the rows of each class, in the order of `classes`. `curves` are for charts.
+    are the rows of each class, in the order of `classes`. `curves` are for charts: see
+    `task_curves`.
     """
 
     schema_version: Literal[2] = 2
@@ -147,10 +173,8 @@ class EvaluationSummary(_Value):
 
     @property
     def title(self) -> str:
-        """The holdout in a few words: its rows, and its positives or classes."""
-        if self.task == "binary":
-            return f"{self.rows:,} rows, {self.counts[1]:,} positive"
-        return f"{self.rows:,} rows" + (f" of {len(self.counts)} classes" if self.counts else "")
+        """The holdout in a few words."""
+        return holdout_title(self.rows, self.counts, self.task)
 
     def data(self) -> dict[str, Any]:
         """Return it as plain data, to be published."""

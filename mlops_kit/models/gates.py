@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mlops_kit.formatting import interval, number
+from mlops_kit.formatting import escape_markdown, interval, number
 
 PASS: Literal["pass"] = "pass"
 FAIL: Literal["fail"] = "fail"
@@ -200,7 +200,8 @@ class Verdict:
         return f"{name} is inconclusive: {missed} of {total} {gates} can't tell yet."
 
     def _repr_markdown_(self) -> str:
-        rows = [f"**{self.status.upper()}** {self.sentence}", "", *table(self.gates)]
+        said = escape_markdown(self.sentence)
+        rows = [f"**{self.status.upper()}** {said}", "", *table(self.gates)]
         return "\n".join(rows)
 
 
@@ -209,9 +210,9 @@ def table(gates: Iterable[Gate]) -> list[str]:
     lines = ["| gate | value | 95 % interval | bound | verdict |", "|---|---:|---:|---:|---|"]
     for gate in gates:
         sign = "≥" if gate.side == "at_least" else "≤"
-        estimate = gate.estimate
+        estimate, name = gate.estimate, escape_markdown(gate.name)
         lines.append(
-            f"| {gate.name} | {number(estimate.value)} | {number(estimate.low)} to "
+            f"| {name} | {number(estimate.value)} | {number(estimate.low)} to "
             f"{number(estimate.high)} | {sign} {number(gate.bound)} | {gate.status.upper()} |"
         )
     return lines

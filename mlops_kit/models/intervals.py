@@ -45,6 +45,18 @@ def quantile(values: Array, q: float, confidence: float = 0.95) -> Estimate:
     return Estimate(float(np.quantile(ordered, q)), float(ordered[low]), float(ordered[high]), n)
 
 
+def mean(values: Array, confidence: float = 0.95) -> Estimate:
+    """Return a mean with its interval by Student's t; one value has no finite interval."""
+    from scipy.stats import t
+
+    n = len(values)
+    value = float(np.mean(values)) if n else float("nan")
+    if n < 2:
+        return Estimate(value, float("-inf"), float("inf"), n)
+    half = float(t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return Estimate(value, value - half, value + half, n)
+
+
 def bootstrap(
     models: Mapping[str, Mapping[str, Weighed]],
     rows: int,

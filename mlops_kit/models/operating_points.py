@@ -1,50 +1,26 @@
-"""What a model's answers mean on the holdout, as plain data for charts and the panel."""
+"""What the scores of a binary model mean at each threshold, as plain data for charts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlops_kit.models.metric_sums import Array, Judged
 
-if TYPE_CHECKING:
-    from mlops_kit.tables.table import Task
-
 POINTS = 100
 _BINS = 10
-_QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
-def curves(task: Task, judged: Mapping[str, Judged], errors: Array) -> dict[str, Any]:
-    """Return what each model does as plain data of some 10 kB, by role in `models`.
+def curves(judged: Mapping[str, Judged], errors: Array) -> dict[str, Any]:
+    """Return counts and costs by threshold as plain data of some 10 kB, by role in `models`.
 
-    Binary: counts and costs by threshold; `errors` is what a false negative (first row) and a
-    false positive (second row) costs, by row. Multi-class: the confusion matrix, a row a true
-    class. Regression: quantiles of the errors, prediction minus truth.
+    `errors` is what a false negative (first row) and a false positive (second row) costs, by row.
     """
-    if task == "binary":
-        thresholds = np.logspace(-4, 0, POINTS)
-        models = {role: _by_threshold(each, errors, thresholds) for role, each in judged.items()}
-        return {"thresholds": _plain(thresholds), "models": models}
-    if task == "multiclass":
-        return {"models": {role: {"confusion": confusion(each)} for role, each in judged.items()}}
-    return {
-        "quantiles": [*_QUANTILES],
-        "models": {
-            role: {"errors": _plain(np.quantile(each.scores - each.labels, _QUANTILES))}
-            for role, each in judged.items()
-        },
-    }
-
-
-def confusion(judged: Judged) -> list[list[int]]:
-    """Return how many rows of each true class (row) were decided as each class (column)."""
-    count = judged.scores.shape[1]
-    pairs = judged.labels * count + judged.decisions
-    found: list[list[int]] = np.bincount(pairs, minlength=count**2).reshape(count, count).tolist()
-    return found
+    thresholds = np.logspace(-4, 0, POINTS)
+    models = {role: _by_threshold(each, errors, thresholds) for role, each in judged.items()}
+    return {"thresholds": _plain(thresholds), "models": models}
 
 
 def by_threshold(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_kit.errors import KitError, TableError
+from mlops_kit.models import fitted_inputs
 from mlops_kit.models import outputs as outputs
 from mlops_kit.tables import trial_rows
 
@@ -24,7 +25,7 @@ def check_model(model: Any, table: Table, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the inputs that a model was tried on, if it gives finite scores for all of them.
 
     `frame` has rows of the table; none of them need labels. Raises TableError for a model of
-    another task or other classes, and for the first row that it fails at.
+    another task, other classes or other columns, and for the first row that it fails at.
     """
     outputs.check(model, table)
     if table.task == "binary":
@@ -44,6 +45,7 @@ def check_model(model: Any, table: Table, frame: pd.DataFrame) -> pd.DataFrame:
             f"The model of the table {table.name!r} scores {scores[row]} for {named[row][0]}; "
             "expected a finite number."
         )
+    fitted_inputs.check(model, table, inputs)
     return inputs
 
 

@@ -8,16 +8,23 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit import files, lock
 from mlops_kit.errors import ModelNotFoundError, RegistryError
-from mlops_kit.models import artifacts, mlflow_model
+from mlops_kit.models import artifacts, mlflow_model, trusted_code
 from mlops_kit.models.artifacts import Loaded
+from mlops_kit.models.model_version import (
+    PREFIX,
+    Description,
+    ModelVersion,
+    from_stored,
+    version_tags,
+)
+from mlops_kit.tables import comparison
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,38 +41,7 @@ _MLFLOW = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-_TAG = "mlops_kit."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass(frozen=True)
-class Description:
-    """What is kept beside a model: metrics and parameters of its run, tags of its version."""
-
-    run_name: str = "train"
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """One registered version; `digest` is `sha256:<hex>` over the whole artifact."""
-
-    name: str
-    version: str
-    digest: str
-    uri: str
-    run_id: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.name} v{self.version}"
-
-    def _repr_markdown_(self) -> str:
-        rows = {"version": str(self), "digest": self.digest, "run": self.run_id, **self.tags}
-        lines = [f"| {name} | `{value}` |" for name, value in rows.items() if value]
-        return "\n".join(["| | |", "|---|---|", *lines])
 
 
 class Registry:
@@ -141,21 +117,22 @@ class Registry:
         with tempfile.TemporaryDirectory() as scratch, self._client() as client:
             folder = Path(scratch) / "model"
             mlflow_model.save(model, frame, folder, table, self.trusted)
-            digest = artifacts.digest(artifacts.contents(folder))
+            kept = artifacts.contents(folder)
             run = client.create_run(self._experiment(client, name), run_name=description.run_name)
             run_id = run.info.run_id
             _log(client, run_id, description)
             client.log_artifacts(run_id, str(folder), "model")
             _create_if_absent(lambda: client.create_registered_model(name))
-            tags = {**description.tags, "digest": digest}
+            own = trusted_code.digests(artifacts.own_code(kept, name))
+            tags = version_tags(description, artifacts.digest(kept), own)
             created = client.create_model_version(
                 name,
                 source=f"{run.info.artifact_uri}/model",
                 run_id=run_id,
-                tags={f"{_TAG}{tag}": value for tag, value in tags.items()},
+                tags=tags,
             )
             client.set_terminated(run_id)
-            return _version(created)
+            return from_stored(created)
 
     def version(self, name: str, version: str) -> ModelVersion:
         """Return a registered version.
@@ -163,14 +140,14 @@ class Registry:
         Raises ModelNotFoundError.
         """
         with self._client(f"{name} v{version}") as client:
-            return _version(client.get_model_version(name, str(version)))
+            return from_stored(client.get_model_version(name, str(version)))
 
     def versions(self, name: str) -> tuple[ModelVersion, ...]:
         """Return all versions of a name, newest first."""
         _check_name(name)
         with self._client() as client:
             found = client.search_model_versions(f"name = '{name}'")
-            return tuple(sorted(map(_version, found), key=lambda v: -int(v.version)))
+            return tuple(sorted(map(from_stored, found), key=lambda v: -int(v.version)))
 
     def by_alias(self, name: str, alias: str) -> ModelVersion | None:
         """Return the version that an alias points to, or None."""
@@ -193,14 +170,18 @@ class Registry:
         """Set tags of a version."""
         with self._client(str(version)) as client:
             for name, value in tags.items():
-                client.set_model_version_tag(version.name, version.version, _TAG + name, value)
+                client.set_model_version_tag(version.name, version.version, PREFIX + name, value)
 
-    def load(self, version: ModelVersion, digest: str) -> Any:
+    def load(self, version: ModelVersion, digest: str, table: Table | None = None) -> Any:
         """Return the fitted model, if its artifact has this digest and only trusted types.
 
-        Raises UntrustedModelError; nothing of the artifact is run or imported before the checks.
+        Raises UntrustedModelError, and TableError for a model whose own table answers otherwise
+        than `table`; nothing of the artifact is run or imported before the checks of trust.
         """
-        return self.open(version, digest).model
+        loaded = self.open(version, digest)
+        if table is not None and loaded.table is not None:
+            comparison.check(table, loaded.table, str(version))
+        return loaded.model
 
     def open(self, version: ModelVersion, digest: str) -> Loaded:
         """Return the fitted model with its table; as `load`."""
@@ -286,15 +267,3 @@ def _create_if_absent(create: Callable[[], Any]) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def _version(stored: Any) -> ModelVersion:
-    tags = {name.removeprefix(_TAG): value for name, value in stored.tags.items()}
-    return ModelVersion(
-        name=stored.name,
-        version=str(stored.version),
-        digest=tags.pop("digest", ""),
-        uri=f"models:/{stored.name}/{stored.version}",
-        run_id=stored.run_id or "",
-        tags=tags,
-    )

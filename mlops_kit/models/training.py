@@ -10,8 +10,9 @@ from mlops_kit.errors import TableError
 from mlops_kit.formatting import number
 from mlops_kit.models import costs as costing
 from mlops_kit.models.costs import Costs
+from mlops_kit.models.model_version import Description, ModelVersion
 from mlops_kit.models.outputs import class_columns, outputs
-from mlops_kit.models.registry import Description, ModelVersion, Registry
+from mlops_kit.models.registry import Registry
 from mlops_kit.tables.snapshots import fingerprint
 from mlops_kit.tables.table import Table
 

@@ -1,1 +1,1 @@
-"""A pipeline becomes executed notebooks."""
+"""Run a pipeline as executed notebooks."""

@@ -1,4 +1,4 @@
-"""Finds a step that ran before with the same content: notebook, parameters, code, environment."""
+"""Find a step that already ran with the same notebook, parameters, code and environment."""
 
 from __future__ import annotations
 
@@ -14,20 +14,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import notebook_file
-from mlops_kit.errors import NotebookError
-from mlops_kit.pipelines import step_outputs, values
+from mlops_kit.pipelines import sources, step_outputs, values
 from mlops_kit.pipelines.definition import Step
 from mlops_kit.pipelines.values import Value
 
-_NOT_CODE = {"tests", "workflows", "node_modules", "__pycache__", "build", "dist"}
-
 
 class Cache:
-    """Keys of finished steps, and where each one's folder is."""
+    """Maps the key of each finished step to its folder."""
 
     def __init__(self, folder: Path, *, project: Path, salt: str = "") -> None:
-        """`salt` stands for whatever else a step's result depends on, such as settings."""
+        """`salt` holds anything else that a result depends on, such as settings."""
         self.folder = folder
         self.project = project
         self.salt = salt
@@ -35,11 +31,11 @@ class Cache:
     def key(self, step: Step, notebook: Path, given: Mapping[str, Any]) -> str:
         """Return the key of a step with typed parameters: a SHA-256 in hex."""
         content = {
-            "notebook": source_digest(notebook),
-            "files": files_digest(notebook, self.project),
-            "parameters": {name: _content(value) for name, value in given.items()},
+            "notebook": sources.source_digest(notebook),
+            "sources": sources.of(notebook, self.project, {}).digest,
+            "parameters": {n: _content(value, notebook.parent) for n, value in given.items()},
             "outputs": {name: kind.__name__ for name, kind in step.outputs.items()},
-            "code": code_digest(self.project),
+            "kit": sources.kit_digest(),
             "environment": environment_digest(),
             "salt": self.salt,
         }
@@ -51,7 +47,7 @@ class Cache:
         step_outputs.write_json(self.folder / f"{key}.json", {"folder": relative})
 
     def find(self, key: str) -> tuple[Path, dict[str, Value]] | None:
-        """Return folder and outputs of a step that finished under this key, if still whole."""
+        """Return the folder and outputs of the step with this key; None if a file changed."""
         try:
             stored = json.loads((self.folder / f"{key}.json").read_bytes())
             folder = (self.folder / stored["folder"]).resolve()
@@ -64,7 +60,7 @@ class Cache:
 
 
 def bring_over(source: Path, outputs: Mapping[str, Value], folder: Path) -> dict[str, Value]:
-    """Return a cached step's outputs as files of this execution, so that it stands alone."""
+    """Copy a cached step's outputs into an execution's own folder, and return them."""
     if folder != source:
         shutil.rmtree(folder, ignore_errors=True)
     return {
@@ -73,50 +69,6 @@ def bring_over(source: Path, outputs: Mapping[str, Value], folder: Path) -> dict
         else values.keep_file(value.file, folder / value.file.name)
         for name, value in outputs.items()
     }
-
-
-def source_digest(notebook: Path) -> str:
-    """Return the digest of a notebook's cells, without outputs and metadata."""
-    source = [
-        (c["cell_type"], c.get("metadata", {}).get("tags"), notebook_file.source(c))
-        for c in notebook_file.cells(notebook)
-    ]
-    return hashlib.sha256(json.dumps(source).encode()).hexdigest()
-
-
-def files_digest(notebook: Path, project: Path) -> str:
-    """Return the digest of the project's files that a step names, in its cells or its code.
-
-    Notebooks that it names, as in `%run helper.ipynb`, count with the files that they name. A
-    file whose name is put together at run time, as by a glob, isn't seen.
-    """
-    text = "\n".join(_read(path) for path in _files(project) if path.suffix == ".py")
-    text += _source(notebook)
-    left = [path for path in _files(project) if path.suffix not in ("", ".py")]
-    named: dict[str, str] = {}
-    while found := [path for path in left if path.name in text]:
-        left = [path for path in left if path not in found]
-        for path in found:
-            try:
-                text += _source(path) if path.suffix == ".ipynb" else ""
-                is_notebook = path.suffix == ".ipynb"
-            except NotebookError:
-                is_notebook = False  # whether it can be read is the step's own concern
-            named[str(path.relative_to(project))] = (
-                source_digest(path) if is_notebook else values.file_digest(path)
-            )
-    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
-
-
-def code_digest(project: Path) -> str:
-    """Return the digest of the kit's Python files and of the project's own."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for root in dict.fromkeys((package, project)):
-        for path in (each for each in _files(root) if each.suffix == ".py"):
-            digest.update(f"{path.relative_to(root)}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 @cache
@@ -130,39 +82,12 @@ def environment_digest() -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _files(root: Path) -> list[Path]:
-    """Return the files of a project, without those that are no part of a step's code."""
-    found: list[Path] = []
-    for folder, names, files in os.walk(root):
-        # A virtual environment inside the project is the environment, not its code.
-        names[:] = [
-            name
-            for name in names
-            if name not in _NOT_CODE
-            and not name.startswith(".")
-            and not (Path(folder) / name / "pyvenv.cfg").exists()
-        ]
-        found += [path for file in files if (path := Path(folder) / file).is_file()]
-    return sorted(found)
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
-
-
-def _source(notebook: Path) -> str:
-    return "\n".join(map(notebook_file.source, notebook_file.cells(notebook)))
-
-
-def _content(value: Any) -> Any:
-    """Return a parameter by what it means: the path of a file by that file's content."""
+def _content(value: Any, folder: Path) -> Any:
+    """Return a parameter's value; for a path, the digests of the files that it names."""
     if isinstance(value, list):
-        return [_content(item) for item in value]
-    if isinstance(value, str) and 0 < len(value) < 4096 and "\0" not in value:
-        path = Path(value)
-        if path.is_file():
-            return values.file_digest(path)
-    return value
+        return [_content(item, folder) for item in value]
+    found = [sources.content_digest(path) for path in sources.paths_in(value, folder)]
+    return found or value
 
 
 def _is_whole(outputs: Mapping[str, Value]) -> bool:

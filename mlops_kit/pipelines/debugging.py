@@ -1,4 +1,4 @@
-"""Turn a failed step into a notebook that stops right before the failing cell."""
+"""Turn a failed step into a notebook that stops just before the failing cell."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ STOP = "stop-here"
 PLACE = "start-here"
 
 
-def failing_notebook(execution: Execution, step: str, target: Path, *, folder: Path) -> str:
-    """Write the notebook of a failed step to `target`, and return the failing cell's id.
+def failing_notebook(
+    execution: Execution, step: str, target: Path, *, folder: Path, project: Path | None = None
+) -> str:
+    """Write a failed step's notebook with a stop before the failing cell; return the cell's id.
 
-    It works in `folder`, as the step did. Its parameters are filled in, its outputs are gone, and
-    a cell that raises stands before the one that failed. A step that didn't fail is opened
-    without that stop; the id is then empty. Raises ProjectError for a step that left no notebook,
-    and for a target that holds something else.
+    The parameters are filled in and the outputs removed. The notebook of a step that didn't fail
+    gets no stop, and the id is empty. Raises ProjectError for a step that left no notebook, and
+    for a target with other content.
+
+    Args:
+        execution: the one that the step belongs to.
+        step: the step's name.
+        target: the file to write.
+        folder: the notebook's own folder, which the step ran in.
+        project: a folder whose modules the step could import too.
     """
     executed = _executed(execution, step)
     content = notebook_file.content(executed)
@@ -38,7 +46,7 @@ def failing_notebook(execution: Execution, step: str, target: Path, *, folder: P
         cell.get("metadata", {}).pop("papermill", None)
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
-    cells.insert(0, _code(PLACE, f"import os\n\nos.chdir({str(folder)!a})"))
+    cells.insert(0, _code(PLACE, _place(folder, project)))
     metadata = {k: v for k, v in content["metadata"].items() if k != "papermill"}
     _write(target, {**content, "cells": cells, "metadata": metadata})
     return str(failing.get("id", "")) if failing is not None else ""
@@ -63,7 +71,7 @@ def _executed(execution: Execution, step: str) -> Path:
 
 
 def _write(target: Path, content: Mapping[str, Any]) -> None:
-    """Write the notebook, but never over somebody's work."""
+    """Write the notebook, but never over someone's edits."""
     text = json.dumps(content, indent=1) + "\n"
     if target.exists() and target.read_bytes() != text.encode():
         raise ProjectError(
@@ -74,11 +82,21 @@ def _write(target: Path, content: Mapping[str, Any]) -> None:
     files.write_whole(target, text.encode())
 
 
-def _stop(failing: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    said = (
-        f"Cell {failing.get('id', '')!r}, next, failed: {reason[:300]}. Delete this one to go on."
+def _place(folder: Path, project: Path | None) -> str:
+    """Return code that goes where the step ran, with the project's modules on the path."""
+    if project is None:
+        return f"import os\n\nos.chdir({str(folder)!a})"
+    own = ascii(str(project))
+    return (
+        f"import os\nimport sys\n\nos.chdir({str(folder)!a})\n"
+        f"if {own} not in sys.path:\n    sys.path.insert(sys.path.index('') + 1, {own})"
     )
-    # As a literal in ASCII, so that no reason can become code.
+
+
+def _stop(failing: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    name = str(failing.get("id", ""))
+    said = f"The next cell, {name!r}, failed: {reason[:300]}. Delete this cell to go on."
+    # An ASCII literal, so that no reason can become code.
     return _code(STOP, f"raise RuntimeError({said!a})")
 
 

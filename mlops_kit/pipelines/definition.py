@@ -1,4 +1,4 @@
-"""What a pipeline is: its steps, and the values that pass between them."""
+"""Define a pipeline: its steps, and the values that pass between them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Literal
 from mlops_kit.errors import DefinitionError
 from mlops_kit.formatting import did_you_mean
 
-# Valid as Argo template and parameter names, too.
+# Both are valid as names of Argo's templates and parameters too.
 STEP_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 OUTPUT_TYPES: tuple[type, ...] = (str, int, float, bool, list, dict, Path)
-# Every step has its executed notebook as an output, without declaring it.
+# The output that every step has undeclared: its executed notebook.
 NOTEBOOK = "notebook"
-# Every execution has its own name as an input, without declaring it.
+# The input that every pipeline has undeclared: the execution's name.
 EXECUTION = "execution"
 
 
@@ -30,7 +30,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """A value that a step publishes; its executed notebook is the output `notebook`."""
+    """A value that a step publishes. The output `notebook` is its executed notebook."""
 
     step: Step
     name: str
@@ -46,17 +46,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Condition:
-    """A step runs only if an output, as text, equals this; an absent output never does."""
+    """Runs a step only if an output, as text, equals a value. An absent output never does."""
 
     output: Output
     equals: str
 
     def holds(self, value: object) -> bool:
-        """Whether the value lets the step run; compared as text, as Argo does."""
+        """Whether a value lets the step run. Compares text, as Argo does."""
         return value is not None and as_text(value) == self.equals
 
 
-# What a step's parameter may be given: a constant, an input, an output, or several outputs.
+# What a step may pass to a parameter: a constant, an input, an output, or several outputs.
 Argument = Input | Output | Sequence[Output] | str | int | float | bool
 
 
@@ -64,9 +64,9 @@ Argument = Input | Output | Sequence[Output] | str | int | float | bool
 class Step:
     """One notebook with its parameters, its declared outputs and when it runs.
 
-    `timeout` is in seconds for one attempt; `retries` counts further attempts. `cache=False` is
-    for a step that reads or changes what lies outside its parameters. Steps of the same `pod`
-    share one on a cluster.
+    `timeout` limits one attempt, in seconds. `retries` counts the attempts after the first. Set
+    `cache=False` for a step that reads or changes anything but its parameters and the project's
+    files. On a cluster, steps with the same `pod` share a pod.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Step:
     pod: str = ""
 
     def __post_init__(self) -> None:
-        """Reject a step that could run neither locally nor on Argo.
+        """Reject a step that can't run.
 
         Raises DefinitionError.
         """
@@ -116,9 +116,9 @@ class Step:
             )
 
     def output(self, name: str) -> Output:
-        """Return the declared output of that name, to be given to another step.
+        """Return the output of that name, to pass to another step.
 
-        Raises DefinitionError with the nearest name.
+        Raises DefinitionError, which suggests the nearest name.
         """
         if name != NOTEBOOK and name not in self.outputs:
             raise DefinitionError(
@@ -129,13 +129,13 @@ class Step:
 
     @property
     def references(self) -> tuple[Output, ...]:
-        """The outputs that this step reads, its condition's among them."""
+        """The outputs that this step reads, including its condition's."""
         found = [output for argument in self.parameters.values() for output in outputs_in(argument)]
         return (*found, *([self.when.output] if self.when else []))
 
     @property
     def needs(self) -> tuple[Step, ...]:
-        """The steps that must end before this one starts, each once."""
+        """The steps that must end before this one starts."""
         return tuple(dict.fromkeys(output.step for output in self.references))
 
     def __repr__(self) -> str:
@@ -144,12 +144,12 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """Steps over shared inputs; the order of execution follows from what the steps read.
+    """Steps over shared inputs. What the steps read determines their order.
 
-    `inputs` maps each name to its default. On a cluster each step has a pod of its own, or all
-    share one (`pods="fused"`), but for steps that name theirs. There it also starts by the clock,
-    as the cron line `schedule` says in UTC, or `on_push` to the project's repository. `edit` is
-    given the Hera WorkflowTemplate before it is written.
+    `inputs` maps each name to its default. On a cluster, each step runs in its own pod, or all
+    share one (`pods="fused"`), except steps that name a pod. The cluster also starts the pipeline
+    by `schedule`, a cron expression in UTC, or `on_push` to the project's repository. `edit`
+    receives the Hera WorkflowTemplate before it is written.
     """
 
     name: str
@@ -210,7 +210,7 @@ class Pipeline:
     def step(self, name: str) -> Step:
         """Return the step of that name.
 
-        Raises DefinitionError with the nearest name.
+        Raises DefinitionError, which suggests the nearest name.
         """
         for step in self.steps:
             if step.name == name:
@@ -223,8 +223,8 @@ class Pipeline:
 
     @property
     def ordered(self) -> tuple[Step, ...]:
-        """The steps, each after those that it needs, else in the order of the definition."""
-        # A step can only read from steps made before it, so this always ends.
+        """The steps, each after those that it needs, otherwise as defined."""
+        # A step can only read from steps created before it, so this loop ends.
         placed: dict[Step, None] = {}
         while len(placed) < len(self.steps):
             for step in self.steps:
@@ -242,7 +242,7 @@ class Pipeline:
 
 
 def _nearest(step: Step) -> list[Step]:
-    """Return the steps that it waits for, without those that these wait for themselves."""
+    """Return the steps that a step waits for, without those that they wait for in turn."""
     further = {each for needed in step.needs for each in _before(needed)}
     return [needed for needed in step.needs if needed not in further]
 
@@ -252,7 +252,7 @@ def _before(step: Step) -> set[Step]:
 
 
 def outputs_in(argument: object) -> Iterator[Output]:
-    """Yield the outputs that an argument refers to."""
+    """Yield the outputs in an argument."""
     if isinstance(argument, Output):
         yield argument
     elif isinstance(argument, (list, tuple)):
@@ -260,5 +260,5 @@ def outputs_in(argument: object) -> Iterator[Output]:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as Argo would pass it: booleans in lower case, the rest by str."""
+    """Return a value as the text that Argo passes: booleans in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""The folder of one execution: its state, its steps' outputs, and who is running it."""
+"""Store executions: a folder for each, with its state, its steps' outputs and its lock."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 WAITING, RUNNING, SUCCEEDED, CACHED = "waiting", "running", "succeeded", "cached"
 SKIPPED, FAILED, NOT_RUN, INTERRUPTED = "skipped", "failed", "not run", "interrupted"
-# What a resumed execution keeps.
+# A resumed execution keeps these steps.
 DONE = frozenset({SUCCEEDED, CACHED})
-# The driver is gone without a word; never stored, only seen.
+# The driver died. Never stored, only deduced.
 KILLED = "killed"
 
 _STATE = "execution.json"
 _LOCK = "lock"  # held by the driver
-_EXACT = {"extra": "forbid"}  # for pydantic: another field isn't what the kit wrote
+_EXACT = {"extra": "forbid"}  # for pydantic: the kit wrote no other field
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*-\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 @dataclass(frozen=True)
 class StepState:
-    """How far a step has come; times are ISO 8601 in UTC, `reason` says why it didn't run."""
+    """A step's progress. Times are ISO 8601 in UTC; `reason` says why it didn't run."""
 
     __pydantic_config__: ClassVar = _EXACT
     state: str = WAITING
@@ -50,7 +50,7 @@ class StepState:
 
     @property
     def took(self) -> str:
-        """The seconds of its last attempt, as text; nothing for a step that didn't run."""
+        """The duration of the last attempt, as text; empty for a step that didn't run."""
         if not (self.started and self.ended):
             return ""
         seconds = datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)
@@ -59,7 +59,7 @@ class StepState:
 
 @dataclass(frozen=True)
 class State:
-    """What `execution.json` says."""
+    """The content of `execution.json`."""
 
     __pydantic_config__: ClassVar = _EXACT
     name: str
@@ -71,7 +71,7 @@ class State:
     steps: Mapping[str, StepState] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the state as plain data."""
         return asdict(self)
 
     @classmethod
@@ -86,7 +86,7 @@ class State:
             return _adapter().validate_python(stored)
         except ValidationError as error:
             raise ProjectError(
-                f"It isn't what the kit wrote: {violations(error.errors())}."
+                f"The kit didn't write this: {violations(error.errors())}."
             ) from error
 
 
@@ -98,7 +98,7 @@ def _adapter() -> TypeAdapter[State]:
 
 
 class Execution:
-    """One execution's folder; every change is on disk before the call returns."""
+    """One execution's folder. Each change is on disk before the call returns."""
 
     def __init__(self, folder: Path, state: State) -> None:
         """Use `create` or `Executions.open` instead."""
@@ -112,15 +112,15 @@ class Execution:
         return self.state.name
 
     def acquire(self) -> None:
-        """Become the driver.
+        """Become the process that drives this execution.
 
-        Raises ProjectError while another process is.
+        Raises ProjectError while another process drives it.
         """
         try:
             self._driving.enter_context(lock.hold(self.folder / _LOCK))
         except BlockingIOError as error:
             raise ProjectError(
-                f"Another process still runs execution {self.name!r}; wait for it, or stop it.",
+                f"Another process is running execution {self.name!r}; wait for it, or stop it.",
                 code="project.execution-held",
             ) from error
 
@@ -130,13 +130,13 @@ class Execution:
 
     @property
     def seen_state(self) -> str:
-        """The state as an onlooker sees it: a running execution without a driver was killed."""
+        """The state, or `killed` for a running execution without a driver."""
         is_killed = self.state.state == RUNNING and not lock.is_held(self.folder / _LOCK)
         return KILLED if is_killed else self.state.state
 
     @property
     def failed_step(self) -> str:
-        """The first step that failed; empty where none did."""
+        """The first step that failed; empty if none did."""
         return next((n for n, step in self.state.steps.items() if step.state == FAILED), "")
 
     def set_state(self, state: str) -> None:
@@ -144,7 +144,7 @@ class Execution:
         self._store(replace(self.state, state=state, ended="" if state == RUNNING else now()))
 
     def set_inputs(self, inputs: Mapping[str, Any]) -> None:
-        """Record the inputs, which a changed definition may have more of than before."""
+        """Record the inputs; a changed definition may have added some."""
         self._store(replace(self.state, inputs=dict(inputs)))
 
     def set_step(self, name: str, **changes: Any) -> None:
@@ -153,11 +153,11 @@ class Execution:
         self._store(replace(self.state, steps={**self.state.steps, name: step}))
 
     def step_folder(self, step: str) -> Path:
-        """Return where a step keeps its notebook and outputs."""
+        """Return the folder of a step's notebook and outputs."""
         return self.folder / step
 
     def save_outputs(self, step: str, outputs: Mapping[str, Value], key: str) -> None:
-        """Record a finished step's outputs; from here on a resumed execution keeps them."""
+        """Record a finished step's outputs. A resumed execution keeps them."""
         step_outputs.save(self.step_folder(step), outputs, key)
 
     def outputs(self, step: str) -> dict[str, Value] | None:
@@ -166,9 +166,9 @@ class Execution:
         return found[0] if found else None
 
     def value(self, step: str, output: str) -> Any:
-        """Return what a step published under a name.
+        """Return the value that a step published under a name.
 
-        Raises ProjectError when it didn't.
+        Raises ProjectError if it published none.
         """
         found = self.outputs(step) or {}
         if output not in found:
@@ -196,14 +196,14 @@ class Execution:
 
 
 class Executions:
-    """All executions of a project, newest last by name within a pipeline."""
+    """The executions of a project."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` need not exist yet."""
+        """`folder` may not exist yet."""
         self.folder = folder
 
     def create(self, pipeline: str, inputs: Mapping[str, Any], steps: list[str]) -> Execution:
-        """Make a new execution, with a name that no other has."""
+        """Create an execution with a unique name, and become its driver."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         while True:
             name = f"{pipeline}-{stamp}-{secrets.token_hex(2)}"
@@ -222,20 +222,20 @@ class Executions:
         return execution
 
     def is_name(self, name: str) -> bool:
-        """Tell whether an execution here could have that name; workflows have others."""
+        """Return whether a name has the form of an execution's; a workflow's has another."""
         return bool(_NAME.fullmatch(name))
 
     def open(self, name: str) -> Execution:
         """Return the execution of that name.
 
-        Raises ProjectError for an unknown name or a state that can't be read.
+        Raises ProjectError for an unknown name or an unreadable state.
         """
         folder = self.folder / name
         if not _NAME.fullmatch(name) or not (folder / _STATE).is_file():
             known = [execution.name for execution in self.all()]
             raise ProjectError(
-                f"There is no execution {name!r} under {str(self.folder)!r}; 'mlops-kit status' "
-                f"lists them.{did_you_mean(name, known)}",
+                f"No execution {name!r} in {str(self.folder)!r}; 'mlops-kit status' lists "
+                f"them.{did_you_mean(name, known)}",
                 code="project.no-execution",
             )
         try:
@@ -247,23 +247,23 @@ class Executions:
         return Execution(folder, state)
 
     def all(self) -> Iterator[Execution]:
-        """Yield the executions that can be read, oldest first."""
+        """Yield the readable executions, oldest first."""
         found = []
         for path in self.folder.glob(f"*/{_STATE}"):
             try:
                 found.append(Execution(path.parent, State.from_json(json.loads(path.read_bytes()))))
             except (ProjectError, ValueError, RecursionError, OSError):
-                continue  # one broken folder must not hide the others; `open` names its fault
+                continue  # a broken folder must not hide the others; `open` reports it
         yield from sorted(found, key=lambda execution: (execution.state.started, execution.name))
 
     def last_unfinished(self, pipeline: str) -> Execution:
-        """Return the newest execution of a pipeline, if it can be resumed.
+        """Return the newest execution of a pipeline, to resume it.
 
-        Raises ProjectError when there is none or it ended well.
+        Raises ProjectError if there is none, or it succeeded.
         """
         mine = [execution for execution in self.all() if execution.state.pipeline == pipeline]
         if not mine or mine[-1].seen_state == SUCCEEDED:
-            what = f"{mine[-1].name!r} ended well" if mine else "it was never run here"
+            what = f"{mine[-1].name!r} succeeded" if mine else "it never ran here"
             raise ProjectError(
                 f"Nothing to resume for {pipeline!r}: {what}. Run it without --resume.",
                 code="project.nothing-to-resume",
@@ -272,5 +272,5 @@ class Executions:
 
 
 def now() -> str:
-    """Return the time as it is stored: ISO 8601, UTC, seconds with milliseconds."""
+    """Return the current time as the kit stores it: ISO 8601, UTC, in milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Run a pipeline, or one step of it, on this machine."""
+"""Run a pipeline or a single step on this machine."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from mlops_kit.pipelines.progress import Observer, Progress
 from mlops_kit.pipelines.values import Value
 from mlops_kit.pipelines.walk import Walk
 
-# Makes the kernel manager of one notebook, with so many threads for numerics.
-KernelFactory = Callable[[int], Any]
+# Creates a notebook's kernel manager, given its number of threads and its working directory.
+KernelFactory = Callable[[int, Path], Any]
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs steps from a folder of notebooks on kernels that it is given.
+    """Runs a project's notebooks as steps.
 
-    `workers` is how many notebooks run at once. `cache=None` runs every step. Once `cancelled` is
-    set, a run ends as by KeyboardInterrupt.
+    Each kernel starts in its notebook's folder. `workers` limits how many notebooks run at once.
+    Without a `cache`, every step runs. With `project`, an execution keeps the digests of the code
+    and files that each step could read there. Setting `cancelled` ends a run like Ctrl-C.
     """
 
     notebooks: Path
@@ -38,6 +39,7 @@ class Runner:
     workers: int = 2
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     clock: Callable[[], float] = time.monotonic
+    project: Path | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def run(
@@ -48,12 +50,16 @@ class Runner:
         elsewhere: Mapping[Step, Mapping[str, Value]] | None = None,
         steps: Sequence[Step] | None = None,
     ) -> Execution:
-        """Run what the execution still lacks, side by side where the steps allow it.
+        """Run the steps that an execution still lacks, in parallel where they allow it.
 
-        Only `steps` run, if they are given; those that they read from ran `elsewhere`, with their
-        outputs, or were skipped there without any. Raises the first step's failure, after the
-        steps that were running have ended; KeyboardInterrupt stops them. Either way the
-        execution's folder says how far it came.
+        A failed step lets the running ones end, then its error is raised; KeyboardInterrupt stops
+        them. In both cases, the execution's folder records the progress.
+
+        Args:
+            pipeline: the pipeline to run.
+            execution: records the progress; its driver is this process.
+            elsewhere: the outputs of steps that ran in other pods; empty for a skipped step.
+            steps: run only these.
         """
         chosen = pipeline.ordered if steps is None else steps
         return Walk(self, chosen, execution, elsewhere or {}).run()
@@ -61,9 +67,9 @@ class Runner:
     def run_step(
         self, step: Step, given: Mapping[str, Any], folder: Path, *, threads: int = 1
     ) -> dict[str, Value]:
-        """Run one step, with its retries, and return its outputs.
+        """Run one step with its retries, and return its outputs.
 
-        Raises the last attempt's StepError.
+        Raises the StepError of the last attempt.
         """
         self.observer(Progress(step.name, executions.RUNNING))
         try:
@@ -83,17 +89,17 @@ class Runner:
         on_attempt: Callable[[int], None],
         on_kernel: Callable[[Any], None],
     ) -> dict[str, Value]:
-        """Run one step until an attempt ends well, and return its outputs.
+        """Run one step until an attempt succeeds, and return its outputs.
 
-        Raises the last attempt's StepError.
+        Raises the StepError of the last attempt.
 
         Args:
-            step: the one to run.
-            given: its notebook's parameters.
-            folder: for its notebook and files.
-            threads: for its numerics.
-            on_attempt: gets the number of each attempt, from 1.
-            on_kernel: gets each attempt's kernel manager.
+            step: the step to run.
+            given: the notebook's parameters.
+            folder: where the executed notebook and files go.
+            threads: how many threads numerical libraries may use.
+            on_attempt: receives each attempt's number, from 1.
+            on_kernel: receives each attempt's kernel manager.
         """
         source = self.notebooks / step.notebook
         job = notebooks.Job(source, folder, given, step.outputs, step.timeout)
@@ -107,7 +113,7 @@ class Runner:
         for attempt in range(1, step.retries + 2):
             on_attempt(attempt)
             try:
-                with self.kernel(threads) as manager:
+                with self.kernel(threads, source.parent) as manager:
                     on_kernel(manager)
                     outputs = notebooks.execute(
                         job, manager, on_cell=on_cell, on_told=on_told, clock=self.clock

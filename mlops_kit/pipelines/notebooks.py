@@ -1,8 +1,9 @@
-"""Execute one notebook with typed parameters, and report how it really ended."""
+"""Execute a notebook with typed parameters, and report how it really ended."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -11,24 +12,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mlops_kit import errors, files, notebook_file
+from mlops_kit import errors, files, notebook_file, project_folder
 from mlops_kit.formatting import did_you_mean
 from mlops_kit.pipelines import parameters, values
 from mlops_kit.pipelines.values import Value
 
 CellObserver = Callable[[int, int, str], None]
 ToldObserver = Callable[[tuple[str, ...]], None]
-# A cell that is allowed to raise; nbclient's tag, which papermill's last check forgets.
+# nbclient's tag for a cell that may raise. Papermill's final check ignores it.
 MAY_RAISE = "raises-exception"
 _LINE = re.compile(r"Cell In\s?\[\d+\], line (\d+)")
+# A path at the end of Python's own message.
+_PATH = re.compile(r": '([^'\n]{1,4000})'$")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to execute: a notebook with given values, for its declared outputs.
+    """A notebook to execute, with its parameters and declared outputs.
 
-    `timeout` is in seconds. The executed notebook and published files go to `folder`.
+    `timeout` is in seconds. `folder` receives the executed notebook and the published files.
     """
 
     notebook: Path
@@ -39,24 +42,24 @@ class Job:
 
     @property
     def executed(self) -> Path:
-        """Where the executed notebook is saved, also of a failed run."""
+        """Where the executed notebook is saved, even if it fails."""
         return self.folder / self.notebook.name
 
 
 def file_name(notebook: str) -> str:
-    """Return a notebook's file name, which people may give without its ending."""
+    """Return a notebook's file name, given with or without its suffix."""
     return notebook if notebook.endswith(".ipynb") else f"{notebook}.ipynb"
 
 
 def signature(path: Path) -> tuple[parameters.Parameter, ...]:
-    """Return the parameters that a notebook declares; read once, until the file changes.
+    """Return the parameters that a notebook declares. Reads the file once until it changes.
 
     Raises NotebookError.
     """
     try:
         found = path.stat()
     except OSError:
-        notebook_file.cells(path)  # says what is wrong
+        notebook_file.cells(path)  # raises an error that names the file
         raise
     return _signature(path, (found.st_mtime_ns, found.st_size, found.st_ino))
 
@@ -69,9 +72,9 @@ def _signature(path: Path, _state: tuple[int, int, int]) -> tuple[parameters.Par
 
 
 def typed(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the given values with the types of the notebook's annotations.
+    """Convert values to the types that the notebook's annotations name.
 
-    Raises ParameterError before any kernel is started.
+    Raises ParameterError.
     """
     return parameters.typed(signature(path), given, notebook=path.name)
 
@@ -84,10 +87,17 @@ def execute(
     on_told: ToldObserver = lambda _lines: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Value]:
-    """Execute a notebook on a kernel manager, and return its declared outputs.
+    """Execute a notebook, and return its declared outputs.
 
     Succeeds only if every cell ran and every declared output was published with its type.
     Otherwise saves the notebook with the failing cell marked, and raises a StepError.
+
+    Args:
+        job: the notebook, its parameters and its outputs.
+        kernel_manager: starts the kernel.
+        on_cell: receives the index, the count and the id of each code cell that starts.
+        on_told: receives the lines that a running cell wants shown.
+        clock: returns seconds.
     """
     given = typed(job.notebook, job.given)
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +105,7 @@ def execute(
     failure = None
     try:
         _run(job, given, kernel_manager, on_cell, on_told, clock)
-    except Exception as error:  # explained below, where the saved notebook says more
+    except Exception as error:  # explained below, with the help of the saved notebook
         failure = error
     if failure is not None and not job.executed.exists():
         raise failure
@@ -119,7 +129,7 @@ def _run(
 ) -> None:
     from mlops_kit.kernels.preload import lazy_rfc3987
 
-    # JupyterLab's presence costs a second in every process that imports nbformat.
+    # With JupyterLab installed, importing nbformat takes a second longer.
     lazy_rfc3987()
     from mlops_kit.pipelines.papermill import run
 
@@ -132,14 +142,14 @@ def _run(
         km=kernel_manager,
         on_cell=on_cell,
         on_told=on_told,
-        # nbclient has a limit a cell; a step's deadline leaves each cell what is left of it.
+        # nbclient limits each cell, the kit the step: a cell gets the time that is left.
         timeout_func=lambda _cell: max(0.01, deadline - clock()),
     )
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """Makes the kit's errors of one job, each with all its facts."""
+    """Builds the kit's errors for one job."""
 
     job: Job
     given: Mapping[str, Any]
@@ -165,7 +175,7 @@ class _Fault:
     def of(
         self, failure: Exception, cells: list[dict[str, Any]], kernel_manager: Any
     ) -> errors.StepError:
-        """Return the error for what papermill or nbclient raised."""
+        """Return the kit's error for one of papermill's or nbclient's."""
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
         from mlops_kit.pipelines.papermill.run import PapermillExecutionError
@@ -176,19 +186,20 @@ class _Fault:
         match failure:
             case PapermillExecutionError():
                 reason = f"{failure.ename}: {failure.evalue}".rstrip(": ")
+                reason += _hint(failure.ename, failure.evalue, self.job.notebook.parent)
                 return self(errors.CellError, reason, cell, _line_of(failure.traceback))
             case CellTimeoutError():
-                reason = f"the step ran longer than its time-out of {self.job.timeout:g} s"
+                reason = f"the step exceeded its time-out of {self.job.timeout:g} s"
                 return self(errors.StepTimeoutError, reason, cell)
             case DeadKernelError():
-                death = getattr(kernel_manager, "death", None) or "it gave no reason"
+                death = getattr(kernel_manager, "death", None) or "no reason given"
                 return self(errors.KernelDiedError, f"the kernel died: {death}", cell)
             case _:
                 return self(errors.StepError, f"{type(failure).__name__}: {failure}", cell)
 
     def early_exit(self, cell: Mapping[str, Any] | None) -> errors.StepError:
-        """Return the error for a SystemExit, which papermill may take for success."""
-        reason = "the cell ended the kernel (SystemExit); a notebook ends with its last cell"
+        """Return the error for a SystemExit, which papermill may count as success."""
+        reason = "the cell exited (SystemExit); a notebook must run to its last cell"
         return self(errors.EarlyExitError, reason, cell)
 
 
@@ -208,7 +219,7 @@ def _outputs(job: Job, cells: list[dict[str, Any]], fault: _Fault) -> dict[str, 
     kept: dict[str, Value] = {}
     for name, kind in job.outputs.items():
         if name not in found:
-            reason = f"it declares the output {name!r} but published {sorted(found)}."
+            reason = f"it declares the output {name!r} but published only {sorted(found)}."
             reason += did_you_mean(name, found)
             raise fault(errors.OutputError, reason, code="step.output.missing")
         if not values.of_type(found[name], kind):
@@ -226,7 +237,7 @@ def _outputs(job: Job, cells: list[dict[str, Any]], fault: _Fault) -> dict[str, 
 
 
 def _remove_error_markers(executed: Path) -> None:
-    """Take out the banner that papermill writes for a cell that was allowed to raise."""
+    """Remove the banner that papermill adds when an allowed cell raises."""
     content = notebook_file.content(executed)
     content["cells"] = [
         c for c in content["cells"] if not notebook_file.has_tag(c, notebook_file.ERROR_MARKER)
@@ -235,7 +246,7 @@ def _remove_error_markers(executed: Path) -> None:
 
 
 def _may_raise(cells: list[dict[str, Any]]) -> bool:
-    """Whether every cell ran, and only cells that are allowed to raise have raised."""
+    """Return whether every cell ran, and only cells that may raise did."""
     if any(
         notebook_file.status(cell) in {"failed", "pending"}
         for cell in cells
@@ -253,7 +264,19 @@ def _has_exited(cell: Mapping[str, Any]) -> bool:
     return any(output.get("ename") == "SystemExit" for output in _raised(cell))
 
 
+def _hint(name: str, said: str, folder: Path) -> str:
+    """Suggest a path for a file that a cell didn't find, but the project's folder has."""
+    found = _PATH.search(said) if name == "FileNotFoundError" else None
+    if found is None or Path(found[1]).is_absolute():
+        return ""
+    path = project_folder.located(Path(found[1]), folder)
+    if not path.exists():
+        return ""
+    right = Path(os.path.relpath(path, folder)).as_posix()
+    return f". Paths count from the notebook's folder; from there it is {right!r}"
+
+
 def _line_of(traceback: list[str]) -> int | None:
-    """Return the line within the cell that a traceback points at, the innermost cell frame."""
+    """Return the line that a traceback points at in its innermost cell."""
     lines = _LINE.findall(_ANSI.sub("", "\n".join(traceback)))
     return int(lines[-1]) if lines else None

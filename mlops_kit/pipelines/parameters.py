@@ -1,4 +1,4 @@
-"""The typed parameters of a notebook, read from the annotations in its own parameters cell."""
+"""Read a notebook's typed parameters from the annotations in its parameters cell."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ class Parameter:
 
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
-        """What validates a value; made once, as that takes most of the time."""
+        """The validator of values. Cached, because building it is slow."""
         import pydantic
 
         return pydantic.TypeAdapter(self.type, config=None)
 
     @property
     def choices(self) -> tuple[Any, ...]:
-        """The values of a Literal, else nothing."""
+        """The values of a Literal; otherwise empty."""
         return tuple(getattr(self.type, "__args__", ())) if "Literal" in self.annotation else ()
 
 
 def signature(cells: list[dict[str, Any]], *, notebook: str) -> tuple[Parameter, ...]:
-    """Return the parameters that a notebook's cells declare; without such a cell, none.
+    """Return the parameters that a notebook declares; none without a parameters cell.
 
-    A parameter without an annotation, as papermill has them, takes its type from its default.
-    Raises NotebookError for a parameters cell that isn't one assignment a line.
+    A parameter without an annotation, as in papermill, takes its type from its default. Raises
+    NotebookError unless each line of the cell is one assignment.
     """
     cell = next((c for c in cells if notebook_file.has_tag(c, TAG)), None)
     if cell is None:
@@ -91,14 +91,14 @@ def signature(cells: list[dict[str, Any]], *, notebook: str) -> tuple[Parameter,
 @cache
 def _tell_untyped(notebook: str, names: tuple[str, ...]) -> None:
     _LOG.warning(
-        "%s: no annotation for %s; each takes its type from its default.",
+        "%s: no annotation for %s; taking each type from the default.",
         notebook,
         ", ".join(names),
     )
 
 
 def _untyped_name(node: ast.stmt) -> str:
-    """Return the name that papermill's classic `name = value` sets, else nothing."""
+    """Return the name in papermill's plain `name = value`; otherwise empty."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name
@@ -106,13 +106,13 @@ def _untyped_name(node: ast.stmt) -> str:
 
 
 def _typed_by_default(node: ast.stmt) -> ast.stmt:
-    """Return `name = value` with the annotation that the value implies, other nodes as they are."""
+    """Add to `name = value` the annotation that the value implies."""
     if not (isinstance(node, ast.Assign) and _untyped_name(node)):
         return node
     try:
         kind = type(ast.literal_eval(node.value)).__name__
     except (ValueError, TypeError):
-        return node  # refused like any other line that isn't a parameter
+        return node  # rejected later, like any line that isn't a parameter
     annotation = ast.Name(id=kind if kind in _TYPES else "Any", ctx=ast.Load())
     target = ast.Name(id=_untyped_name(node), ctx=ast.Store())
     made = ast.AnnAssign(target=target, annotation=annotation, value=node.value, simple=1)
@@ -122,9 +122,9 @@ def _typed_by_default(node: ast.stmt) -> ast.stmt:
 def typed(
     parameters: tuple[Parameter, ...], given: Mapping[str, object], *, notebook: str
 ) -> dict[str, Any]:
-    """Return the given values with the types of their annotations, text converted by them.
+    """Convert values to the types of their annotations.
 
-    Raises ParameterError for a name that the notebook doesn't have or a value of a wrong type.
+    Raises ParameterError for an unknown name or a value of the wrong type.
     """
     known = {parameter.name: parameter for parameter in parameters}
     for name in given:
@@ -138,7 +138,7 @@ def typed(
 
 
 def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
-    """Return one value with the type of its annotation; a path leaves as text.
+    """Convert one value to the type of its annotation; a path stays text.
 
     Raises ParameterError.
     """
@@ -146,10 +146,10 @@ def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
 
     candidates = [value]
     if isinstance(value, str) and _is_structured(parameter.type):
-        # The second reading is for items that must be text, as of list[str].
+        # The second reading is for items that must stay text, as in list[str].
         candidates = [yaml_text.read(value), yaml_text.read_as_text(value)]
-    # Text from a command line, a file or Argo is converted by the annotation; a value that has a
-    # type already must have the right one.
+    # Text comes from a command line, a file or Argo, and is converted. Any other value must already
+    # have the right type.
     strict = not isinstance(value, (str, list, dict))
     try:
         try:
@@ -171,7 +171,7 @@ def convert(parameter: Parameter, value: object, *, notebook: str) -> Any:
 
 
 def _check_text(parameter: Parameter, value: Any, notebook: str) -> None:
-    """Refuse text with bytes of a file name that aren't UTF-8: no notebook can hold it."""
+    """Reject text that UTF-8 can't encode, such as some file names: no notebook can hold it."""
     try:
         str(value).encode()
         json.dumps(value, ensure_ascii=False).encode()
@@ -185,14 +185,14 @@ def _check_text(parameter: Parameter, value: Any, notebook: str) -> None:
 
 
 def text(value: Any) -> str:
-    """Return a typed value as text that `convert` reads as the same value."""
+    """Return a typed value as text that `convert` turns back into the same value."""
     if isinstance(value, (str, bool, int, float)):
         return as_text(value)
     return yaml_text.write(value)
 
 
 def _plain(value: Any) -> Any:
-    """Return paths and YAML's dates as text, also within: papermill and JSON hold no others."""
+    """Turn paths and YAML dates into text, nested ones too: JSON and papermill have neither."""
     if isinstance(value, (Path, date)):
         return str(value)
     if isinstance(value, list):
@@ -212,7 +212,7 @@ def _parameter(node: ast.stmt, comments: Mapping[int, str], notebook: str) -> Pa
         case _:
             raise NotebookError(
                 f"{notebook}: line {node.lineno} of the parameters cell is {ast.unparse(node)!r}; "
-                "expected one constant assigned a line, as in 'rows: int = 1000  # rows to use'."
+                "expected one constant per line, as in 'rows: int = 1000  # rows to use'."
             )
     try:
         _type_of(annotation)
@@ -228,14 +228,14 @@ def _parameter(node: ast.stmt, comments: Mapping[int, str], notebook: str) -> Pa
     try:
         convert(parameter, default, notebook=notebook)
     except ParameterError as error:
-        # A default of the type Path is written as text.
+        # The default of a Path is written as text.
         if not (parameter.type is Path and isinstance(default, str)):
-            raise NotebookError(f"The default breaks its own annotation. {error}") from error
+            raise NotebookError(f"The default doesn't match its annotation. {error}") from error
     return parameter
 
 
 def _type_of(node: ast.expr) -> Any:
-    """Return the type that an annotation names, evaluating nothing but types."""
+    """Return the type that an annotation names. Evaluates nothing but types."""
     match node:
         case ast.Name(id=name) if name in _TYPES:
             return _TYPES[name]
@@ -259,7 +259,7 @@ def _type_of(node: ast.expr) -> Any:
 
 
 def _is_structured(kind: Any) -> bool:
-    """Whether text for this type is YAML: lists, mappings and what may be None, but not str."""
+    """Return whether text for this type is YAML: a list, a mapping or an optional non-string."""
     members = getattr(kind, "__args__", ())
     origin = getattr(kind, "__origin__", kind)
     if origin in (list, dict):
@@ -275,7 +275,7 @@ def _comments(source: str) -> dict[int, str]:
 
 
 def _is_import(node: ast.stmt) -> bool:
-    # `from typing import Literal` has to stand somewhere.
+    # `from typing import Literal` may stand in the parameters cell.
     return isinstance(node, ast.ImportFrom) and node.module in {"typing", "pathlib"}
 
 

@@ -1,4 +1,4 @@
-"""What a running pipeline tells whoever looks on."""
+"""Report the progress of a running pipeline to its observers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """A change that a person may want to see; `detail` says why, where there is a why.
+    """A change worth showing; `detail` gives the reason, if there is one.
 
-    `told` is what the notebook itself wants to be seen now, a line each; empty for a change of
-    the step or the cell.
+    `told` holds the lines that the notebook itself wants shown; empty if the step or the cell
+    changed.
     """
 
     step: str

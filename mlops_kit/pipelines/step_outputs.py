@@ -1,4 +1,4 @@
-"""What a finished step published, in a file beside its executed notebook."""
+"""Store a finished step's outputs in a file beside its executed notebook."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def save(folder: Path, outputs: Mapping[str, Value], key: str) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Remove what `save` wrote, so that a step that fails now leaves nothing of before."""
+    """Remove what `save` wrote, so that a failing step leaves no old outputs."""
     (folder / _OUTPUTS).unlink(missing_ok=True)
 
 
 def load(folder: Path) -> tuple[dict[str, Value], str] | None:
-    """Return a finished step's outputs and its cache key; None if it isn't whole."""
+    """Return a finished step's outputs and cache key; None if any is missing."""
     try:
         stored = json.loads((folder / _OUTPUTS).read_bytes())
         found = {n: Value.from_json(value, folder) for n, value in stored["outputs"].items()}
@@ -37,5 +37,5 @@ def load(folder: Path) -> tuple[dict[str, Value], str] | None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a file as a whole: a reader or a kill sees the old one or the new one."""
+    """Replace a file atomically."""
     files.write_whole(path, json.dumps(content, indent=1, sort_keys=True).encode())

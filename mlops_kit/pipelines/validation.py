@@ -1,4 +1,4 @@
-"""Hold a pipeline and its inputs against the notebooks, before any of them runs."""
+"""Check a pipeline and its inputs against the notebooks, before any runs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mlops_kit.pipelines.parameters import Parameter
 
 
 def signature(folder: Path, pipeline: Pipeline) -> tuple[Parameter, ...]:
-    """Return the pipeline's inputs as the first notebook that reads each declares it.
+    """Return the pipeline's inputs, each as the first notebook that reads it declares it.
 
-    One that no notebook reads is text. Raises NotebookError for a notebook that is absent.
+    An input that no notebook reads is text. Raises NotebookError for a missing notebook.
     """
     found: dict[str, Parameter] = {}
     for step in pipeline.steps:
@@ -33,10 +33,10 @@ def signature(folder: Path, pipeline: Pipeline) -> tuple[Parameter, ...]:
 
 
 def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the pipeline's inputs, typed by the notebooks that read them, before any runs.
+    """Return the pipeline's inputs with the types that the notebooks declare.
 
-    Raises ParameterError for an unknown input, a value of a wrong type, or a step that gives
-    its notebook a parameter that it doesn't have; NotebookError for a notebook that is absent.
+    Raises ParameterError for an unknown input, a value of the wrong type, or a step that passes
+    its notebook an unknown parameter; NotebookError for a missing notebook.
     """
     for name in inputs:
         if name not in pipeline.inputs:
@@ -65,8 +65,8 @@ def check(folder: Path, pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[s
 def _agreed(given: Any, read: Sequence[Any]) -> Any:
     """Return a value as all notebooks read it.
 
-    It stays as it was given where they read it differently, or where JSON would bring back
-    another, as of a mapping with numbers for names: each step then types it.
+    Returns the given value if they read it differently, or if JSON would change it, as it does a
+    mapping with numbers as keys. Each step then converts it.
     """
     same = all(type(each) is type(read[0]) and each == read[0] for each in read)
     return read[0] if read and same and _survives_json(read[0]) else given

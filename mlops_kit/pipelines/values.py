@@ -1,4 +1,4 @@
-"""The values that leave a notebook, from `publish` in a cell to the next step's parameter."""
+"""Pass values from `publish` in a notebook to the next step's parameter."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from mlops_kit.errors import ParameterError
 
 # Scrapbook's format, so that other tools read it: data, name, encoder, version.
 MIME = "application/scrapbook.scrap.json+json"
-# What a running cell wants to be seen now; for whoever executes the notebook.
+# Lines that a running cell wants shown by whoever executes the notebook.
 TOLD_MIME = "application/vnd.mlops-kit.told+json"
-# Argo cuts arguments over 131,072 bytes; anything near it travels as a file.
+# Argo truncates arguments over 131,072 bytes, so anything near that travels as a file.
 MAX_INLINE_BYTES = 100_000
 
 
@@ -32,11 +33,11 @@ class Value:
 
     @property
     def argument(self) -> Any:
-        """What the next notebook's parameter gets: the data, or the file's path as text."""
+        """What the next notebook's parameter receives: the data, or the file's path as text."""
         return str(self.file) if self.file else self.data
 
     def to_json(self, folder: Path) -> dict[str, Any]:
-        """Return it as stored in a step's folder, files relative to that folder."""
+        """Return the value as stored in a step's folder, with a path relative to it."""
         if self.file is None:
             return {"value": self.data, "digest": self.digest}
         return {"file": os.path.relpath(self.file, folder), "digest": self.digest}
@@ -50,9 +51,9 @@ class Value:
 
 
 def publish(**values: Any) -> None:
-    """Publish values of a notebook under their names: to the next step, and for the record.
+    """Publish values from a notebook under their names, for later steps and the record.
 
-    A value is a str, int, float, bool, list or dict of these, or the Path of an existing file.
+    A value is a str, int, float, bool, a list or dict of these, or the Path of an existing file.
     Raises ParameterError for anything else.
     """
     from IPython.display import display
@@ -68,19 +69,34 @@ def publish(**values: Any) -> None:
         display(bundle, raw=True, metadata={"scrapbook": scrapbook})
 
 
-def tell(lines: Sequence[str], *, again: bool) -> None:
-    """Show lines while a cell runs, in the place of those before when told `again`.
+class Teller:
+    """Shows lines while a cell runs, each time in the place of the lines before.
 
     A notebook shows them under the cell, a run of a pipeline beside its step.
     """
-    from IPython.display import display
 
-    bundle = {TOLD_MIME: {"lines": list(lines)}, "text/plain": "\n".join(lines)}
-    display(bundle, raw=True, display_id="mlops-kit-told", update=again)
+    def __init__(self) -> None:
+        """Nothing is shown yet."""
+        self._is_told = False
+
+    def __call__(self, lines: Sequence[str]) -> None:
+        """Show the lines now."""
+        from IPython.display import display
+
+        bundle = {TOLD_MIME: {"lines": list(lines)}, "text/plain": "\n".join(lines)}
+        place = f"mlops-kit-told-{id(self):x}"
+        display(bundle, raw=True, display_id=place, update=self._is_told)
+        self._is_told = True
+
+
+def in_kernel() -> bool:
+    """Whether this is a notebook's kernel, also one without anybody who looks on."""
+    module = sys.modules.get("IPython")
+    return module is not None and getattr(module.get_ipython(), "kernel", None) is not None
 
 
 def published(cells: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a notebook's outputs publish, as stored; the last value of a name counts."""
+    """Return the values that a notebook published, as stored; the last one of a name counts."""
     found: dict[str, Any] = {}
     for cell in cells:
         for output in cell.get("outputs", ()):
@@ -91,12 +107,12 @@ def published(cells: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def is_file(data: Any) -> bool:
-    """Whether published data stand for a file."""
+    """Return whether published data describe a file."""
     return isinstance(data, dict) and data.keys() == {"file", "sha256", "bytes"}
 
 
 def of_type(data: Any, kind: type) -> bool:
-    """Whether published data have the declared type; a whole number is a float, too."""
+    """Return whether published data have the declared type; an integer is also a float."""
     if kind is Path:
         return is_file(data)
     if kind is float:
@@ -107,9 +123,9 @@ def of_type(data: Any, kind: type) -> bool:
 
 
 def keep(name: str, data: Any, folder: Path) -> Value:
-    """Return published data as a value; files and whatever is over 100 kB go into the folder.
+    """Return published data as a value. Files, and data over 100 kB, go into the folder.
 
-    Raises OSError where a published file is gone, and ValueError where it has changed since.
+    Raises OSError if a published file is gone, and ValueError if it has changed.
     """
     if is_file(data):
         source = Path(data["file"])
@@ -119,12 +135,12 @@ def keep(name: str, data: Any, folder: Path) -> Value:
     if len(encoded) <= MAX_INLINE_BYTES:
         return Value(data=data, digest=digest)
     target = folder / f"{name}.json"
-    files.write_whole(target, encoded)  # not through a link to what the cache keeps
+    files.write_whole(target, encoded)  # never through a hard link into the cache
     return Value(file=target, digest=digest)
 
 
 def keep_file(source: Path, target: Path, digest: str = "") -> Value:
-    """Return a file as a value, linked or copied to its place; the digest is checked if given."""
+    """Link or copy a file to its place, and return it as a value. Checks the digest, if given."""
     if not (target.exists() and source.samefile(target)):
         with files.whole(target) as partial:
             try:
@@ -146,7 +162,7 @@ def file_digest(path: Path) -> str:
 def _encode(name: str, value: Any) -> Any:
     if isinstance(value, Path):
         if not value.is_file():
-            raise ParameterError(f"publish({name}=…): {str(value)!r} is no file.")
+            raise ParameterError(f"publish({name}=…): there is no file {str(value)!r}.")
         path = value.resolve()
         return {"file": str(path), "sha256": file_digest(path), "bytes": path.stat().st_size}
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:

@@ -1,14 +1,15 @@
-"""Walk over a pipeline's steps: what can start, what is settled already, how each ended."""
+"""Run a pipeline's steps in order: start what can start, and record how each ends."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import KitError, StepError
-from mlops_kit.pipelines import executions, notebooks
+from mlops_kit.pipelines import executions, notebooks, sources
 from mlops_kit.pipelines.cache import bring_over
 from mlops_kit.pipelines.definition import (
     EXECUTION,
@@ -18,9 +19,11 @@ from mlops_kit.pipelines.definition import (
     Output,
     Step,
     as_text,
+    outputs_in,
 )
 from mlops_kit.pipelines.executions import Execution
 from mlops_kit.pipelines.progress import Progress
+from mlops_kit.pipelines.sources import Sources
 from mlops_kit.pipelines.values import Value
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Walk:
-    """One walk over a pipeline's steps; lives as long as `Runner.run`."""
+    """One run of a pipeline's steps; lives as long as `Runner.run`."""
 
     def __init__(
         self,
@@ -37,7 +40,7 @@ class Walk:
         execution: Execution,
         elsewhere: Mapping[Step, Mapping[str, Value]],
     ) -> None:
-        """Take in what ran `elsewhere`, with its outputs; none for a step that was skipped."""
+        """`elsewhere` holds outputs of steps that ran in other pods; empty for a skipped one."""
         self.runner = runner
         self.steps = steps
         self.execution = execution
@@ -53,7 +56,7 @@ class Walk:
             self.states[step.name] = executions.SUCCEEDED if outputs else executions.SKIPPED
 
     def run(self) -> Execution:
-        """Run the steps, and return the execution; raises the first step's failure."""
+        """Run the steps and return the execution; raises the first failure."""
         self.execution.set_state(executions.RUNNING)
         try:
             with ThreadPoolExecutor(self.runner.workers, "step") as pool:
@@ -72,7 +75,7 @@ class Walk:
         return self.execution
 
     def _start_what_can(self, pool: ThreadPoolExecutor) -> bool:
-        """Decide every step that can be decided; True while that changed anything."""
+        """Start or skip every step whose needs have ended; True if there was one."""
         ready: list[Step] = []
         changed = False
         for step in self.steps:
@@ -90,12 +93,12 @@ class Walk:
         return changed
 
     def _is_settled(self, step: Step) -> bool:
-        """Whether the step needs no run: kept from before, skipped, or in the cache."""
+        """Return whether the step needn't run: it already did, or is skipped."""
         before = self.execution.state.steps.get(step.name)
         if before and before.state in executions.DONE:
             outputs = self.execution.outputs(step.name)
             if outputs is not None:
-                self._finish(step, outputs, before.state, "kept from before")
+                self._finish(step, outputs, before.state, "ran before the resume")
                 return True
         reason = self._reason_to_skip(step)
         if reason:
@@ -119,19 +122,22 @@ class Walk:
         self.running[pool.submit(self._work, step, threads)] = step
 
     def _work(self, step: Step, threads: int) -> tuple[str, dict[str, Value]]:
-        """Run one step in a worker's thread, or take it from the cache."""
+        """Run one step in a worker thread, or take it from the cache."""
         given = {name: self._value(argument) for name, argument in step.parameters.items()}
         source = self.runner.notebooks / step.notebook
         folder = self.execution.step_folder(step.name)
         cache, key = self.runner.cache, ""
         given = notebooks.typed(source, given)
+        read = self._sources(step, source, given)
         if cache is not None and step.cache:
             key = cache.key(step, source, given)
             found = cache.find(key)
             if found is not None:
                 outputs = bring_over(*found, folder)
+                read.save(folder)
                 self.execution.save_outputs(step.name, outputs, key)
                 return executions.CACHED, outputs
+        read.save(folder)
         outputs = self.runner.attempts(
             step,
             given,
@@ -145,11 +151,22 @@ class Walk:
             cache.store(key, folder)
         return executions.SUCCEEDED, outputs
 
+    def _sources(self, step: Step, notebook: Path, given: Mapping[str, Any]) -> Sources:
+        """Return what the step could read, without other steps' outputs."""
+        if self.runner.project is None:
+            return Sources()
+        own = {
+            name: value
+            for name, value in given.items()
+            if not any(outputs_in(step.parameters[name]))
+        }
+        return sources.of(notebook, self.runner.project, own)
+
     def _watch(self, step: Step, manager: Any) -> None:
         with self.lock:
             self.kernels[step.name] = manager
         if self.stopped.is_set():
-            raise KitError("The execution is being stopped.")
+            raise KitError("The execution is stopping.")
 
     def _value(self, argument: Argument) -> Any:
         match argument:
@@ -164,7 +181,7 @@ class Walk:
         return argument
 
     def _collect(self) -> None:
-        """Wait for a step to end, and take in its outputs or its failure."""
+        """Wait for a step to end, and record its outputs or its failure."""
         if not self.running:
             return
         done: set[Future[tuple[str, dict[str, Value]]]] = set()
@@ -202,7 +219,7 @@ class Walk:
         self.failure = self.failure or error
 
     def _stop(self) -> None:
-        """Kill the kernels that still run, so that their threads end."""
+        """Kill the running kernels, so that their threads end."""
         self.stopped.set()
         left = set(self.running)
         while left:
@@ -210,7 +227,7 @@ class Walk:
                 kernels = list(self.kernels.values())
             for manager in kernels:
                 manager.kill()
-            # Again and again, for a kernel that was just being started.
+            # Repeat, in case a kernel was just starting.
             left = wait(left, timeout=0.2).not_done
         for step in self.running.values():
             self._set(step, executions.INTERRUPTED, ended=executions.now())

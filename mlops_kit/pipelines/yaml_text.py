@@ -1,4 +1,4 @@
-"""Read a parameter's text as YAML without changing what was written."""
+"""Read a parameter's text as YAML without changing what the user wrote."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 
 def read(text: str) -> Any:
-    """Return text as YAML, its scalars typed where they would be written the same way.
+    """Return the value of YAML text, with scalars typed only if they would be written the same.
 
-    Text that is no YAML comes back as it is.
+    Text that isn't YAML comes back unchanged.
     """
     return _read(text, _loader())
 
 
 def read_as_text(text: str) -> Any:
-    """Return text as YAML whose scalars all stay text, as for `list[str]`."""
+    """Return the value of YAML text with all scalars as text, as for `list[str]`."""
     import yaml
 
     return _read(text, yaml.BaseLoader)
 
 
 def write(value: Any) -> str:
-    """Return a value as YAML on one line, which `read` reads as the same value."""
+    """Return a value as one line of YAML that `read` turns back into the same value."""
     import yaml
 
     whole: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
@@ -30,21 +30,21 @@ def write(value: Any) -> str:
 
 
 def _read(text: str, loader: Any) -> Any:
-    """Return text as YAML, or as it is where it is none."""
+    """Return the value of YAML text, or the text itself if it isn't YAML."""
     import yaml
 
     try:
         return yaml.load(text, Loader=loader)
-    # Beside its own errors PyYAML lets through those of deep nesting.
+    # PyYAML also lets errors of deep nesting through.
     except (yaml.YAMLError, RecursionError, ValueError, TypeError):
         return text
 
 
 @cache
 def _loader() -> Any:
-    """Return a YAML loader that types only what it would write the same way.
+    """Return a YAML loader that types a scalar only if it would write it the same way.
 
-    YAML 1.1 reads no, 007, 1.10 and 12:30 as other values than what was written: they stay text.
+    YAML 1.1 reads no, 007, 1.10 and 12:30 as values that are written differently: they stay text.
     """
     import yaml
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass
 from operator import add
+from typing import Literal, get_args
 
 from mlops_kit.errors import ObservationsError
+
+# Whether another label may still take its place: a provisional one is replaced by any later one.
+State = Literal["provisional", "final"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,8 @@ class Label:
     `prediction` is the request's id, `row` its row from 0; `time` says when the label became
     known, in seconds since the epoch. Without an id, `key` is the one that the client gave with
     the request: the label belongs to the newest request of that key up to `time`, or else to the
-    first one after. `origin` says where the label comes from, as "review". Raises
-    ObservationsError for any other value.
+    first one after. `origin` says where the label comes from, as "review". A label that isn't
+    final may be replaced by any later one. Raises ObservationsError for any other value.
     """
 
     prediction: str
@@ -26,6 +31,7 @@ class Label:
     time: float
     origin: str = ""
     key: str = ""
+    is_final: bool = True
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.label):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import ObservationsError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.prediction_log.label import Label
+from mlops_kit.prediction_log.label import STATES, Label, State
 from mlops_kit.tables.frames import class_key
 
 if TYPE_CHECKING:
     from mlops_kit.tables.table import Table
 
-FIELDS = ("id", "key", "row", "label", "time", "origin")
+FIELDS = ("id", "key", "row", "label", "time", "origin", "state")
 _MAX_TEXT = 200
 _MAX_ROW = 10**9
 # A label from further ahead has a time in another unit, or of a broken clock; in seconds.
@@ -34,20 +34,28 @@ class Refusal:
 class RecordReader:
     """Reads the labels of one model, raw as its table has them."""
 
-    def __init__(self, table: Table | None, now: float, *, is_text: bool = False) -> None:
+    def __init__(
+        self,
+        table: Table | None,
+        now: float,
+        *,
+        is_text: bool = False,
+        state: State = "final",
+    ) -> None:
         """Take a table's classes, 0 and 1 for a model without one.
 
         Args:
             table: declares the label.
             now: the time of a label that gives none, in seconds since the epoch.
             is_text: whether all values are text, as in CSV.
+            state: of a label that gives none.
         """
         self._is_number = table is not None and table.task == "regression"
         classes = table.classes if table is not None else (0, 1)
         self._expected = "a number" if self._is_number else f"one of {list(classes)!r:.200}"
         self._index = {class_key(each): place for place, each in enumerate(classes)}
         self._texts = {str(each): place for place, each in enumerate(classes)} if is_text else {}
-        self._now, self._is_text = now, is_text
+        self._now, self._is_text, self._state = now, is_text, state
 
     def read(self, records: Iterable[object], first: int = 0) -> tuple[list[Label], list[Refusal]]:
         """Return the labels, and those that are refused; `first` is the place of the first one."""
@@ -80,6 +88,7 @@ class RecordReader:
             self._time(given.get("time", self._now)),
             _name(given, "origin"),
             _name(given, "key"),
+            _is_final(given.get("state", self._state)),
         )
 
     def _value(self, value: Any) -> float:
@@ -116,6 +125,12 @@ class RecordReader:
                 "1970 or as ISO 8601, and not in the future."
             )
         return number
+
+
+def _is_final(value: Any) -> bool:
+    if value not in STATES:
+        raise _refusal(f"'state' is {value!r:.80}; expected one of {[*STATES]}.")
+    return bool(value == "final")
 
 
 def _name(given: Mapping[str, Any], name: str) -> str:

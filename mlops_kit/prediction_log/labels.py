@@ -1,10 +1,10 @@
-"""Labels find their predictions, whichever comes first, and the newest one counts."""
+"""Labels find their predictions, whichever comes first; the newest final one counts."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
@@ -30,25 +30,35 @@ Where = tuple[str, str]
 
 @dataclass(frozen=True)
 class _Given:
-    """What was said about one row so far; `is_conflict` once different labels were."""
+    """What was said about one row so far; `is_conflict` once different final labels were."""
 
     label: float
     time: float
     is_conflict: bool
     origin: str
+    is_final: bool
 
     def merge(self, other: _Given | None) -> _Given:
-        """Return both as one, the same in any order: the newest counts, of two at once the larger.
+        """Return both as one, the same in any order.
 
+        A final label counts before a provisional one, then the newest, of two at once the larger.
         Of two that say the same at once, the origin that comes first by the alphabet is kept.
         """
         if other is None:
             return self
-        newest = max((self, other), key=lambda given: (given.time, given.label))
-        both = self.is_conflict or other.is_conflict or self.label != other.label
-        is_same = (self.time, self.label) == (other.time, other.label)
+        newest = max((self, other), key=_Given._rank)
+        differ = self.is_final and other.is_final and self.label != other.label
+        is_same = self._rank() == other._rank()
         origin = min(self.origin, other.origin) if is_same else newest.origin
-        return _Given(newest.label, newest.time, both, origin)
+        is_conflict = self.is_conflict or other.is_conflict or differ
+        return replace(newest, is_conflict=is_conflict, origin=origin)
+
+    def _rank(self) -> tuple[bool, float, float]:
+        return self.is_final, self.time, self.label
+
+
+def _of_row(row: Any) -> _Given:
+    return _Given(row.label, row.time, row.is_conflict, row.origin, row.is_final)
 
 
 # By the prediction (its id while it waits, else its key) and its row.
@@ -79,7 +89,8 @@ def _merged(labels: Iterable[tuple[str, Label]]) -> _Labels:
     given: _Labels = {}
     for name, each in labels:
         place: tuple[Any, int] = (str(name), int(each.row))
-        said = _Given(float(each.label), float(each.time), False, str(each.origin))
+        label, time = float(each.label), float(each.time)
+        said = _Given(label, time, False, str(each.origin), bool(each.is_final))
         given[place] = said.merge(given.get(place))
     return given
 
@@ -174,7 +185,7 @@ def _waiting_by_key(connection: Connection, keys: Collection[str], where: Where)
     column = schema.waiting_keys.c
     same = (column.model == where[0]) & (column.environment == where[1])
     return {
-        (row.client_key, row.row): _Given(row.label, row.time, row.is_conflict, row.origin)
+        (row.client_key, row.row): _of_row(row)
         for chunk in chunks(keys)
         for row in connection.execute(
             select(schema.waiting_keys).where(same, column.client_key.in_(chunk))
@@ -250,7 +261,7 @@ def _known(connection: Connection, ids: Collection[str]) -> dict[str, Any]:
 def _stored(connection: Connection, table: Any, predictions: Collection[Any]) -> _Labels:
     """Return the labels that a table has for these predictions."""
     return {
-        (row.prediction, row.row): _Given(row.label, row.time, row.is_conflict, row.origin)
+        (row.prediction, row.row): _of_row(row)
         for chunk in chunks(predictions)
         for row in connection.execute(select(table).where(table.c.prediction.in_(chunk)))
     }
@@ -269,7 +280,7 @@ def _put(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) 
     if not rows:
         return
     statement = upsert(table)
-    names = ("label", "time", "is_conflict", "origin")
+    names = ("label", "time", "is_conflict", "origin", "is_final")
     statement = statement.on_conflict_do_update(
         index_elements=[column.name for column in table.primary_key.columns],
         set_={name: statement.excluded[name] for name in names},

@@ -21,10 +21,11 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     text,
+    true,
 )
 
 # The versions of the schema that this kit knows, oldest first.
-REVISIONS = ("v0001", "v0002", "v0003")
+REVISIONS = ("v0001", "v0002", "v0003", "v0004")
 # Seconds that one row of `tallies` covers.
 TALLY_SECONDS = 10.0
 
@@ -127,6 +128,7 @@ labels = Table(
     Column("time", Float, nullable=False),
     Column("is_conflict", Boolean, nullable=False),
     Column("origin", Text, nullable=False, server_default=""),
+    Column("is_final", Boolean, nullable=False, server_default=true()),
     sqlite_with_rowid=False,
 )
 
@@ -153,6 +155,7 @@ waiting = Table(
     Column("time", Float, nullable=False),
     Column("is_conflict", Boolean, nullable=False),
     Column("origin", Text, nullable=False, server_default=""),
+    Column("is_final", Boolean, nullable=False, server_default=true()),
     sqlite_with_rowid=False,
 )
 
@@ -168,6 +171,7 @@ waiting_keys = Table(
     Column("time", Float, nullable=False),
     Column("is_conflict", Boolean, nullable=False),
     Column("origin", Text, nullable=False),
+    Column("is_final", Boolean, nullable=False, server_default=true()),
     sqlite_with_rowid=False,
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_kit.errors import EvaluationError, ReleaseError
 from mlops_kit.models import evaluation_summary
 from mlops_kit.models.evaluation_summary import EvaluationSummary
-from mlops_kit.models.registry import ModelVersion
+from mlops_kit.models.model_version import ModelVersion
 from mlops_kit.releases.approvals import ApprovalTarget
 from mlops_kit.releases.release import ServedModel
 from mlops_kit.reporting.reports import Report
@@ -46,6 +46,9 @@ class JudgedVersion:
             "model": f"{self.version} {self.version.digest}",
             "execution": self.execution,
             **{tag: value for tag, value in self.version.tags.items() if tag != "verdict"},
+            **(
+                {"trusted": ", ".join(sorted(self.version.trusted))} if self.version.trusted else {}
+            ),
             "reproduce": f"mlops-kit debug {self.execution}/evaluate",
         }
         return Report(self.evaluation, environment, about)
@@ -111,7 +114,7 @@ def find_newest(
 
 def served(version: ModelVersion) -> ServedModel:
     """Return a registered version as a release names it."""
-    return ServedModel(version=version.version, uri=version.uri, digest=version.digest)
+    return ServedModel(version.version, version.uri, version.digest, trusted=version.trusted)
 
 
 def _evaluations(execution: Execution) -> Iterator[EvaluationSummary]:

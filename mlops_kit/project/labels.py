@@ -11,10 +11,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mlops_kit.errors import ObservationsError, SettingsError
 from mlops_kit.prediction_log import label_files
-from mlops_kit.prediction_log.label import LabelCounts
+from mlops_kit.prediction_log.label import LabelCounts, State
 from mlops_kit.prediction_log.label_records import RecordReader, Refusal
 from mlops_kit.project import local_server
 from mlops_kit.project.workspace import Workspace
+from mlops_kit.project_folder import absolute_uri
 
 if TYPE_CHECKING:
     from mlops_kit.prediction_log.label_sources import Part
@@ -61,15 +62,17 @@ def label(
     *,
     model: str = "",
     environment: str = "",
+    state: State = "final",
     workspace: Workspace | None = None,
 ) -> LabelResult:
     """Store labels of logged predictions, and return what became of them.
 
     Args:
         labels: a data frame, or mappings: `id` or `key`, `label` as the table has it, and
-            optionally `row` (0), `time` (now) and `origin`.
+            optionally `row` (0), `time` (now), `origin` and `state`.
         model: by default the settings' model.
         environment: by default the settings' environment.
+        state: "provisional" or "final", of a label that gives none.
         workspace: by default the project of the working directory.
 
     Raises ObservationsError; a label that can't be taken is refused, and keeps no other one out.
@@ -79,7 +82,7 @@ def label(
         records = labels.to_dict(orient="records")
     elif isinstance(labels, Mapping):
         records = [labels]
-    with _Store(workspace or Workspace.open(), model, environment) as store:
+    with _Store(workspace or Workspace.open(), model, environment, state) as store:
         return store.take(_plain(records))
 
 
@@ -91,6 +94,7 @@ def from_file(
     *,
     model: str = "",
     environment: str = "",
+    state: State = "final",
 ) -> LabelResult:
     """Store the labels of a file; raises ObservationsError for one that can't be read.
 
@@ -101,15 +105,24 @@ def from_file(
         name: the file's, for messages.
         model: by default the settings' model.
         environment: by default the settings' environment.
+        state: of a label that gives none.
     """
-    with _Store(workspace, model, environment) as store:
+    with _Store(workspace, model, environment, state) as store:
         return store.take(label_files.records(stream, kind, name), is_text=kind == "csv")
 
 
-def from_settings(workspace: Workspace, *, required: bool = True) -> LabelResult:
+def from_settings(
+    workspace: Workspace,
+    *,
+    required: bool = True,
+    state: State | None = None,
+    tables: Mapping[str, Table] | None = None,
+) -> LabelResult:
     """Store what is new in the folder and the table that [labels] names, each row once.
 
-    Raises SettingsError where neither is named and one is `required`, and ObservationsError.
+    `state` is that of a label that gives none, by default the settings'. `tables` declare the
+    labels of models, before the project's do. Raises SettingsError where neither is named and one
+    is `required`, and ObservationsError.
     """
     from mlops_kit.prediction_log import label_sources
 
@@ -118,13 +131,14 @@ def from_settings(workspace: Workspace, *, required: bool = True) -> LabelResult
         if required:
             raise SettingsError("[labels] names neither a 'folder' nor an 'sql' URL.")
         return result
-    with _Store(workspace, named.model, "") as store:
+    with _Store(workspace, named.model, "", state or named.state, tables) as store:
         if named.folder:
             folder = workspace.project / named.folder
             for part in label_sources.of_folder(folder, store.observations, time.time()):
                 result += store.take_part(part)
         if named.sql:
-            where = (named.sql, named.table, named.order)
+            address = absolute_uri(named.sql, workspace.project)
+            where = (address, named.table, named.order)
             result += store.take_part(label_sources.of_table(*where, store.observations))
     return result
 
@@ -134,11 +148,18 @@ class _Store:
 
     observations: Observations
 
-    def __init__(self, workspace: Workspace, model: str, environment: str) -> None:
-        settings = workspace.settings
+    def __init__(
+        self,
+        workspace: Workspace,
+        model: str,
+        environment: str,
+        state: State,
+        tables: Mapping[str, Table] | None = None,
+    ) -> None:
+        settings, self._state = workspace.settings, state
         self._model = model or workspace.default_model
         self._environment = environment or settings.environment
-        self._table: Table | None = workspace.tables().get(self._model)
+        self._table = (workspace.tables() | dict(tables or {})).get(self._model)
         self.observations = local_server.observations(workspace)
 
     def __enter__(self) -> _Store:
@@ -149,7 +170,7 @@ class _Store:
 
     def take(self, records: Iterable[object], *, is_text: bool = False) -> LabelResult:
         """Store labels chunk by chunk."""
-        reader = RecordReader(self._table, time.time(), is_text=is_text)
+        reader = RecordReader(self._table, time.time(), is_text=is_text, state=self._state)
         result, first, left = LabelResult(), 0, iter(records)
         while chunk := list(islice(left, _ROWS)):
             labels, refused = reader.read(chunk, first)

@@ -167,9 +167,10 @@ def runner(
     try:
         yield Runner(
             notebooks=workspace.project / "notebooks",
-            kernel=lambda threads: provisioner.manager(
-                zygote=zygote, cwd=workspace.project, threads=threads
+            kernel=lambda threads, folder: provisioner.manager(
+                zygote=zygote, cwd=folder, project=workspace.project, threads=threads
             ),
+            project=workspace.project,
             cache=cache if cached else None,
             observer=observer,
             workers=settings.workers or cores or 1,

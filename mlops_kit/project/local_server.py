@@ -55,7 +55,7 @@ def reconciler(workspace: Workspace, model: str, environment: str) -> Reconciler
         environment=environment,
         repository=workspace.repository,
         fetch=fetcher(workspace, model),
-        trusted=[name for each in workspace.settings.models.values() for name in each.trusted],
+        trusted=workspace.settings.trusted_names,
     )
 
 

@@ -23,10 +23,12 @@ from mlops_kit.releases.request import PromotionRequest, Signoff
 from mlops_kit.releases.snapshot import Snapshot
 from mlops_kit.reporting import reports
 from mlops_kit.reporting.notebooks import secret_scan
+from mlops_kit.tables import comparison
 
 if TYPE_CHECKING:
     from mlops_kit.pipelines.executions import Execution
     from mlops_kit.project.workspace import Workspace
+    from mlops_kit.tables.table import Table
 
 
 def promote(
@@ -46,8 +48,8 @@ def promote(
 
     Raises ReleaseError for a version without a passing verdict, or that people rejected or too
     few of them approved, ServingError or UntrustedModelError for one that the server couldn't
-    load, QuarantineError for one that was rolled back, SecretFoundError for evidence that holds
-    a secret, and GitOpsError.
+    load, TableError for one whose declaration has changed since, QuarantineError for one that was
+    rolled back, SecretFoundError for evidence that holds a secret, and GitOpsError.
 
     Args:
         workspace: the project.
@@ -67,7 +69,8 @@ def promote(
         approvals.check(consent(workspace, judged, environment, snapshot))
     settings, model = workspace.settings, judged.version.name
     # The serving core itself tries the candidate: nothing is promoted that it couldn't serve.
-    local_server.reconciler(workspace, model, environment).predictor(judged.served)
+    tried = local_server.reconciler(workspace, model, environment).predictor(judged.served)
+    _check_table(workspace, judged, tried.signature.table)
     evidence = reports.evidence(judged.notebooks, judged.report(environment), workspace.project)
     secret_scan.check(evidence)
     champion = commits.at(snapshot, model, environment).champion
@@ -140,11 +143,20 @@ def proposed(
         after = now
     elif workspace.settings.strategy == "canary":
         name = promotion.release_name(model, served, judged.execution)
-        after = release.apply(now, release.Promote(served, name))
+        first = first_champion(workspace, judged, now)
+        start = release.apply(now, release.Replace(first)) if first else now
+        after = release.apply(start, release.Promote(served, name))
     else:
         after = release.apply(now, release.Replace(served))
     texts = [release_yaml.write_release(value).decode() for value in (now, after)]
     return Change(release_yaml.path(environment), *texts)
+
+
+def first_champion(workspace: Workspace, judged: JudgedVersion, now: Release) -> ServedModel | None:
+    """Return the version that becomes champion before a canary starts; None if one serves."""
+    baseline = None if now.champion else _judged_against(workspace, judged)
+    is_other = baseline is not None and not baseline.is_same(judged.served)
+    return baseline if is_other and workspace.settings.strategy == "canary" else None
 
 
 def keep_record(workspace: Workspace, execution: Execution) -> None:
@@ -227,6 +239,13 @@ def sync_alias(workspace: Workspace, now: Release) -> None:
                 f"registry's alias can't be updated: {error}",
                 code=error.code,
             ) from error
+
+
+def _check_table(workspace: Workspace, judged: JudgedVersion, held: Table | None) -> None:
+    """Check that a version answers by its own table as by the project's, which it was judged by."""
+    declared = workspace.tables().get(judged.version.name)
+    if declared is not None and held is not None:
+        comparison.check(declared, held, str(judged.version))
 
 
 def _judged_against(workspace: Workspace, judged: JudgedVersion) -> ServedModel | None:

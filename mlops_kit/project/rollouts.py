@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlops_kit.errors import KitError, SettingsError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.project import labels, local_server, releases
+from mlops_kit.project import judged_table, labels, local_server, releases
 from mlops_kit.rollouts import controller, decision
 from mlops_kit.rollouts.controller import OnPoll, RolloutController, Show
 from mlops_kit.rollouts.criteria import BINARY, ModelTask, criteria
@@ -20,20 +20,23 @@ from mlops_kit.rollouts.shared_replay import ComputedReplays, StoredReplays
 
 if TYPE_CHECKING:
     from mlops_kit.examples.customers import Customers
+    from mlops_kit.project.judged_table import JudgedTable
     from mlops_kit.project.workspace import Workspace
     from mlops_kit.rollouts.judge import Array
     from mlops_kit.rollouts.judge import Costs as RowCosts
     from mlops_kit.rollouts.policy import Policy
     from mlops_kit.rollouts.result import Watched
+    from mlops_kit.tables.table import Table
 
 
 @contextmanager
 def open_observer(
-    workspace: Workspace, model: str, environment: str, *, replays: bool = False
+    workspace: Workspace, model: str, environment: str, *, watched: JudgedTable | None = None
 ) -> Iterator[RolloutObserver]:
     """Yield an observer of one environment, with the prediction log that it reads.
 
-    It `replays` the candidate itself, for whoever watches; else it reads what a watcher found.
+    A watcher's, who has `watched` the table that decides, replays the candidate itself; any other
+    reads what a watcher found.
     """
     from mlops_kit.serving import daemon
 
@@ -41,13 +44,14 @@ def open_observer(
     folder = local_server.folder(workspace, environment)
     place = (observations, model, environment)
     policy = workspace.settings.rollout
-    task, costs = model_task(workspace, model), row_costs(workspace, model)
-    source: ComputedReplays | StoredReplays = StoredReplays(*place)
-    if replays:
-        reconciler = local_server.reconciler(workspace, model, environment)
-        judge = Judge(criteria(policy, task), policy.regression, costs)
-        source = ComputedReplays(*place, reconciler.predictor, judge, policy.replay_share)
     try:
+        judged = watched or judged_table.find(workspace, model, environment)
+        task = model_task(workspace, model, judged.table)
+        costs = row_costs(workspace, model, judged.table)
+        source: ComputedReplays | StoredReplays = StoredReplays(*place)
+        if watched is not None:
+            judge = Judge(criteria(policy, task), policy.regression, costs)
+            source = ComputedReplays(*place, watched.load, judge, policy.replay_share)
         yield RolloutObserver(
             workspace.repository,
             policy,
@@ -63,40 +67,44 @@ def open_observer(
         observations.close()
 
 
-def model_task(workspace: Workspace, model: str) -> ModelTask:
+def model_task(workspace: Workspace, model: str, table: Table | None = None) -> ModelTask:
     """Return what a model predicts by its table; a binary task for a model without one.
 
-    Raises SettingsError for a bound on a class that no table has.
+    `table` is the released model's, by default the project's. Raises SettingsError for a bound on
+    a class that no table has.
     """
     tables = workspace.tables()
-    known = {str(each) for table in tables.values() for each in table.classes}
+    table = table or tables.get(model)
+    known = {str(each) for one in (*tables.values(), table) if one for each in one.classes}
     for name in workspace.settings.rollout.class_recall:
         if name not in known:
             raise SettingsError(
                 f"[rollout.class_recall] bounds {name!r}; expected a class of a table in "
                 f"workflows/tables, one of {sorted(known)}." + did_you_mean(name, known)
             )
-    table = tables.get(model)
     if table is None:
         return BINARY
     return ModelTask(table.task, tuple(map(str, table.classes)))
 
 
-def row_costs(workspace: Workspace, model: str) -> RowCosts | None:
-    """Return what each answer of a model costs, where the rollout bounds the cost."""
+def row_costs(workspace: Workspace, model: str, table: Table | None = None) -> RowCosts | None:
+    """Return what each answer of a model costs, where the rollout bounds the cost.
+
+    `table` is the released model's, by default the project's.
+    """
     if not workspace.settings.rollout.cost:
         return None
     from mlops_kit.models.costs import by_row
     from mlops_kit.tables.frames import frame_of
 
-    table, costs = workspace.table(model), workspace.costs(model)
+    told, costs = table or workspace.table(model), workspace.costs(model)
 
     def spent(labels: Array, scores: Array, decisions: Array, features: Array) -> Array:
-        columns = dict(zip(table.feature_names, features.T, strict=True))
-        frame = frame_of(table, columns)
-        is_number = table.task == "regression"
-        frame[table.label] = [*(labels if is_number else (table.classes[int(y)] for y in labels))]
-        return by_row(costs, table, frame, scores, decisions.astype(int))
+        columns = dict(zip(told.feature_names, features.T, strict=True))
+        frame = frame_of(told, columns)
+        is_number = told.task == "regression"
+        frame[told.label] = [*(labels if is_number else (told.classes[int(y)] for y in labels))]
+        return by_row(costs, told, frame, scores, decisions.astype(int))
 
     return spent
 
@@ -137,7 +145,10 @@ def watch(
             raise KeyboardInterrupt
 
     with ExitStack() as stack:
-        observer = stack.enter_context(open_observer(workspace, model, environment, replays=True))
+        judged = judged_table.find(workspace, model, environment, is_watcher=True)
+        if judged.differs:
+            show([judged.differs])
+        observer = stack.enter_context(open_observer(workspace, model, environment, watched=judged))
         observer.prepare()
         seen = observer.observe()
         name = controller.named(seen, revision)
@@ -152,14 +163,18 @@ def watch(
             show,
             sleep,
             on_poll,
-            lambda: _collect(workspace, show),
+            lambda: _collect(workspace, show, model, judged.table),
         ).run(looks=looks)
 
 
-def _collect(workspace: Workspace, show: Show) -> None:
-    """Read the labels that the settings name; say what is wrong with them, and watch on."""
+def _collect(workspace: Workspace, show: Show, model: str = "", table: Table | None = None) -> None:
+    """Read the labels that the settings name; say what is wrong with them, and watch on.
+
+    `table` declares the label of the model that is watched.
+    """
+    tables = {model: table} if table is not None else {}
     try:
-        result = labels.from_settings(workspace, required=False)
+        result = labels.from_settings(workspace, required=False, tables=tables)
     except KitError as error:
         show([f"No labels were read: {error}"])
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlops_kit.errors import ProjectError
 from mlops_kit.project import table_files, table_notebooks
-from mlops_kit.project.settings import FILE
+from mlops_kit.project_folder import FILE
 
 if TYPE_CHECKING:
     from mlops_kit.tables.guessing import Guess
@@ -155,7 +155,10 @@ def _write_environment(folder: Path, name: str) -> None:
 
 
 def _data(source: str, folder: Path) -> str:
-    """Return a source as a notebook names it: a path that holds wherever it runs, no password."""
+    """Return a source as a notebook names it: from its folder if it is inside the project.
+
+    The URL of a database loses its password, and its file becomes absolute.
+    """
     from mlops_kit.tables import sources
 
     if sources.is_sql(source):
@@ -164,7 +167,7 @@ def _data(source: str, folder: Path) -> str:
         return source
     path = Path(source).resolve()
     inside = path.is_relative_to(folder.resolve())
-    return str(path.relative_to(folder.resolve()) if inside else path)
+    return f"../{path.relative_to(folder.resolve()).as_posix()}" if inside else str(path)
 
 
 def _check_name(name: str) -> None:

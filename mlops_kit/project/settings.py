@@ -6,28 +6,29 @@ and ARGO_* keep their usual meaning.
 
 from __future__ import annotations
 
-import dataclasses
 import getpass
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from mlops_kit.errors import SettingsError
-from mlops_kit.formatting import did_you_mean, violations
+from mlops_kit.formatting import violations
 from mlops_kit.models.costs import Costs
 from mlops_kit.models.gates import DEFAULT_GATES, GateRule, Rules
+from mlops_kit.prediction_log.label import State
+from mlops_kit.project.setting_names import refuse_unknown
+from mlops_kit.project_folder import FILE, absolute_uri, find_project
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.serving.options import Serving
 from mlops_kit.tables.table import Task
 
-FILE = "mlops-kit.toml"
 _PREFIX = "MLOPS_KIT_"
 _OF_ARGO = ("server", "token", "secure", "insecure_skip_verify")
 
@@ -84,6 +85,7 @@ class Labels(_Section):
     table: str = Field("labels", description="the table in that database")
     order: str = Field("time", description="its column that only grows, by which it is read on")
     model: str = Field("", description="whose labels these are; empty: the settings' model")
+    state: State = Field("final", description="of a label that gives none")
 
 
 class Model(_Section):
@@ -95,6 +97,9 @@ class Model(_Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     resamples: int = Field(500, ge=100, description="of the bootstrap")
     costs: Costs = Costs()
+    sample: int = Field(
+        0, ge=0, description="rows to learn from where a table has more; 0: all, or it is refused"
+    )
     trusted: tuple[str, ...] = Field(
         (), description="the project's own types and functions that it may hold, by full names"
     )
@@ -136,6 +141,9 @@ class Settings(BaseSettings):
     argo: Argo = Argo()
     labels: Labels = Labels()
     models: dict[str, Model] = Field({}, description="by the registered name")
+    trusted: tuple[str, ...] = Field(
+        (), description="what any model may hold; [models] trusted, a list, is the same"
+    )
     rollout: Policy = Policy()
     serving: Serving = Serving()
 
@@ -147,8 +155,8 @@ class Settings(BaseSettings):
         """
         folder = (project or find_project(Path.cwd())).resolve()
         written = _read_file(folder / FILE)
-        _refuse_unknown(written, cls, FILE)
-        _refuse_unknown(_from_environment(os.environ), cls, "the environment")
+        refuse_unknown(written, cls, FILE)
+        refuse_unknown(_from_environment(os.environ), cls, "the environment")
         tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
         if tracking_uri:
             written["tracking_uri"] = tracking_uri
@@ -165,6 +173,25 @@ class Settings(BaseSettings):
                 f"{error} Expected one setting a variable, as in {_PREFIX}ROLLOUT__RECALL=0.8."
             ) from error
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_trusted(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Take the list `[models] trusted` from among the models by name."""
+        models = given.get("models")
+        if not isinstance(models, Mapping) or not isinstance(models.get("trusted"), list):
+            return given
+        named = {name: model for name, model in models.items() if name != "trusted"}
+        return {
+            **given,
+            "models": named,
+            "trusted": [*given.get("trusted", ()), *models["trusted"]],
+        }
+
+    @property
+    def trusted_names(self) -> tuple[str, ...]:
+        """The project's own types and functions that its models may hold."""
+        return (*self.trusted, *(name for each in self.models.values() for name in each.trusted))
+
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *sources: Any, **named: Any
@@ -180,12 +207,15 @@ class Settings(BaseSettings):
     @property
     def registry_uri(self) -> str:
         """MLflow's tracking URI, the embedded store's by default."""
-        return self.tracking_uri or f"sqlite:///{self.state_folder / 'mlflow.db'}"
+        uri = self.tracking_uri
+        if uri.startswith("sqlite:"):  # MLflow has names, such as databricks, that look like paths
+            return absolute_uri(uri, self.project)
+        return uri or f"sqlite:///{self.state_folder / 'mlflow.db'}"
 
     @property
     def gitops_url(self) -> str:
         """The GitOps repository's URL, the embedded one's path by default."""
-        return self.gitops.url or str(self.state_folder / "gitops.git")
+        return absolute_uri(self.gitops.url, self.project) or str(self.state_folder / "gitops.git")
 
     @property
     def gitops_page(self) -> str:
@@ -200,7 +230,10 @@ class Settings(BaseSettings):
     @property
     def observations_url(self) -> str:
         """The store of predictions and labels, the embedded one by default."""
-        return self.observations_uri or f"sqlite:///{self.state_folder / 'observations.db'}"
+        return (
+            absolute_uri(self.observations_uri, self.project)
+            or f"sqlite:///{self.state_folder / 'observations.db'}"
+        )
 
     @property
     def approved_by(self) -> str:
@@ -225,14 +258,6 @@ def _is_page() -> bool:
     return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
 
 
-def find_project(start: Path) -> Path:
-    """Return the nearest folder from here upwards with an mlops-kit.toml, else this one."""
-    for folder in (start, *start.parents):
-        if (folder / FILE).is_file():
-            return folder
-    return start
-
-
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -255,35 +280,6 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             else:
                 found.setdefault(section, "")
     return found
-
-
-def _refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
-    """Refuse a name that a section doesn't have; a section by name has any."""
-    is_by_name = _is_by_name(section)
-    known = dict.fromkeys(given, get_args(section)[1]) if is_by_name else _fields(section)
-    for name, value in given.items():
-        if name not in known or name == "project":
-            raise SettingsError(
-                f"{where} sets {name!r}; expected one of {sorted(known)}."
-                + did_you_mean(name, known),
-                code="settings.unknown",
-            )
-        inner = known[name]
-        if isinstance(value, Mapping) and (_is_by_name(inner) or _fields(inner)):
-            _refuse_unknown(value, inner, f"{where}, [{name}],")
-
-
-def _is_by_name(section: Any) -> bool:
-    origin: Any = get_origin(section)
-    return origin is dict
-
-
-def _fields(section: Any) -> dict[str, Any]:
-    """Return the settings in a section, with their types; nothing for a plain value."""
-    if dataclasses.is_dataclass(section):
-        return {field.name: field.type for field in dataclasses.fields(section)}
-    fields = getattr(section, "model_fields", {})
-    return {name: field.annotation for name, field in fields.items()}
 
 
 def _explained(error: ValidationError, folder: Path) -> str:

@@ -71,14 +71,13 @@ model: str = {quoted(name)}  # the registered name, and its table's
 from mlops_kit import Workspace, datasets, publish
 
 workspace = Workspace.open()
-table = workspace.table(model)
 """,
         "about-table": "## What is declared?",
-        "table": "table",
+        "table": "workspace.table(model)",
         "about-data": "## What is there?",
         "load": """
-frame = datasets.sort_by_time(datasets.read(data, table), table)
-datasets.summary(frame, table)
+rows = workspace.rows(data, model)
+rows.summary()
 """,
         "about-contract": """
 ## Do the rows keep the contract?
@@ -86,7 +85,7 @@ datasets.summary(frame, table)
 Types, ranges, missing values, labels, duplicates, and no column that gives the label away.
 """,
         "contract": f"""
-contract = datasets.examine(frame, table, duplicates={tolerated:g})
+contract = rows.examine(duplicates={tolerated:g})
 contract
 """,
         "insist": "contract.raise_if_failed()",
@@ -95,15 +94,13 @@ contract
 
 A model learns from the first part, its scores are calibrated on the second, and it is judged on the third. No step learns from the last, which stands for later traffic.
 """,
-        "split": "datasets.split(frame, table)",
-        "publish": "publish(dataset=datasets.save(frame, workspace.datasets))",
+        "split": "rows.split()",
+        "publish": "publish(dataset=datasets.save(rows.frame, workspace.datasets))",
     }
 
 
 def _evaluate(guess: Guess, data: str, environment: str) -> dict[str, str]:
-    is_binary = guess.table.task == "binary"
-    kit = ["Workspace", "datasets", "evaluation", "publish", "reports"]
-    kit += ["curves", "figures"] if is_binary else []
+    kit = ["Workspace", "curves", "evaluation", "figures", "publish", "reports"]
     return {
         "title": """
 # Is the candidate good enough to serve?
@@ -138,9 +135,9 @@ reports.versions(candidate=challenger, reference=reference)
 In brackets the 95 % interval. The difference is paired, row by row, so it is sharper than its two parts.
 """,
         "compare": """
-split = datasets.split(datasets.read(dataset, table), table)
+split = workspace.rows(dataset, model).split()
 compared = evaluation.compare(
-    workspace.registry.load(challenger, challenger.digest),
+    workspace.registry.load(challenger, challenger.digest, table),
     workspace.registry.load(reference, reference.digest),
     split.holdout,
     table,
@@ -151,7 +148,10 @@ compared = evaluation.compare(
 )
 compared
 """,
-        **(_CURVES if is_binary else {}),
+        **_CURVES[guess.table.task],
+        "about-slices": "## Does any slice fare badly?\n\nThe worst first.",
+        "slices": "compared.slice_table",
+        **(_BY_SLICE if guess.table.task == "binary" else {}),
         "about-verdict": """
 ## May it be promoted?
 
@@ -174,10 +174,31 @@ publish(
 
 
 _CURVES = {
-    "about-curves": "## Where does the difference come from?\n\nThe reference is dashed.",
-    "precision-recall": "figures.explore(curves.precision_recall(compared))",
-    "calibration": "figures.explore(curves.calibration(compared))",
-    "cost": "figures.explore(curves.cost_by_threshold(compared))",
-    "about-slices": "## Does any slice fare badly?\n\nThe worst first.",
-    "slices": "compared.slice_table",
+    "binary": {
+        "about-curves": "## Where does the difference come from?\n\nThe reference is dashed.",
+        "precision-recall": "figures.explore(curves.precision_recall(compared))",
+        "calibration": "figures.explore(curves.calibration(compared))",
+        "cost": "figures.explore(curves.cost_by_threshold(compared))",
+    },
+    "multiclass": {
+        "about-curves": """
+## Which classes does it take for which?
+
+The recall of each class, worst first, then what the candidate takes each class for.
+""",
+        "recall-table": "reports.recalls(compared)",
+        "recalls": "figures.explore(curves.recalls(compared))",
+        "confusion": "figures.explore(curves.confusion(compared))",
+    },
+    "regression": {
+        "about-curves": """
+## How large are the errors, and where?
+
+By share of the rows, and by the size of the prediction. The reference is dashed.
+""",
+        "error-quantiles": "figures.explore(curves.error_quantiles(compared))",
+        "error-by-size": "figures.explore(curves.error_by_size(compared))",
+        "bias-by-size": "figures.explore(curves.bias_by_size(compared))",
+    },
 }
+_BY_SLICE = {"confusion-by-slice": "reports.confusion_by_slice(compared)"}

@@ -64,7 +64,7 @@ role: Literal["baseline", "candidate"] = "candidate"  # which of the two to trai
         "setup": _imports(guess, baseline, candidate),
         "about-data": "## What does it learn from?",
         "data": """
-split = datasets.split(datasets.read(dataset, table), table)
+split = workspace.rows(dataset, model).split()
 split
 """,
         **(_SEEN if table.texts else {}),
@@ -83,7 +83,7 @@ estimator
 
 def _imports(guess: Guess, baseline: str, candidate: str) -> str:
     is_classifier = guess.table.task != "regression"
-    kit = ["Workspace", "datasets", "publish", "training"]
+    kit = ["Workspace", "publish", "training"]
     kit += ["curves", "figures"] if guess.table.task == "binary" else []
     lines = [
         *(["from sklearn.calibration import CalibratedClassifierCV"] if is_classifier else []),

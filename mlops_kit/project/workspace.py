@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,13 @@ from mlops_kit.tables.table import Table
 if TYPE_CHECKING:
     from mlops_kit.models.costs import Costs
     from mlops_kit.models.gates import Rules
-    from mlops_kit.models.registry import ModelVersion, Registry
+    from mlops_kit.models.model_version import ModelVersion
+    from mlops_kit.models.registry import Registry
     from mlops_kit.pipelines.executions import Executions
     from mlops_kit.releases.release import Release
     from mlops_kit.releases.repository import GitOpsRepository
     from mlops_kit.rollouts.policy import Policy
+    from mlops_kit.tables.loading import Rows
 
 
 class Workspace:
@@ -37,9 +40,14 @@ class Workspace:
     def open(cls, project: Path | str | None = None) -> Workspace:
         """Return the workspace of a folder, by default of the project around this one.
 
-        Raises SettingsError.
+        From here on this process can import the project's modules, as a step can: metrics, costs
+        and types of its own. Raises SettingsError.
         """
-        return cls(Settings.load(Path(project) if project else None))
+        workspace = cls(Settings.load(Path(project) if project else None))
+        own = str(workspace.project)
+        if own not in sys.path:
+            sys.path.insert(sys.path.index("") + 1 if "" in sys.path else len(sys.path), own)
+        return workspace
 
     @property
     def project(self) -> Path:
@@ -63,7 +71,7 @@ class Workspace:
 
         embedded = not self.settings.tracking_uri
         artifacts = self.settings.state_folder / "artifacts" if embedded else None
-        trusted = [each for model in self.settings.models.values() for each in model.trusted]
+        trusted = self.settings.trusted_names
         return Registry(self.settings.registry_uri, artifacts=artifacts, trusted=trusted)
 
     @cached_property
@@ -155,6 +163,21 @@ class Workspace:
             )
         return known[0]
 
+    def rows(self, source: str, model: str) -> Rows:
+        """Return the rows of a source that a model learns from, and tell how far reading has come.
+
+        A source with more rows than `[models.NAME] sample` is read whole, and sampled. Raises
+        DataError as `datasets.load` does.
+        """
+        from mlops_kit.project.row_progress import RowProgress
+        from mlops_kit.tables import loading
+
+        progress = RowProgress()
+        table, sample = self.table(model), self._model(model).sample
+        found = loading.load(source, table, sample=sample, progress=progress)
+        progress.end(found.note)
+        return found
+
     def rules(self, model: str) -> Rules:
         """Return the gates of a model; raises ProjectError for one without a table."""
         return self._model(model).rules(self.table(model).task)
@@ -209,7 +232,7 @@ class Workspace:
 
     def lineage_tags(self, notebook: str, **tags: str) -> dict[str, str]:
         """Return what a version made by a notebook carries as tags: code, notebook, yours."""
-        from mlops_kit.pipelines.cache import source_digest
+        from mlops_kit.pipelines.sources import source_digest
         from mlops_kit.releases.checkout import code_revision
 
         digest = source_digest(self.project / "notebooks" / notebook)

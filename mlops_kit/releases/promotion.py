@@ -96,12 +96,18 @@ def advance(
     *,
     live_at: str = "",
 ) -> Promotion:
-    """Commit one step of a running rollout, if the release is still the `expected` one.
+    """Commit one step of a running rollout, if the release is still the expected one.
 
-    Where the step was made already nothing changes, and the commit that made it is returned.
-    `live_at` (ISO) is when the commit before was seen live. Raises ReleaseError for a step that
-    `expected` doesn't allow, and LostRaceError, which names what is there now, for any other
-    release.
+    If the step was already made, changes nothing and returns the commit that made it. Raises
+    ReleaseError for a step that `expected` doesn't allow, and LostRaceError, which names the
+    current release, if that is another.
+
+    Args:
+        repository: the GitOps repository.
+        expected: the release that the decision was made on.
+        change: the step.
+        signoff: who makes it and why, with the verdict and the counts.
+        live_at: when the previous commit was seen live, in ISO 8601.
     """
     commits.check_verdict(signoff.verdict)
     wanted = release.apply(expected, change)

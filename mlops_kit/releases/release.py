@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlops_kit.errors import ReleaseError
@@ -27,6 +27,8 @@ _API = {"apiVersion": "mlops-kit.dev/v1", "kind": "Release"}
 _ANNOTATIONS = {"config.kubernetes.io/local-config": "true"}
 _SPEC = {"model": str, "environment": str, "host": str, "rollout": str}
 _SIDE = {"version": str, "uri": str, "digest": str, "image": str, "evidence": str}
+# Older releases lack it.
+_TRUSTED = "trusted"
 _LOOK = "Look at envs/<environment>/release.yaml in the GitOps repository."
 
 
@@ -34,7 +36,9 @@ _LOOK = "Look at envs/<environment>/release.yaml in the GitOps repository."
 class ServedModel:
     """A model version as a server needs it; `image` may be empty where no container serves.
 
-    Raises ReleaseError for a value that is empty, too long, or has characters that don't print.
+    `trusted` has the project's own types and functions that the model holds, by full name, with
+    the digest of their code. Raises ReleaseError for a value that is empty, too long, or has
+    characters that don't print.
     """
 
     version: str
@@ -42,12 +46,15 @@ class ServedModel:
     digest: str
     image: str = ""
     evidence: str = ""
+    trusted: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("version", "uri", "digest"):
             _check_text(f"the served model's {name}", getattr(self, name), empty=False)
         for name in ("image", "evidence"):
             _check_text(f"the served model's {name}", getattr(self, name))
+        for name, digest in self.trusted.items():
+            _check_trusted(name, digest)
 
     def is_same(self, other: ServedModel | None) -> bool:
         """Tell whether `other` is this version with these bytes, wherever it is stored."""
@@ -202,6 +209,7 @@ def from_mapping(mapping: object) -> Release:
     kinds = {**dict.fromkeys(_API, str), "metadata": dict, "spec": dict}
     top = _fields(mapping, "release.yaml", kinds)
     spec = _fields(top["spec"], "spec", {**_SPEC, "champion": dict, "candidate": dict})
+    spec = {**spec, **{name: {_TRUSTED: {}} | spec[name] for name in ("champion", "candidate")}}
     sides = {name: _read_side(spec[name], f"spec.{name}") for name in ("champion", "candidate")}
     weight = _fields(spec["candidate"], "spec.candidate", _side_types())["weight"]
     release = Release(
@@ -210,7 +218,7 @@ def from_mapping(mapping: object) -> Release:
         candidate=sides["candidate"],
         weight=weight,
     )
-    _check_equal(mapping, to_mapping(release), "")
+    _check_equal({**top, "spec": spec}, to_mapping(release), "")
     return release
 
 
@@ -223,12 +231,13 @@ def is_environment(name: object) -> bool:
 
 def _side(model: ServedModel | None, image: str) -> dict[str, object]:
     if model is None:
-        return {"absent": True, **dict.fromkeys(_SIDE, ""), "image": image}
-    return {"absent": False, **{name: getattr(model, name) for name in _SIDE}}
+        return {"absent": True, **dict.fromkeys(_SIDE, ""), "image": image, _TRUSTED: {}}
+    fields = {name: getattr(model, name) for name in _SIDE}
+    return {"absent": False, **fields, _TRUSTED: dict(sorted(model.trusted.items()))}
 
 
 def _side_types() -> dict[str, type]:
-    return {"absent": bool, **_SIDE, "weight": int}
+    return {"absent": bool, **_SIDE, _TRUSTED: dict, "weight": int}
 
 
 def _read_side(mapping: object, where: str) -> ServedModel | None:
@@ -236,7 +245,7 @@ def _read_side(mapping: object, where: str) -> ServedModel | None:
     if side["absent"]:
         return None
     try:
-        return ServedModel(**{name: side[name] for name in _SIDE})
+        return ServedModel(**{name: side[name] for name in (*_SIDE, _TRUSTED)})
     except ReleaseError as error:
         raise ReleaseError(f"{where}: {error}") from error
 
@@ -272,6 +281,15 @@ def _check_text(what: str, value: object, *, empty: bool = True) -> None:
     # A trailer keeps no other blanks, and what is promoted has to be found again by them.
     if value != " ".join(value.split()) or not (value or empty):
         raise ReleaseError(f"{what} is {value!r:.80}; expected text, with single blanks inside.")
+
+
+def _check_trusted(name: object, digest: object) -> None:
+    if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
+        raise ReleaseError(
+            f"A trusted name is {name!r:.80}; expected a type's or function's full name."
+        )
+    if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise ReleaseError(f"The trusted {name!r:.80} has {digest!r:.80}; expected its digest.")
 
 
 def _check_weight(weight: object) -> None:

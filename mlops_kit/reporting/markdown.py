@@ -6,25 +6,12 @@ import html
 import re
 from collections.abc import Sequence
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+from mlops_kit.formatting import escape_markdown
+
 _ALLOWED_TAG = r"/?(?:details|summary|br|sub|sup|b|i|em|strong|kbd)\s*/?>"
 _TAG = re.compile(rf"<(?=[a-zA-Z/!?])(?!{_ALLOWED_TAG})", re.IGNORECASE)
 _SCHEME = re.compile(r"^[^/?#]*?:")
-_LIST = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s|$)")
-
-
-def escape(text: object) -> str:
-    """Return the text escaped for Markdown and HTML, on one line.
-
-    Pipes, line breaks, backticks, emphasis, links, HTML and invisible control characters lose
-    their meaning; the result is safe in a table cell, a heading and an HTML attribute.
-    """
-    line = " ".join(str(text).split())
-    line = "".join(character for character in line if character.isprintable())
-    # GitHub turns even a bare address into a link.
-    line = line.replace("://", ":\u200b//") if "://" in line else line
-    line = html.escape(_SPECIAL.sub(r"\\\1", line))
-    return _LIST.sub(r"\1\\\2", line)
+escape = escape_markdown
 
 
 def link(text: object, target: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.formatting import number
+from mlops_kit.models import slice_confusions
+from mlops_kit.models.class_curves import ClassCurves
 from mlops_kit.models.evaluation_summary import (
     EvaluationSummary,
     GateSummary,
     SliceSummary,
     VerdictSummary,
 )
-from mlops_kit.reporting import markdown
-from mlops_kit.reporting.charts import charts
+from mlops_kit.reporting import markdown, task_reports
+from mlops_kit.reporting.charts.gate_charts import gates_chart as gates_chart
 from mlops_kit.reporting.notebooks import git_safe
 from mlops_kit.reporting.notebooks.redaction import MachineIdentity
 
 if TYPE_CHECKING:
-    from mlops_kit.models.registry import ModelVersion
+    from mlops_kit.models.evaluation import Evaluation
+    from mlops_kit.models.model_version import ModelVersion
 
 REPORT = "report.md"
 PICTURE = "gates.svg"
@@ -65,15 +67,24 @@ class Report:
                 if slices
                 else []
             ),
+            *(text for part in self._sections for text in _section(part)),
             *_folded("Sources", markdown.table(("", ""), [*self.about.items()], left=2)),
             "Notebooks: " + ", ".join(markdown.link(n, n) for n in notebooks) if notebooks else "",
         ]
         return _paragraphs(parts)
 
     def files(self, notebooks: Sequence[str] = ()) -> dict[str, bytes]:
-        """Return the report and its picture by file name; the report links to the notebooks."""
-        picture = gates_chart(self.verdict.gates).svg()
-        return {REPORT: self.markdown(notebooks).encode(), PICTURE: picture.encode()}
+        """Return the report and its pictures by file name; the report links to the notebooks."""
+        charts = {PICTURE: gates_chart(self.verdict.gates)} | {
+            part.file: part.chart for part in self._sections if part.chart is not None
+        }
+        pictures = {name: chart.svg().encode() for name, chart in charts.items()}
+        return {REPORT: self.markdown(notebooks).encode(), **pictures}
+
+    @property
+    def _sections(self) -> list[task_reports.Section]:
+        names = self.evaluation.names.model_dump()
+        return task_reports.sections(names, self.evaluation.curves)
 
     @property
     def _title(self) -> str:
@@ -90,6 +101,28 @@ class Report:
         # Without the picture, which is a file of the release; the notebook shows it in a cell.
         reasons = "" if self.verdict.status == "pass" else _list(self.verdict.reasons)
         return _paragraphs([f"**{self._title}**", *self._findings(), reasons])
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Markdown table that a notebook shows; all its cells are escaped."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+def recalls(compared: Evaluation) -> Table:
+    """Return the recall of each class of both models, worst first; empty for another task."""
+    found = ClassCurves.found(compared.curves)
+    return Table(task_reports.recalls(compared.names, found) if found else "")
+
+
+def confusion_by_slice(compared: Evaluation) -> Table:
+    """Return what each binary model catches, misses and flags wrongly in each slice."""
+    found = slice_confusions.read(compared.curves)
+    return Table(task_reports.confusion_by_slice(compared.names, found) if found else "")
 
 
 @dataclass(frozen=True)
@@ -204,48 +237,17 @@ def slices_table(slices: Sequence[SliceSummary]) -> str:
     return markdown.table(("slice", "metric", "rows", "reference", "candidate"), rows, left=2)
 
 
-def gates_chart(gates: Sequence[GateSummary]) -> charts.Intervals:
-    """Return a chart of the gates' intervals against their bounds.
-
-    Shows all gates that don't pass, first and with their status, and of the passing gates of a
-    kind only the closest one. Gates whose names agree up to a comma, as those of slices do, are
-    of a kind.
-    """
-    missed = [gate for gate in gates if gate.status != "pass"]
-    kinds: dict[str, list[GateSummary]] = {}
-    for gate in gates:
-        if gate.status == "pass":
-            words, comma, _ = gate.name.partition(",")
-            kinds.setdefault(words + comma, []).append(gate)
-    kept = [*missed, *(min(kind, key=_room) for kind in kinds.values())]
-    title = "Is each interval on the right side of its bound (dashed)?"
-    return charts.Intervals(title, tuple(_row(gate) for gate in kept))
-
-
-def _row(gate: GateSummary) -> charts.Interval:
-    word = "" if gate.status == "pass" else f"{gate.status.upper()} "
-    found = gate.estimate
-    value, low, high = (_drawn(each) for each in (found.value, found.low, found.high))
-    return charts.Interval(f"{word}{gate.name}", value, low, high, gate.bound)
-
-
-def _room(gate: GateSummary) -> float:
-    """Return the distance from interval to bound; gates of a kind share a unit."""
-    estimate = gate.estimate
-    room = (
-        _drawn(estimate.low) - gate.bound
-        if gate.side == "at_least"
-        else gate.bound - _drawn(estimate.high)
-    )
-    return room if math.isfinite(room) else -math.inf
-
-
 def _list(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {markdown.escape(said)}" for said in sentences)
 
 
 def _folded(summary: str, *parts: str) -> list[str]:
     return [f"<details><summary>{summary}</summary>", *parts, "</details>"]
+
+
+def _section(part: task_reports.Section) -> list[str]:
+    picture = f"![{markdown.escape(part.says)}]({part.file})" if part.file else ""
+    return _folded(markdown.escape(part.summary), picture, part.table)
 
 
 def _paragraphs(parts: Sequence[str]) -> str:
@@ -259,7 +261,3 @@ def _shortened(text: str) -> str:
 
 def _sign(gate: GateSummary) -> str:
     return "≥" if gate.side == "at_least" else "≤"
-
-
-def _drawn(value: float | None) -> float:
-    return math.nan if value is None else value

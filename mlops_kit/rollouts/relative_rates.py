@@ -26,16 +26,23 @@ def log_against(
     bound: float,
     regression: float,
 ) -> Array:
-    """Return the log evidence that a candidate's rate is beyond what is allowed.
+    """Return the log evidence that a candidate's rate is higher than allowed, of shape (...).
 
-    `candidate` and `champion` are (events, requests) by weight, each of shape (..., k) for k
-    weights in percent; `total` the candidate's of all weights, of shape (...). The mean of two:
-    that the candidate is over its bound *and* over the champion's rate at the same time, so that
-    a shared outage isn't blamed on it; and that it is over `regression` times that rate.
+    Averages two e-values. One tests that the candidate exceeds its bound *and* the champion's
+    rate, so that a shared outage isn't blamed on it; the other, that it exceeds `regression` times
+    the champion's rate.
 
-    Given that an event happened, its arm is a coin: a rate of at most r times the champion's
-    allows the candidate the share r w / (r w + 1 - w) of the events at weight w. Source: the
-    conditional test of Lindon and Malek, NeurIPS 2022.
+    Given an event, which version it hits is a coin toss: with a rate of at most r times the
+    champion's, the candidate's share of the events at weight w is at most r w / (r w + 1 - w).
+    Source: the conditional test of Lindon and Malek, NeurIPS 2022.
+
+    Args:
+        total: the candidate's events and requests over all weights, each of shape (...).
+        candidate: its events and requests by weight, each of shape (..., k).
+        champion: the champion's, likewise.
+        weights: the k weights, in percent.
+        bound: the rate that the candidate may have.
+        regression: how many times the champion's rate it may have.
     """
     events, requests = candidate
     absolute = log_e(*total, bound, ">")

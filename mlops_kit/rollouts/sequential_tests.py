@@ -32,17 +32,25 @@ _UNDERFLOW = 1e-200
 def log_e(
     s: ArrayLike, n: ArrayLike, bound: ArrayLike, side: Side, a: float = 1.0, b: float = 1.0
 ) -> Array:
-    """Return the log evidence that a share is above (">") or below ("<") the bound.
+    """Return the log evidence that a share is above (">") or below ("<") a bound.
 
-    `s` of `n` events; the arguments are broadcast, and counts needn't be whole. The null for ">"
-    is that each event has at most probability `bound`, whatever came before. Mixture of
-    likelihood ratios over a Beta(a, b) prior truncated to the side; with I the regularised
-    incomplete beta function and p the bound, for ">":
+    The arguments are broadcast. Under the null hypothesis of ">", each event has at most
+    probability `bound`, whatever came before. The evidence is a mixture of likelihood ratios over
+    a Beta(a, b) prior, truncated to the side. With p the bound and I the regularised incomplete
+    beta function, for ">":
 
         E = B(a+s, b+n-s) (1 - I_p(a+s, b+n-s)) / [B(a, b) (1 - I_p(a, b)) p^s (1-p)^(n-s)]
 
     Sources: Robbins, Ann. Math. Statist. 41 (1970); Howard, Ramdas, McAuliffe and Sekhon, Ann.
-    Statist. 49 (2021). Raises ValueError for counts under 0, s > n, or a bound not inside (0, 1).
+    Statist. 49 (2021). Raises ValueError for counts below 0, s > n, or a bound outside (0, 1).
+
+    Args:
+        s: how many of the events count; needn't be whole.
+        n: the number of events.
+        bound: the share to test against.
+        side: the alternative, ">" or "<".
+        a: the prior's first parameter.
+        b: the prior's second parameter.
     """
     hits, p = np.asarray(s, float), np.asarray(bound, float)
     misses = np.asarray(n, float) - hits

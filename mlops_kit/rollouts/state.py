@@ -138,7 +138,15 @@ class EvaluatedState:
     def say(
         self, act: DecisionKind, change: Change | None, verdict: Verdict, why: Reason, then: str
     ) -> Decision:
-        """Return the decision with this look's evidence."""
+        """Return a decision with this look's evidence.
+
+        Args:
+            act: what to do.
+            change: the step to commit; None for none.
+            verdict: pass, fail or inconclusive.
+            why: the decision's code and its sentence.
+            then: what happens next, as a sentence.
+        """
         code, sentence = why
         return Decision(code, act, change, verdict, sentence, then, self.metrics, self.harm)
 

@@ -85,11 +85,16 @@ class LocalServer:
         warm: Callable[[], object] = lambda: None,
         labels: LabelDoor | None = None,
     ) -> None:
-        """Nothing is opened yet; `say` gets a sentence at each change.
+        """Prepare, without opening anything. `ending` is set as soon as a run begins to end.
 
-        `warm` is called once before serving, and does what the next commit would wait for: done
-        meanwhile, it would make requests slow, and those of models with threads most.
-        `ending` is set as soon as a run begins to end.
+        Args:
+            reconciler: follows the environment's release.
+            observations: the store of predictions and labels.
+            options: the settings' section [serving].
+            say: receives a sentence at each change.
+            warm: called once before serving, for what the next commit would wait for. Done while
+                serving, it would slow down requests, most of all of models with threads.
+            labels: accepts labels over HTTP; None for none.
         """
         self.ending = threading.Event()
         self.reconciler, self.observations, self.options = reconciler, observations, options

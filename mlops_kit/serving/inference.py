@@ -36,7 +36,7 @@ class Source(Protocol):
 
 
 class Service:
-    """What stands between an adapter and the model; `log` None logs nothing."""
+    """What stands between an adapter and the model."""
 
     def __init__(
         self,
@@ -48,7 +48,16 @@ class Service:
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Give each role its threads; they start when a model needs them."""
+        """Create a thread pool for each role; its threads start when a model needs them.
+
+        Args:
+            source: holds the release.
+            log: receives the predictions; None logs nothing.
+            options: the settings' section [serving].
+            metrics: counted for Prometheus; by default new ones.
+            clock: returns seconds since the epoch.
+            timer: returns seconds of a clock that never goes back.
+        """
         self.source, self.log, self.options = source, log, options
         self.metrics = metrics or Metrics(log.status if log else None)
         self._answer = partial(

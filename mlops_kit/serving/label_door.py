@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlops_kit.prediction_log.log import Observations
     from mlops_kit.tables.table import Table
 
+LABELS = "/v2/models/{model}/labels"
 _LOG = logging.getLogger(__name__)
 # Requests that may wait for the store, which takes one writer at a time.
 _MAX_WAITING = 16
@@ -33,8 +34,9 @@ class LabelDoor:
     """Takes the labels of one model, as plain ASGI.
 
     The body is a JSON list of objects: `id` or `key`, `label`, and optionally `row` (0), `time`
-    (now) and `origin`. The answer counts those that are stored, waiting and unknown, and gives
-    each refused one's place and reason; a label that is refused keeps no other one out.
+    (now), `origin` and `state` (final). The answer counts those that are stored, waiting and
+    unknown, and gives each refused one's place and reason; a label that is refused keeps no other
+    one out.
     """
 
     def __init__(

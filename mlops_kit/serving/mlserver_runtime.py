@@ -6,9 +6,9 @@ where they are unsafe: its repository API, its unbounded bodies, errors that are
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving import protocol
 from mlops_kit.serving.asgi import Bounded
 from mlops_kit.serving.inference import Service, Source
+from mlops_kit.serving.label_door import LABELS, LabelDoor
 from mlops_kit.serving.metrics import Metrics
-from mlops_kit.serving.options import Serving
+from mlops_kit.serving.options import Ports, Serving
 
 # The version that a URL or a gRPC request names: MLServer would look for a model of its own.
 _VERSION: ContextVar[str] = ContextVar("version", default="")
@@ -35,25 +36,6 @@ _KEPT = (
     *(f"{place}{end}" for place in _PLACES for end in ("", "/ready", "/infer")),
 )
 _OUR_FAULT = "The server failed at this request; its log has the reason."
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Where MLServer listens; it takes no port 0 that anybody could find again."""
-
-    http: int
-    grpc: int
-    metrics: int
-
-    @classmethod
-    def free(cls, host: str) -> Ports:
-        """Return three ports that are free now; somebody else may take one before MLServer does."""
-        sockets = [socket.create_server((host, 0)) for _ in range(3)]
-        try:
-            return cls(*(each.getsockname()[1] for each in sockets))
-        finally:
-            for each in sockets:
-                each.close()
 
 
 class KitRuntime(mlserver.MLModel):
@@ -105,11 +87,15 @@ class KitRuntime(mlserver.MLModel):
 class KitServer(mlserver.MLServer):
     """MLServer with the kit's rules before its handlers, for REST and gRPC alike."""
 
-    def __init__(self, settings: mlserver.Settings, service: Service) -> None:
+    def __init__(
+        self, settings: mlserver.Settings, service: Service, labels: LabelDoor | None = None
+    ) -> None:
         """Wrap the handlers before the servers are made of them."""
         self._service = service
         super().__init__(settings)
         _harden(self._rest_server._app, service)
+        if labels is not None:
+            self._rest_server._app.add_route(LABELS, labels, methods=["POST"])
 
     def _create_servers(self) -> None:
         self._data_plane: Any = _Guard(self._data_plane, self._service)
@@ -118,13 +104,25 @@ class KitServer(mlserver.MLServer):
 
 
 async def serve(
-    source: Source, log: PredictionLog | None, options: Serving, ports: Ports, folder: Path
+    source: Source,
+    log: PredictionLog | None,
+    options: Serving,
+    ports: Ports,
+    folder: Path,
+    labels: LabelDoor | None = None,
 ) -> None:
-    """Serve the source's release by MLServer until a signal ends it, which it takes over.
+    """Serve the source's release with MLServer until a signal ends it.
 
-    `folder` is for what MLServer writes. The environment must be free of `MLSERVER_*`; run it by
-    `uvloop.run`, as `mlserver start` does, or it is slower by a tenth. Raises
-    ServingError while the source has no release, as MLServer's model needs a name.
+    The environment must be free of `MLSERVER_*`. Run it with `uvloop.run`, as `mlserver start`
+    does, or it is slower by a tenth. Raises ServingError while the source has no release.
+
+    Args:
+        source: holds the release.
+        log: receives the predictions; None logs nothing.
+        options: the settings' section [serving].
+        ports: where MLServer listens.
+        folder: where MLServer writes.
+        labels: takes labels over REST; None takes none.
     """
     from prometheus_client import REGISTRY
 
@@ -144,7 +142,7 @@ async def serve(
     )
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        await KitServer(_settings(options, ports, folder), service).start([model])
+        await KitServer(_settings(options, ports, folder), service, labels).start([model])
     finally:
         service.close()
 
@@ -223,27 +221,20 @@ class _Closed:
 _CLOSED = "This server has no repository API: releases come from Git."
 
 
-class _as_mlserver:  # noqa: N801  it reads as a function
-    """Turn the kit's faults into MLServer's, which REST and gRPC give their status."""
-
-    def __init__(self, service: Service, *, is_inference: bool = False) -> None:
-        self._service, self._is_inference = service, is_inference
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RequestError):
-            if self._is_inference and error.status != 500:
-                self._service.metrics.refuse(error.status)
-            raise MLServerError(str(error), error.status) from None
+@contextmanager
+def _as_mlserver(service: Service, *, is_inference: bool = False) -> Iterator[None]:
+    """Turn the kit's faults into MLServer's, to which REST and gRPC give their status."""
+    try:
+        yield
+    except RequestError as error:
+        if is_inference and error.status != 500:
+            service.metrics.refuse(error.status)
+        raise MLServerError(str(error), error.status) from None
 
 
 def _harden(app: FastAPI, service: Service) -> None:
     """Keep the protocol's paths alone, bound bodies, and make every error V2's."""
-    app.router.routes[:] = [
-        route for route in app.router.routes if getattr(route, "path", "") in _KEPT
-    ]
+    app.router.routes[:] = [r for r in app.router.routes if getattr(r, "path", "") in _KEPT]
     app.router.redirect_slashes = False
     app.add_middleware(Bounded, limit=service.options.max_body, refused=service.metrics.refuse)
 
@@ -254,9 +245,8 @@ def _harden(app: FastAPI, service: Service) -> None:
         return _error(f"The request is not the protocol's: {place}: {first['msg']}.", 400)
 
     async def http(request: Any, error: Any) -> Response:
-        return _error(
-            f"{request.method} {request.url.path!r:.200}: {error.detail}.", error.status_code
-        )
+        said = f"{request.method} {request.url.path!r:.200}: {error.detail}."
+        return _error(said, error.status_code)
 
     async def fault(request: Any, error: Any) -> Response:
         return _error(_OUR_FAULT, 500)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_kit.errors import ServingError, TableError
-from mlops_kit.models import artifacts, outputs
+from mlops_kit.errors import ServingError, TableError, UntrustedModelError
+from mlops_kit.models import artifacts, outputs, trusted_code
 from mlops_kit.releases.release import ServedModel
 from mlops_kit.serving import probes
 from mlops_kit.serving.fast_scores import fast_scores
@@ -28,12 +28,15 @@ def load(folder: Path, served: ServedModel, trusted: Collection[str] = ()) -> Pr
     """Return the predictor of an artifact in a folder, tried on rows of its table.
 
     The files are read once, and nothing of them is run or imported before their digest is the
-    one of `served`. `trusted` are the names of the project's own types. Raises
-    UntrustedModelError for another digest or a type that nobody vouches for, and ServingError for
-    a model that can't be served.
+    one of `served`, and the project's own types in them are those that `served` names, with the
+    code that it names. `trusted` are the names of the project's own types in its settings. Raises
+    UntrustedModelError for another digest, a type that nobody vouches for or other code of it, and
+    ServingError for a model that can't be served.
     """
     what = f"version {served.version}"
-    loaded = artifacts.read(folder, served.digest, what, trusted)
+    files = artifacts.checked_contents(folder, served.digest, what)
+    _check_released(files, served, what)
+    loaded = artifacts.open_contents(files, what, trusted)
     model, table = loaded.model, loaded.table
     if table is None:
         signature = Signature(_listed(loaded.contents, what))
@@ -54,6 +57,19 @@ def load(folder: Path, served: ServedModel, trusted: Collection[str] = ()) -> Pr
     )
     _try(predictor, what)
     return predictor
+
+
+def _check_released(files: Mapping[str, bytes], served: ServedModel, what: str) -> None:
+    """Check that the project's own types in a model stand in its release, with the same code."""
+    found = trusted_code.digests(artifacts.own_code(files, what))
+    if found != dict(served.trusted):
+        raise UntrustedModelError(
+            f"The model of {what} holds the project's own {found or 'nothing'}; its release names "
+            f"{dict(served.trusted) or 'nothing'}. Expected the same names and digests under "
+            "'trusted' in release.yaml, which a promotion writes. Train again by 'mlops-kit run', "
+            "and promote the new version.",
+            code="registry.untrusted.not-in-release",
+        )
 
 
 def _try(predictor: Predictor, what: str) -> None:

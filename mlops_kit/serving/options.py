@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,3 +36,22 @@ class Serving:
             raise ValueError("max_body, max_rows and log_rows must be 1 or more")
         if not min(self.log_every, self.poll, self.poll_remote) > 0:
             raise ValueError("log_every, poll and poll_remote must be more than 0")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where MLServer listens; it takes no port 0 that anybody could find again."""
+
+    http: int
+    grpc: int
+    metrics: int
+
+    @classmethod
+    def free(cls, host: str) -> Ports:
+        """Return three ports that are free now; somebody else may take one before MLServer does."""
+        sockets = [socket.create_server((host, 0)) for _ in range(3)]
+        try:
+            return cls(*(each.getsockname()[1] for each in sockets))
+        finally:
+            for each in sockets:
+                each.close()

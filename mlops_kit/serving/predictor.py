@@ -168,9 +168,15 @@ def answer(
     timer: Callable[[], float],
     log_features: Literal["values", "digest"] = "values",
 ) -> Answer:
-    """Return what the chosen predictor says; a model that raises gives an answer with a fault.
+    """Return the chosen predictor's answer; if the model raises, the answer holds the fault.
 
-    `clock` gives seconds since the epoch, `timer` seconds of a clock that never goes back.
+    Args:
+        live: the release.
+        request: the rows to score.
+        turn: the predictor that was chosen for this client.
+        clock: returns seconds since the epoch.
+        timer: returns seconds of a clock that never goes back.
+        log_features: whether the log keeps the rows, or only their digest.
     """
     scores, decisions, fault = _NO_SCORES, _NO_DECISIONS, None
     time, start = clock(), timer()

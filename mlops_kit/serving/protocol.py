@@ -59,9 +59,16 @@ def decode(
     max_rows: int,
     fresh: Callable[[], str],
 ) -> InferRequest:
-    """Return the request in a body; of the headers (names in lower case) three are read.
+    """Return the request in a body and its headers.
 
-    `fresh` gives an id for a request that has none. Raises RequestError, status 400.
+    Raises RequestError, status 400.
+
+    Args:
+        body: JSON, with binary tensors behind it if a header gives the JSON's length.
+        headers: by names in lower case; three of them are read.
+        signature: the served model's.
+        max_rows: how many rows a request may have.
+        fresh: returns an id for a request without one.
     """
     document, tail = _split(body, headers.get(JSON_LENGTH))
     client, key = headers.get(CLIENT, ""), headers.get(KEY, "")
@@ -79,8 +86,16 @@ def read(
 ) -> InferRequest:
     """Return the request in a JSON document and the binary tensors behind it.
 
-    A parameter `client_id` of the request goes before `client`, and one `key` before `key`. Raises
-    RequestError, status 400.
+    Raises RequestError, status 400.
+
+    Args:
+        document: the parsed JSON.
+        tail: the binary tensors.
+        client: the client's id, unless the request's parameters have a `client_id`.
+        signature: the served model's.
+        max_rows: how many rows a request may have.
+        fresh: returns an id for a request without one.
+        key: the client's own key, unless the request's parameters have a `key`.
     """
     if not isinstance(document, dict):
         raise RequestError("The request is no JSON object; expected one with 'inputs'.")

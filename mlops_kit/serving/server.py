@@ -18,7 +18,7 @@ from mlops_kit.prediction_log.writer import PredictionLog
 from mlops_kit.serving import protocol
 from mlops_kit.serving.asgi import Receive, Scope, Send, headers, read_body, respond
 from mlops_kit.serving.inference import Service, Source
-from mlops_kit.serving.label_door import LabelDoor
+from mlops_kit.serving.label_door import LABELS, LabelDoor
 from mlops_kit.serving.options import Serving
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _routes(service: Service, status: Callable[[], Mapping[str, object]]) -> lis
 def _label_routes(labels: LabelDoor | None) -> list[Any]:
     from starlette.routing import Route
 
-    return [Route("/v2/models/{model}/labels", labels, methods=["POST"])] if labels else []
+    return [Route(LABELS, labels, methods=["POST"])] if labels else []
 
 
 def _json(content: object, status: int = 200) -> Response:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mlops_kit.tables import findings, leaks, summaries
 from mlops_kit.tables.findings import Finding
 from mlops_kit.tables.rules import Contract, Rule, Status
+from mlops_kit.tables.tally import Tally
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
-    from mlops_kit.tables.table import Column, Table
-
-    Mask = npt.NDArray[np.bool_]
+    from mlops_kit.tables.scans import Scan
+    from mlops_kit.tables.table import Table
 
 MIN_ROWS, MIN_CLASS_ROWS = 100, 10
 TOLERATED_DUPLICATES = 0.01
@@ -46,28 +43,59 @@ def examine(
         class_rows: how many of each class.
         known_ahead: dates that may lie after a row's own time, as the end of a contract.
     """
-    expected = _expected(table, duplicates, rows, class_rows)
     names = _names(frame, table)
     # Row numbers, whatever the index is.
     frame = frame.loc[:, ~frame.columns.duplicated()].reset_index(drop=True)
     types, sound = findings.wrong_types(frame, table)
-    found = [*names, *types]
-    for column in sound:
-        found += findings.of_values(frame[column.name], column, table)
+    tally = Tally(table, sound)
+    tally.add(frame)
+    found = [*names, *types, *tally.findings(rows, class_rows, known_ahead)]
+    found += _repeated(frame, table, duplicates)
     unjudged = set() if len(sound) == len(table.columns) else {"checks"}
-    if any(column.name == table.label for column in sound):
-        found += findings.of_classes(frame, table, class_rows)
-    else:
+    if not any(column.name == table.label for column in sound):
         unjudged |= {"labels", "classes"}
-    if len(frame) < rows:
-        found.append(Finding("rows", 1, f"{len(frame):,} rows, not {rows:,}."))
-    found += _whole(frame, table, sound, duplicates, known_ahead)
-    if unjudged or any(each.rule in ("labels", "classes") for each in found):
-        unjudged.add("leak")
-    else:
-        found += [Finding("leak", 1, f"{leak.said}.") for leak in leaks.told(frame, table)]
-    found += [] if "checks" in unjudged else findings.of_checks(frame, table)
+    found += _of_whole(frame, table, found, unjudged)
+    expected = _expected(table, duplicates, rows, class_rows)
     return Contract(len(frame), tuple(_rules(expected, found, unjudged)))
+
+
+def examine_sampled(
+    sample: pd.DataFrame,
+    scan: Scan,
+    *,
+    note: str,
+    duplicates: float = TOLERATED_DUPLICATES,
+    rows: int = MIN_ROWS,
+    class_rows: int = MIN_CLASS_ROWS,
+    known_ahead: Sequence[str] = (),
+) -> Contract:
+    """Return the same of all rows that were scanned, of which the frame is a sample.
+
+    What is judged on the sample says so. The order of time isn't judged, as the sample is sorted.
+
+    Args:
+        sample: some of the rows.
+        scan: what was found in all of them.
+        note: says how many were read and sampled.
+        duplicates: as of `examine`.
+        rows: as of `examine`.
+        class_rows: as of `examine`.
+        known_ahead: as of `examine`.
+    """
+    table = scan.tally.table
+    found = [
+        each for each in scan.tally.findings(rows, class_rows, known_ahead) if each.rule != "times"
+    ]
+    found += scan.repeated(duplicates * scan.rows)
+    unjudged: set[str] = set()
+    found += _of_whole(sample, table, found, unjudged)
+    expected = _expected(table, duplicates, rows, class_rows)
+    for name in ("leak", "checks"):
+        expected[name] += ", judged on the sample"
+    expected["times"] += ", as the sample is sorted" if table.time else ""
+    if scan.copies.halvings:
+        expected["duplicates"] += f", estimated from {scan.copies.looked_at:,} rows"
+    return Contract(scan.rows, tuple(_rules(expected, found, unjudged)), note=note)
 
 
 def check(frame: pd.DataFrame, table: Table, **bounds: Any) -> pd.DataFrame:
@@ -122,27 +150,24 @@ def _names(frame: pd.DataFrame, table: Table) -> list[Finding]:
     return [Finding("columns", 1, each) for each in said]
 
 
-def _whole(
-    frame: pd.DataFrame,
-    table: Table,
-    sound: Sequence[Column],
-    duplicates: float,
-    known_ahead: Sequence[str],
-) -> list[Finding]:
-    """Return what is wrong between rows and between columns."""
-    found = []
+def _repeated(frame: pd.DataFrame, table: Table, duplicates: float) -> list[Finding]:
+    if not len(frame.columns):
+        return []
     copies = summaries.copies(frame)
-    key = frame[table.time or frame.columns[0]] if len(frame.columns) else None
-    if copies.any() and key is not None:
-        words = f"({key.name}): a copy of an earlier row"
-        tolerated = duplicates * len(frame)
-        found.append(findings.of_rows("duplicates", "", words.strip(), key, copies, tolerated))
-    if table.time in {column.name for column in sound}:
-        times = frame[table.time]
-        earlier = (times < times.shift()).to_numpy(dtype=bool, na_value=False)
-        if earlier.any():
-            words = "is before the row above"
-            found.append(findings.of_rows("times", table.time, words, times, earlier))
-        late = leaks.from_later(frame, table, known_ahead)
-        found += [Finding("future", leak.rows, f"{leak.said}.") for leak in late]
-    return found
+    if not copies.any():
+        return []
+    key = frame[table.time if table.time in frame.columns else frame.columns[0]]
+    words = f"({key.name}): a copy of an earlier row"
+    return [findings.of_rows("duplicates", words, key, copies, duplicates * len(frame))]
+
+
+def _of_whole(
+    frame: pd.DataFrame, table: Table, found: Sequence[Finding], unjudged: set[str]
+) -> list[Finding]:
+    """Return what only many rows at once can tell; add to `unjudged` what other faults hide."""
+    leaking: list[Finding] = []
+    if unjudged or any(each.rule in ("labels", "classes") for each in found):
+        unjudged.add("leak")
+    else:
+        leaking = [Finding("leak", 1, f"{leak.said}.") for leak in leaks.told(frame, table)]
+    return leaking if "checks" in unjudged else leaking + findings.of_checks(frame, table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlops_kit.tables.contract import check, examine
+from mlops_kit.tables.loading import Rows, load
 from mlops_kit.tables.reading import read
 from mlops_kit.tables.rules import Contract, Rule
 from mlops_kit.tables.snapshots import fingerprint, save
@@ -11,12 +12,14 @@ from mlops_kit.tables.summaries import Summary, summary
 
 __all__ = [
     "Contract",
+    "Rows",
     "Rule",
     "Split",
     "Summary",
     "check",
     "examine",
     "fingerprint",
+    "load",
     "read",
     "save",
     "sort_by_time",

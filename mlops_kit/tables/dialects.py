@@ -93,9 +93,16 @@ def is_utf8(sample: bytes, *, is_whole: bool) -> bool:
 def detect(
     sample: bytes, name: str, encoding: str, *, separator: str = "", is_whole: bool
 ) -> Dialect:
-    """Return the dialect of a text file by its first bytes; `name` is the file's, for faults.
+    """Return the dialect of a text file, judged by its first bytes.
 
     Raises DataError for bytes that aren't text of this encoding, and a file without a header.
+
+    Args:
+        sample: the first bytes.
+        name: the file's name, for messages.
+        encoding: the text's encoding.
+        separator: between columns; empty to detect it.
+        is_whole: whether the sample is the whole file.
     """
     try:
         decoder = codecs.getincrementaldecoder(encoding)()

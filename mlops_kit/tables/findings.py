@@ -1,8 +1,13 @@
-"""Find what is wrong in the columns of a table: types, ranges, labels, pandera's checks."""
+"""Find what is wrong in the columns of a table: types, ranges, labels, pandera's checks.
+
+A rule about single rows is judged on a batch of them as on all; `Finding.merged` puts two batches
+together, so there is one definition for a table in memory and for one that is streamed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +16,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from mlops_kit.tables.table import Column, Table
+    from mlops_kit.tables.table import Column, Table, Value
 
     Mask = npt.NDArray[np.bool_]
 
-_MAX_SHOWN = 3
+MAX_SHOWN = 3
+"""Rows that a finding shows."""
+
 _DTYPES = {
     "float": ("float64",),
     "int": ("int64", "Int64"),
@@ -27,13 +34,48 @@ _DTYPES = {
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the first row of a batch stands: its number in its part, and the part's name.
+
+    The name is empty where there is one part only. Rows count from 0.
+    """
+
+    row: int = 0
+    part: str = ""
+
+    def of(self, row: int) -> str:
+        """Return where a row of the batch stands, in words."""
+        return f"row {self.row + row}" + (f" of {self.part!r}" if self.part else "")
+
+
+START = Place()
+
+
+@dataclass(frozen=True)
 class Finding:
-    """A way in which a rule is broken, and by how much."""
+    """A way in which a rule is broken, and by how many rows.
+
+    `words` are the whole sentence, or of a finding with rows its start: `first` shows some.
+    """
 
     rule: str
     count: int
-    said: str
+    words: str
     tolerated: float = 0.0
+    first: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The finding as a sentence."""
+        if not self.first:
+            return self.words
+        more = ", …" if self.count > len(self.first) else ""
+        return f"{self.words} in {self.count:,} row(s): {', '.join(self.first)}{more}."
+
+    def merged(self, later: Finding) -> Finding:
+        """Return the same finding of this batch and a later one."""
+        first = (*self.first, *later.first)[:MAX_SHOWN]
+        return replace(self, count=self.count + later.count, first=first)
 
 
 def wrong_types(frame: pd.DataFrame, table: Table) -> tuple[list[Finding], list[Column]]:
@@ -68,62 +110,82 @@ def _odd(column: Column, series: pd.Series[Any]) -> str:
     return f"; row {rows[0]} is {series.iloc[rows[0]]!r:.80}" if rows.size else ""
 
 
-def of_values(series: pd.Series[Any], column: Column, table: Table) -> list[Finding]:
-    """Return what is missing, infinite, out of range or no category in one column."""
+def of_values(
+    series: pd.Series[Any], column: Column, table: Table, place: Place = START
+) -> list[Finding]:
+    """Return what is missing, infinite, out of range or no category in one column.
+
+    Each check has its finding, with the count 0 where nothing is wrong.
+    """
     missing = series.isna().to_numpy(dtype=bool)
-    found = []
+    found: list[Finding] = []
+
+    def add(rule: str, words: str, broken: Mask, tolerated: float = 0.0) -> None:
+        said = f"{column.name} {words}"
+        found.append(of_rows(rule, said, series, broken, tolerated, place))
+
     if not column.nullable:
-        found.append(of_rows("missing", column.name, "is missing", series, missing))
+        add("missing", "is missing", missing)
     if column.kind in ("float", "int"):
         numbers = series.to_numpy(dtype="float64", na_value=np.nan)
-        found.append(of_rows("finite", column.name, "is infinite", series, np.isinf(numbers)))
+        add("finite", "is infinite", np.isinf(numbers))
         if column.low is not None:
-            words = f"is below {column.low:g}"
-            found.append(of_rows("ranges", column.name, words, series, numbers < column.low))
+            add("ranges", f"is below {column.low:g}", numbers < column.low)
         if column.high is not None:
-            words = f"is above {column.high:g}"
-            found.append(of_rows("ranges", column.name, words, series, numbers > column.high))
-    if column.categories and column.name != table.label and not column.is_number:
+            add("ranges", f"is above {column.high:g}", numbers > column.high)
+    if column.name == table.label:
+        if table.task == "regression":
+            numbers = series.to_numpy(dtype="float64", na_value=np.nan)
+            add("labels", "is no finite number", ~np.isfinite(numbers))
+        else:
+            known = series.isin([*table.classes]).to_numpy(dtype=bool)
+            add("labels", "is no class", ~known)
+    elif column.categories and not column.is_number:
         known = series.isin([*column.categories]).to_numpy(dtype=bool) | missing
-        tolerated = 0 if table.unseen == "refuse" else len(series)
-        words = "is no declared category"
-        found.append(of_rows("categories", column.name, words, series, ~known, tolerated))
-    return [each for each in found if each.count]
+        tolerated = 0 if table.unseen == "refuse" else np.inf
+        add("categories", "is no declared category", ~known, tolerated)
+    return found
+
+
+def of_later_dates(frame: pd.DataFrame, table: Table, place: Place = START) -> list[Finding]:
+    """Return each feature that is a date, with its rows whose date is after the row's own time."""
+    found = []
+    for column in table.features:
+        if column.kind == "datetime" and column.name in frame:
+            late = (frame[column.name] > frame[table.time]).to_numpy(dtype=bool)
+            words = f"{column.name} is later than {table.time}"
+            found.append(of_rows("future", words, frame[column.name], late, place=place))
+    return found
 
 
 def of_rows(
     rule: str,
-    column: str,
     words: str,
     series: pd.Series[Any],
     broken: Mask,
     tolerated: float = 0.0,
+    place: Place = START,
 ) -> Finding:
-    """Return a finding with the first rows, of those that are broken."""
+    """Return a finding that names the first broken rows.
+
+    Args:
+        rule: the rule's name.
+        words: what is wrong, as in "age is missing".
+        series: the values that are shown.
+        broken: which of them break the rule.
+        tolerated: how many may.
+        place: where the first row stands.
+    """
     rows = np.flatnonzero(broken)
-    first = [f"row {row} ({series.iloc[row]!s:.40})" for row in rows[:_MAX_SHOWN]]
-    more = ", …" if len(rows) > _MAX_SHOWN else ""
-    said = f"{column} {words} in {len(rows):,} row(s): {', '.join(first)}{more}."
-    return Finding(rule, len(rows), said, tolerated)
+    first = tuple(f"{place.of(row)} ({series.iloc[row]!s:.40})" for row in rows[:MAX_SHOWN])
+    return Finding(rule, len(rows), words, tolerated, first)
 
 
-def of_classes(frame: pd.DataFrame, table: Table, least: int) -> list[Finding]:
-    """Return the labels that are none, and the classes with too few rows."""
-    series = frame[table.label]
-    if table.task == "regression":
-        broken = ~np.isfinite(series.to_numpy(dtype="float64", na_value=np.nan))
-        found = [of_rows("labels", table.label, "is no finite number", series, broken)]
-        if series.nunique() < 2:
-            found.append(Finding("classes", 1, f"{table.label} is the same in each row."))
-        return [each for each in found if each.count]
-    counts = {each: int((series == each).sum()) for each in table.classes}
-    known = series.isin([*table.classes]).to_numpy(dtype=bool)
-    found = [of_rows("labels", table.label, "is no class", series, ~known)]
+def of_classes(counts: Mapping[Value, int], least: int) -> list[Finding]:
+    """Return the classes with too few rows."""
     few = {each: count for each, count in counts.items() if count < least}
-    if few:
-        said = ", ".join(f"{count:,} rows of {each!r}" for each, count in few.items())
-        found.append(Finding("classes", len(few), f"{said}."))
-    return [each for each in found if each.count]
+    said = ", ".join(f"{count:,} rows of {each!r}" for each, count in few.items())
+    return [Finding("classes", len(few), f"{said}.")] if few else []
 
 
 def of_checks(frame: pd.DataFrame, table: Table) -> list[Finding]:
@@ -158,5 +220,6 @@ def _broken(frame: pd.DataFrame, error: Any) -> Finding:
     if name is not None and passed is not None and hasattr(passed, "index"):
         broken = np.zeros(len(frame), dtype=bool)
         broken[passed.index[~passed.to_numpy(dtype=bool)]] = True
-        return of_rows("checks", name, f"breaks {words or 'a check'}", frame[name], broken)
+        said = f"{name} breaks {words or 'a check'}"
+        return of_rows("checks", said, frame[name], broken)
     return Finding("checks", 1, " ".join(str(error).split())[:300])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DataError, ParameterError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.tables import converting, reading
+from mlops_kit.tables import converting, peeking
 from mlops_kit.tables.roles import GuessedColumn, Roles, find_label, find_task, find_time
 from mlops_kit.tables.table import Column, Kind, Table
 
@@ -58,7 +58,7 @@ def guess(source: str | Path, name: str, roles: Roles | None = None) -> Guess:
     ParameterError for a role that names no column.
     """
     roles = roles or Roles()
-    found, dialect, is_all = reading.peek(source, LOOKED_AT)
+    found, dialect, is_all = peeking.peek(source, LOOKED_AT)
     names = list(found.column_names)
     if all(re.fullmatch(r"[+-]?[\d.,]+", each) for each in names):
         raise DataError(

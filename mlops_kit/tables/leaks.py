@@ -1,4 +1,4 @@
-"""Find columns that know the answer, and values that weren't known when it was asked."""
+"""Find columns that know the answer, and entities that stand on both sides of a split."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ _MAX_ROWS, _MIN_CLASS_ROWS = 200_000, 1_000
 
 @dataclass(frozen=True)
 class Leak:
-    """A column that tells the label by itself, or values from after it; `rows` of the latter."""
+    """A column that tells the label by itself."""
 
     column: str
     said: str
-    rows: int = 1
 
 
 def told(frame: pd.DataFrame, table: Table) -> list[Leak]:
@@ -155,20 +154,6 @@ def _correlation(first: Floats, second: Floats) -> float:
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def from_later(frame: pd.DataFrame, table: Table, allowed: Sequence[str] = ()) -> list[Leak]:
-    """Return the features that are dates after the row's own time, but for those allowed."""
-    if not table.time or frame[table.time].dtype.kind != "M":
-        return []
-    found = []
-    for column in table.features:
-        if column.kind == "datetime" and column.name not in allowed and column.name in frame:
-            late = (frame[column.name] > frame[table.time]).to_numpy(dtype=bool)
-            if late.any():
-                words = f"{column.name} is later than {table.time} in {late.sum():,} row(s)"
-                found.append(Leak(column.name, words, int(late.sum())))
-    return found
 
 
 def shared_entities(parts: Sequence[pd.DataFrame], table: Table) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import csv
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DataError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_FAULTS = 20
 _MAX_NAMES = 5
 _BLOCK_BYTES = 1 << 20
+_PARQUET_ROWS = 65_536
 _PANDAS_INDEX = "__index_level_"
 
 
@@ -44,7 +45,7 @@ def check_names(where: str, names: Sequence[str], table: Table) -> None:
         )
 
 
-def dialect_of(part: Part, given: dict[str, Any]) -> Dialect:
+def dialect_of(part: Part, given: Mapping[str, Any]) -> Dialect:
     """Return the dialect of a text file, as its first bytes and somebody say."""
     try:
         with part.opened() as file:
@@ -70,6 +71,29 @@ def _is_text(block: bytes) -> bool:
     start = next((place for place in range(4) if block[place : place + 1] < b"\x80"), 0)
     first = next((place for place, each in enumerate(block[:4]) if each & 0xC0 != 0x80), start)
     return dialects.is_utf8(block[first:], is_whole=False)
+
+
+def parquet_batches(part: Part, table: Table | None) -> Iterator[Any]:
+    """Yield a file's record batches, with the declared columns, or all."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False) as file:
+        names = None
+        if table is not None:
+            check_names(part.name, file.schema_arrow.names, table)
+            names = [column.name for column in table.columns]
+        yield from file.iter_batches(batch_size=_PARQUET_ROWS, columns=names)
+
+
+def parquet_rows(parts: Sequence[Part]) -> int | None:
+    """Return how many rows the parts hold, as their footers say; None where one can't be read."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return sum(int(parquet.read_metadata(part.path).num_rows) for part in parts)
+    except (OSError, pa.ArrowException):
+        return None
 
 
 class TypedRows:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DataError
-from mlops_kit.tables import converting, sources
-from mlops_kit.tables.dialects import Dialect
+from mlops_kit.tables import converting, origins, sources
+from mlops_kit.tables.findings import START, Place
 from mlops_kit.tables.origins import MAX_FAULTS, TextRows, TypedRows, check_names, dialect_of
 
 if TYPE_CHECKING:
@@ -19,14 +20,26 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from mlops_kit.tables.dialects import Dialect
     from mlops_kit.tables.sources import Part
     from mlops_kit.tables.table import Column, Table
 
 MAX_ROWS = 10_000_000
 """Rows that `read` takes from a source; with 31 numbers each they fill 2.5 GB."""
 
-_BLOCK_BYTES = 1 << 20
-_PARQUET_ROWS = 65_536
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a source: the declared columns as Arrow arrays, in their order.
+
+    `place` is where the first of them stands, `total` how many rows all parts of the source
+    hold, where that is known before they are read.
+    """
+
+    arrays: list[Any]
+    rows: int
+    place: Place = START
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,14 +48,6 @@ class Fault:
 
     row: int
     said: str
-
-
-@dataclass
-class _Found:
-    """What was read so far."""
-
-    rows: int = 0
-    batches: list[Any] = field(default_factory=list)
 
 
 def read(
@@ -81,141 +86,98 @@ def read(
         "decimal": decimal,
         "day_first": day_first,
     }
-    found = _Found()
+    held, rows = [], 0
+    with closing(batches(source, table, given)) as found:
+        for batch in found:
+            rows += batch.rows
+            if max(rows, batch.total or 0) > most:
+                count = f"{batch.total:,} rows" if batch.total else f"more than {most:,} rows"
+                raise DataError(
+                    f"{sources.shown(source)!r} holds {count}; expected at most {most:,}: pass "
+                    "most=… if the memory is there, or take a sample by datasets.load(…, sample=…)."
+                )
+            held.append(batch.arrays)
+    return to_frame(table, held)
+
+
+def batches(
+    source: str | Path, table: Table, given: Mapping[str, Any] | None = None
+) -> Generator[Batch, None, None]:
+    """Yield the rows of a source in batches, in the types that `read` gives; see there.
+
+    `given` holds what is known of a text's dialect, by the names of `read`. Raises DataError as
+    `read` does: at the end of the part that holds faults, after which no batch comes.
+    """
+    is_empty = True
+    for batch in _batches(source, table, given or {}):
+        if batch.rows:
+            is_empty = False
+            yield batch
+    if is_empty:
+        raise DataError(f"{sources.shown(source)!r} has a header and no rows.")
+
+
+def _batches(source: str | Path, table: Table, given: Mapping[str, Any]) -> Iterator[Batch]:
     if sources.is_sql(str(source)):
         name = sources.sql_name(str(source))
-        _collect(table, found, most, name, sources.sql_batches(str(source)), TypedRows(name))
-    else:
-        with sources.parts_of(source) as parts:
-            for part in parts:
-                _read_part(table, found, most, part, given)
-    if not found.rows:
-        raise DataError(f"{str(source)!r} has a header and no rows.")
-    return to_frame(table, found.batches)
+        yield from _converted_batches(table, sources.sql_batches(str(source)), TypedRows(name))
+        return
+    with sources.parts_of(source) as parts:
+        total = origins.parquet_rows(parts) if parts[0].format == "parquet" else None
+        for part in parts:
+            name = part.name if len(parts) > 1 else ""
+            for batch in _of_part(table, part, given):
+                yield Batch(batch.arrays, batch.rows, Place(batch.place.row, name), total)
 
 
-def _read_part(table: Table, found: _Found, most: int, part: Part, given: dict[str, Any]) -> None:
-    """Add the rows of a file."""
+def _of_part(table: Table, part: Part, given: Mapping[str, Any]) -> Iterator[Batch]:
+    """Yield the rows of a file."""
     import pyarrow as pa
 
-    before = found.rows
+    rows = 0
     try:
         if part.format == "parquet":
-            _collect(table, found, most, part.name, _parquet(part, table), TypedRows(part.name))
+            origin: TypedRows | TextRows = TypedRows(part.name)
+            found = origins.parquet_batches(part, table)
         else:
-            text = TextRows(part, dialect_of(part, given))
-            _collect(table, found, most, part.name, text.batches(table), text)
+            origin = text = TextRows(part, dialect_of(part, given))
+            found = text.batches(table)
+        for batch in _converted_batches(table, found, origin):
+            rows += batch.rows
+            yield batch
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{part.name!r} is not {error.encoding} after {found.rows - before:,} rows: {error}; "
+            f"{part.name!r} is not {error.encoding} after {rows:,} rows: {error}; "
             "give its encoding."
         ) from error
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
         raise DataError(
-            f"Can't read {part.name!r} after {found.rows - before:,} rows: it is cut, damaged or "
+            f"Can't read {part.name!r} after {rows:,} rows: it is cut, damaged or "
             f"not what its name says: {error}"
         ) from error
 
 
-def peek(source: str | Path, most: int) -> tuple[Any, Dialect, bool]:
-    """Return the first rows as they are, their dialect, and whether these are all.
-
-    An Arrow table: text as text, with the types of Parquet and SQL. Of a folder, the first part.
-    Raises DataError.
-    """
-    import pyarrow as pa
-
-    if sources.is_sql(str(source)):
-        found, is_all = _first(sources.sql_batches(str(source)), most)
-        return found, Dialect(), is_all
-    with sources.parts_of(source) as parts:
-        part = parts[0]
-        try:
-            if part.format == "parquet":
-                from pyarrow import parquet
-
-                with parquet.ParquetFile(
-                    part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False
-                ) as file:
-                    found, is_all = _first(file.iter_batches(batch_size=_PARQUET_ROWS), most)
-                return found, Dialect(), is_all and len(parts) == 1
-            text = TextRows(part, dialect_of(part, {}))
-            found, is_all = _first(text.batches(None), most)
-            if text.ragged:
-                raise DataError(
-                    f"{part.name!r} holds rows of another width.", reasons=text.ragged_faults()
-                )
-            return found, text.dialect, is_all and len(parts) == 1
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
-            raise DataError(
-                f"Can't read {part.name!r}: it is cut, damaged or not what its name says: {error}"
-            ) from error
-
-
-def _first(batches: Iterator[Any], most: int) -> tuple[Any, bool]:
-    """Return the first rows of batches as one table, and whether these are all."""
-    import pyarrow as pa
-
-    found: list[Any] = []
-    rows = 0
-    for batch in batches:
-        found.append(batch)
-        rows += batch.num_rows
-        if rows >= most:
-            break
-    if not rows:
-        raise DataError("The source has a header and no rows.")
-    names = found[0].schema.names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"The columns {twice} stand there twice; expected distinct names.")
-    # A column of a database may be empty in one batch, or of another type.
-    tables = [pa.Table.from_batches([batch]) for batch in found]
-    whole = pa.concat_tables(tables, promote_options="permissive")
-    return whole.slice(0, most), rows < most
-
-
-def _parquet(part: Part, table: Table) -> Iterator[Any]:
-    """Yield a file's record batches, a block at a time."""
-    from pyarrow import parquet
-
-    with parquet.ParquetFile(part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False) as file:
-        check_names(part.name, file.schema_arrow.names, table)
-        declared = [column.name for column in table.columns]
-        yield from file.iter_batches(batch_size=_PARQUET_ROWS, columns=declared)
-
-
-def _collect(
-    table: Table,
-    found: _Found,
-    most: int,
-    where: str,
-    batches: Iterator[Any],
-    origin: TypedRows | TextRows,
-) -> None:
-    """Convert batches and keep them; raise DataError with the first faults of the part."""
+def _converted_batches(
+    table: Table, found: Iterator[Any], origin: TypedRows | TextRows
+) -> Iterator[Batch]:
+    """Yield batches in the declared types; raise DataError with the first faults of the part."""
     faults: list[Fault] = []
     row = 0
-    for batch in batches:
+    for batch in found:
         if isinstance(origin, TypedRows) and not row:
-            check_names(where, batch.schema.names, table)
-        found.rows += batch.num_rows
-        if found.rows > most:
-            raise DataError(
-                f"{where!r} holds more than {most:,} rows; expected at most that: pass most=… if "
-                "the memory is there, or a smaller source."
-            )
+            check_names(origin.name, batch.schema.names, table)
         arrays = []
         for column in table.columns:
             values = batch.column(batch.schema.get_field_index(column.name))
             array, wrong = _converted(table, column, values, origin.dialect)
             faults += [_fault(column, values, each, row, origin.dialect) for each in wrong]
             arrays.append(array)
+        if not faults:
+            yield Batch(arrays, batch.num_rows, Place(row))
         row += batch.num_rows
-        found.batches.append(arrays)
         if len(faults) >= MAX_FAULTS:
             break
-    _raise(table, where, faults, origin)
+    _raise(table, faults, origin)
 
 
 def _converted(
@@ -244,7 +206,7 @@ def _fault(column: Column, values: Any, place: int, before: int, dialect: Dialec
     )
 
 
-def _raise(table: Table, where: str, faults: Sequence[Fault], origin: TypedRows | TextRows) -> None:
+def _raise(table: Table, faults: Sequence[Fault], origin: TypedRows | TextRows) -> None:
     """Raise DataError where there is a fault, each with its line."""
     reasons = origin.ragged_faults() if isinstance(origin, TextRows) else []
     first = sorted(faults, key=lambda fault: fault.row)[:MAX_FAULTS]
@@ -253,8 +215,8 @@ def _raise(table: Table, where: str, faults: Sequence[Fault], origin: TypedRows 
     if reasons:
         more = " (the first of them)" if len(reasons) >= MAX_FAULTS else ""
         raise DataError(
-            f"{where!r} holds values that don't fit the table {table.name!r}{more}; is it cut, or "
-            "declared otherwise?",
+            f"{origin.name!r} holds values that don't fit the table {table.name!r}{more}; is "
+            "it cut, or declared otherwise?",
             reasons=reasons[:MAX_FAULTS],
         )
 

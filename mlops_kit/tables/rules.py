@@ -23,11 +23,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Contract:
-    """What was found in the rows of a table, rule by rule; `source` is where the rules stand."""
+    """What was found in the rows of a table, rule by rule.
+
+    `source` is where the rules stand, `note` how many rows were read and sampled, where not all
+    are in memory.
+    """
 
     rows: int
     rules: tuple[Rule, ...]
     source: str = "the table's declaration"
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -56,6 +61,7 @@ class Contract:
         for rule in self.rules:
             result = {"pass": "pass", "fail": "**fail**"}.get(rule.status, rule.status)
             lines.append(f"| {rule.name} | {rule.expected} | {result} | {rule.count:,} |")
+        lines += ["", self.note] if self.note else []
         # Indented, so that a value from the data is shown and never rendered.
         details = [f"    {' '.join(reason.split())}" for reason in self.reasons]
         return "\n".join([*lines, "", *details]) + "\n"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
+from mlops_kit import project_folder
 from mlops_kit.errors import DataError
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ def is_sql(source: str) -> bool:
     return bool(is_url and mark and rest)
 
 
+def shown(source: str | Path) -> str:
+    """Return a source as messages name it: without the password of a database."""
+    return sql_name(str(source)) if is_sql(str(source)) else str(source)
+
+
 @contextmanager
 def parts_of(source: str | Path) -> Iterator[tuple[Part, ...]]:
     """Yield the files of a source; what comes from elsewhere is copied here, and then removed.
@@ -75,7 +81,7 @@ def parts_of(source: str | Path) -> Iterator[tuple[Part, ...]]:
             fetch = _from_bucket if text.startswith(_BUCKETS) else _from_web
             yield _parts(fetch(text, Path(scratch)), text)
         return
-    yield _parts(Path(text.removeprefix("file://")), text)
+    yield _parts(project_folder.located(Path(text.removeprefix("file://"))), text)
 
 
 def _parts(path: Path, shown: str) -> tuple[Part, ...]:
@@ -208,7 +214,7 @@ def sql_batches(source: str) -> Iterator[pa.RecordBatch]:
     address, _, query = source.partition("#")
     shown = f"{sql_name(source)}#{query}"
     try:
-        engine = sa.create_engine(address)
+        engine = sa.create_engine(_located(address))
         is_query = len(query.split()) > 1
         with engine.connect().execution_options(stream_results=True) as connection:
             statement: Any = (
@@ -220,6 +226,22 @@ def sql_batches(source: str) -> Iterator[pa.RecordBatch]:
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         said = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise _error(shown, f"the query fails: {said}") from error
+
+
+def _located(address: str) -> Any:
+    """Return a database's URL, with the file of SQLite's where it is."""
+    import sqlalchemy as sa
+
+    url = sa.make_url(address)
+    if not _is_relative_file(url):
+        return url
+    return url.set(database=str(project_folder.located(Path(str(url.database)))))
+
+
+def _is_relative_file(url: Any) -> bool:
+    """Whether a database is a file of SQLite's, named from the working directory."""
+    named = url.database if url.get_backend_name() == "sqlite" else ""
+    return bool(named) and not named.startswith(("/", ":", "file:"))
 
 
 def sql_name(source: str) -> str:
@@ -236,13 +258,15 @@ def sql_name(source: str) -> str:
 
 
 def without_password(source: str) -> str:
-    """Return an SQL source without its password, which the driver finds where it keeps it."""
+    """Return an SQL source without its password, and with the absolute path of SQLite's file."""
     import sqlalchemy as sa
 
     sql_name(source)
     address, _, query = source.partition("#")
-    plain = sa.make_url(address)
-    return f"{plain._replace(password=None).render_as_string()}#{query}"
+    plain = sa.make_url(address)._replace(password=None)
+    if _is_relative_file(plain):
+        plain = plain.set(database=str(Path(str(plain.database)).resolve()))
+    return f"{plain.render_as_string()}#{query}"
 
 
 def _fetched(result: Any) -> Iterator[pa.RecordBatch]:

@@ -122,7 +122,7 @@ def board() -> Board:
                     "reasons": [],
                     "gates": [{**gate, "bound": 0.7}] * 16,
                 },
-                "curves": operating_points.curves("binary", judged, costs),
+                "curves": operating_points.curves(judged, costs),
             }
         ),
         change=("--- a", "+++ b", "-  version: '12'", "+  version: '13'"),

@@ -278,8 +278,7 @@ def _kit_mlserver(port: int, folder: Path) -> None:
     import uvloop
 
     from mlops_kit.serving import mlserver_runtime
-    from mlops_kit.serving.mlserver_runtime import Ports
-    from mlops_kit.serving.options import Serving
+    from mlops_kit.serving.options import Ports, Serving
     from tests.served import Source
 
     options = Serving()
@@ -298,7 +297,7 @@ def _mlserver(port: int, folder: Path) -> None:
     import uvloop
     from mlserver.settings import ModelParameters
 
-    from mlops_kit.serving.mlserver_runtime import Ports
+    from mlops_kit.serving.options import Ports
 
     free = Ports.free("127.0.0.1")
     place = folder / "mlserver"

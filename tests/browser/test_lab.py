@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import warm
 from tests.conftest import write_notebook
 
 # One server, and one run of the tour, for all of them.
@@ -124,7 +125,8 @@ def test_mlflow_is_one_click_away(tour: Any, lab: Any) -> None:
     page.goto(f"{lab.address}/lab?reset&token={lab.token}")
     with page.context.expect_page(timeout=180_000) as opened:
         page.locator(".jp-LauncherCard", has_text="MLflow").click(timeout=60_000)
-    opened.value.get_by_text("Experiments").first.wait_for(timeout=90_000)
+    # The proxy waits for the server so long before it gives up.
+    opened.value.get_by_text("Experiments").first.wait_for(timeout=200_000)
     opened.value.goto(f"{lab.address}/mlflow/#/experiments")
     opened.value.get_by_text("fraud", exact=True).first.wait_for(timeout=60_000)
 
@@ -193,7 +195,7 @@ def rollout(tour: Any, lab: Any) -> Any:
     text = settings.read_text().replace("slow_share = 0.01", "slow_share = 0.0005")
     settings.write_text(text)
     assert "0.0005" in text
-    write_notebook(lab.project / "rollout.ipynb", *ROLLOUT)
+    warm(write_notebook(lab.project / "rollout.ipynb", *ROLLOUT))
     notebook = lab.open("rollout.ipynb")
     notebook.run()
     return notebook

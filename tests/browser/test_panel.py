@@ -14,7 +14,7 @@ from mlops_kit import Workspace
 from mlops_kit.project import candidates, local_runs, releases, rollouts
 from mlops_kit.releases import promotion, release
 from mlops_kit.releases.request import Signoff
-from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port
+from tests.browser.conftest import HIGH, SCREENSHOTS, WIDE, free_port, warm
 from tests.conftest import LOOSE, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.story]
@@ -48,7 +48,7 @@ def judged(lab: Any) -> Workspace:
             workspace, workspace.pipeline("fraud-training"), more, observer=lambda _: None
         )
     settings.write_text('strategy = "canary"\napprover = "ana"\n' + text + LOOSE)
-    write_notebook(lab.project / "panel-here.ipynb", CELL)
+    warm(write_notebook(lab.project / "panel-here.ipynb", CELL))
     return Workspace.open(lab.project)
 
 
@@ -224,7 +224,7 @@ def test_it_rolls_back(panel: Any, lab: Any, judged: Workspace) -> None:
 
 def test_a_pipeline_shows_itself_while_it_runs_and_leaves_a_table(judged: Any, lab: Any) -> None:
     cell = 'from mlops_kit import run\nrun("fraud-training", rows=16_000, promotion="manual")'
-    write_notebook(lab.project / "live.ipynb", cell)
+    warm(write_notebook(lab.project / "live.ipynb", cell))
     notebook = lab.open("live.ipynb")
     notebook.run()
     page = notebook.page
@@ -243,7 +243,7 @@ def test_a_pipeline_shows_itself_while_it_runs_and_leaves_a_table(judged: Any, l
 
 def test_a_step_that_fails_opens_at_its_error(judged: Any, lab: Any) -> None:
     cell = 'from mlops_kit import run\nrun("fraud-training", data="no-such.csv")'
-    write_notebook(lab.project / "failing.ipynb", cell)
+    warm(write_notebook(lab.project / "failing.ipynb", cell))
     notebook = lab.open("failing.ipynb")
     notebook.run()
     page = notebook.page
@@ -261,7 +261,11 @@ def test_a_step_that_fails_opens_at_its_error(judged: Any, lab: Any) -> None:
 
 
 def test_a_form_runs_a_notebook_from_its_own_parameters(judged: Any, lab: Any) -> None:
-    write_notebook(lab.project / "form.ipynb", 'from mlops_kit import form\nform("validate_data")')
+    warm(
+        write_notebook(
+            lab.project / "form.ipynb", 'from mlops_kit import form\nform("validate_data")'
+        )
+    )
     notebook = lab.open("form.ipynb")
     notebook.run()
     page = notebook.page

@@ -21,9 +21,11 @@ def zygote() -> Iterator[provisioner.Zygote]:
 
 
 @pytest.fixture
-def kernel(zygote: provisioner.Zygote, tmp_path: Path) -> Callable[[int], Any]:
-    """Make kernel managers whose working folder is the test's."""
-    return lambda threads=1: provisioner.manager(zygote=zygote, cwd=tmp_path, threads=threads)
+def kernel(zygote: provisioner.Zygote, tmp_path: Path) -> Callable[..., Any]:
+    """Make kernel managers whose working directory is the test's folder, if none is given."""
+    return lambda threads=1, folder=tmp_path: provisioner.manager(
+        zygote=zygote, cwd=folder, threads=threads
+    )
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sqlite3
 from pathlib import Path
@@ -145,17 +146,66 @@ def test_waiting_labels_of_one_key_count_as_one_in_any_order(store: Observations
     assert store.status("fraud", "prod")["conflicts"] == 1
 
 
+# --- provisional and final labels ---------------------------------------------------------------
+
+
+def given(label: float, at: float, state: str, origin: str = "") -> Label:
+    return Label("", 0, label, START + at, origin, "k", is_final=state == "final")
+
+
+@pytest.mark.parametrize(
+    ("labels", "counts", "conflicts"),
+    [
+        ([given(1, 1, "provisional"), given(0, 2, "provisional")], 0, 0),
+        ([given(1, 3, "provisional"), given(0, 2, "final")], 0, 0),
+        ([given(0, 2, "final"), given(1, 2, "provisional"), given(0, 4, "final")], 0, 0),
+        ([given(0, 2, "final"), given(1, 3, "provisional"), given(1, 4, "final")], 1, 1),
+        ([given(1, 1, "final"), given(1, 1, "provisional")], 1, 0),
+    ],
+)
+@pytest.mark.parametrize("is_waiting", [False, True])
+def test_a_final_label_counts_before_a_provisional_one_in_any_order(
+    tmp_path: Path, labels: list[Label], counts: float, conflicts: int, is_waiting: bool
+) -> None:
+    for number, order in enumerate(itertools.permutations(labels)):
+        (tmp_path / str(number)).mkdir()
+        store = Observations(url(tmp_path / str(number)))
+        if is_waiting:
+            keyed(store, *order[:1])
+        store.add([prediction(1, client_key="k")])
+        for label in order:
+            keyed(store, label)
+        assert matured(store).labels.tolist() == [counts]
+        assert store.status("fraud", "prod")["conflicts"] == conflicts
+        store.close()
+
+
+def test_a_provisional_label_that_is_replaced_is_a_change_to_whoever_read_it(
+    tmp_path: Path, store: Observations
+) -> None:
+    store.add([prediction(1, client_key="k")])
+    keyed(store, given(0, 1, "provisional"))
+    first = store.labelled(*WHO, before=math.inf)
+    keyed(store, given(0, 2, "final"))
+    same = store.labelled(*WHO, before=math.inf, after=first.cursor)
+    assert not len(same.labels)
+    assert asked(tmp_path, "SELECT is_final FROM labels") == 1
+    keyed(store, given(1, 3, "provisional"), given(1, 4, "final"))
+    then = store.labelled(*WHO, before=math.inf, after=first.cursor)
+    assert (then.labels.tolist(), then.previous.tolist()) == ([1], [0])
+
+
 # --- an old store -------------------------------------------------------------------------------
 
 
-def old(folder: Path) -> sqlite3.Connection:
-    """Make a store of the second version."""
+def old(folder: Path, version: str = "v0002") -> sqlite3.Connection:
+    """Make a store of an earlier version."""
     engine = sqlalchemy.create_engine(url(folder))
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(database._MIGRATIONS))
         config.attributes["connection"] = connection
-        command.upgrade(config, "v0002")
+        command.upgrade(config, version)
     engine.dispose()
     return sqlite3.connect(folder / "observations.db")
 
@@ -206,6 +256,24 @@ def test_an_old_store_reads_on(tmp_path: Path) -> None:
     assert asked(tmp_path, without_rowid + "IN ('labels', 'waiting', 'waiting_keys')") == 3
 
 
+def test_the_labels_of_an_old_store_are_final(tmp_path: Path) -> None:
+    connection = old(tmp_path, "v0003")
+    connection.executescript(
+        f"""
+        INSERT INTO waiting VALUES ('request-1', 0, 1, {START}, 0, 'review');
+        INSERT INTO waiting_keys VALUES ('fraud', 'prod', 'k', 0, 1, {START}, 0, 'review');
+        """
+    )
+    connection.close()
+    store = Observations(url(tmp_path))
+    store.add([prediction(1), prediction(2, client_key="k")])
+    store.label([Label("request-1", 0, 0, START + 1, is_final=False)])
+    keyed(store, given(0, 1, "provisional"))
+    assert matured(store).labels.tolist() == [1, 1]
+    assert store.status("fraud", "prod")["conflicts"] == 0
+    check(tmp_path)
+
+
 def test_the_migration_is_sql_for_postgresql_too(capsys: pytest.CaptureFixture[str]) -> None:
     context = sqlalchemy.create_mock_engine("postgresql://", lambda *_: None)
     assert context.dialect.name == "postgresql"
@@ -215,10 +283,12 @@ def test_the_migration_is_sql_for_postgresql_too(capsys: pytest.CaptureFixture[s
     options = {"as_sql": True}
     made = MigrationContext.configure(dialect_name="postgresql", opts=options)
     with Operations.context(made):
-        from mlops_kit.prediction_log.migrations.versions import v0003_any_task
+        from mlops_kit.prediction_log.migrations.versions import v0003_any_task, v0004_label_states
 
         v0003_any_task.upgrade()
+        v0004_label_states.upgrade()
     sql = capsys.readouterr().out
     assert "ALTER TABLE label_changes ALTER COLUMN previous DROP NOT NULL" in sql
     assert "ALTER TABLE labels ALTER COLUMN label TYPE FLOAT" in sql
     assert "WHERE client_key <> ''" in sql
+    assert "ALTER TABLE labels ADD COLUMN is_final BOOLEAN DEFAULT true NOT NULL" in sql

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -117,6 +118,9 @@ def test_odd_data_are_drawn_too(chart):
 CONFUSION = Grid(
     "Confusion", ("genuine", "fraud"), ("genuine", "fraud"), ((9120, 12), (31, 88)), "said", "true"
 )
+CLASSES = tuple(f"a class of a long name {i}" for i in range(20))
+SHARES = tuple(tuple(float(90 * (i == j) + (i + j) % 9) for j in range(20)) for i in range(20))
+MATRIX = Grid("Confusion of many", CLASSES, CLASSES, SHARES, "predicted", "true class")
 WATCHED = Lines(
     "Evidence",
     (
@@ -141,7 +145,7 @@ def boxes(drawn):
         yield element.text, labels.Box(start, y - 0.75 * size, start + wide, y + 0.15 * size)
 
 
-@pytest.mark.parametrize("chart", [CURVES, GATES, SLICES, DRIFT, CONFUSION, WATCHED, *ODD])
+@pytest.mark.parametrize("chart", [CURVES, GATES, SLICES, DRIFT, CONFUSION, MATRIX, WATCHED, *ODD])
 def test_no_word_lies_on_another_or_outside_the_card(chart):
     drawing = chart.draw()
     card = labels.Box(0, 0, charts.WIDTH, drawing.height)
@@ -173,6 +177,18 @@ def test_words_of_marks_stand_above_the_lines_and_no_mark_runs_through_them():
 def test_a_confusion_matrix_shows_its_numbers_and_is_a_table():
     assert {"9,120", "12", "31", "88"} <= {said for said, _ in boxes(CONFUSION.svg())}
     assert CONFUSION.markdown().splitlines()[2] == "| genuine | 9,120 | 12 |"
+
+
+def test_many_classes_keep_their_numbers_and_their_names():
+    words = list(ElementTree.fromstring(MATRIX.svg()).iter("{http://www.w3.org/2000/svg}text"))
+    turned = [word for word in words if "rotate(-90" in (word.get("transform") or "")]
+    assert len(turned) == len(CLASSES) + 1
+    written = [word.text for word in words if (word.text or "").isdigit()]
+    assert written == [f"{value:.0f}" for row in SHARES for value in row]
+    cells = tuple(tuple((f"{value:.0f}", "of 90") for value in row) for row in SHARES[:3])
+    wide = Grid("Few", CLASSES[:3], CLASSES[:3], tuple(row[:3] for row in SHARES[:3]), cells=cells)
+    assert wide.svg().count(">of 90<") == 9
+    assert "of 90" not in dataclasses.replace(MATRIX, cells=cells * 7).svg()
 
 
 def test_what_is_missing_is_said():

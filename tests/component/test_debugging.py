@@ -65,7 +65,7 @@ def test_it_stops_before_the_failing_cell_and_fails_again_without_the_stop(
 
     stopped = executed(target, kernel, tmp_path / "first")
     assert (stopped.cell, stopped.reason.partition(":")[0]) == (debugging.STOP, "RuntimeError")
-    assert "Cell 'cell-2', next, failed: ZeroDivisionError: division by zero." in stopped.reason
+    assert "'cell-2', failed: ZeroDivisionError: division by zero." in stopped.reason
 
     content = json.loads(target.read_text())
     content["cells"] = [each for each in content["cells"] if each["id"] != debugging.STOP]

@@ -25,7 +25,7 @@ from mlops_kit.models import evaluation, latency, training
 from mlops_kit.models.costs import Costs
 from mlops_kit.models.evaluation import Evaluation
 from mlops_kit.models.gates import Gate, GateRule, Rules
-from mlops_kit.models.registry import ModelVersion
+from mlops_kit.models.model_version import ModelVersion
 from mlops_kit.tables.table import Column, Table
 
 

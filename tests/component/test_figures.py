@@ -11,6 +11,7 @@ import pytest
 
 from mlops_kit.reporting.charts.charts import (
     Bars,
+    Grid,
     Group,
     Interval,
     Intervals,
@@ -41,6 +42,7 @@ CHARTS = {
         "i", (Interval("r", 0.9, 0.8, 0.95, 0.85), Interval("no", math.nan, 0, math.inf))
     ),
     "bars": Bars("b", ("x", "y"), (Group("v12", (1, math.nan), dashed=True), Group("v13", (2, 3)))),
+    "grid": Grid("g", ("a <b>", "b"), ("a", "b"), ((1, math.nan), (3, 4)), "x", "y"),
     "histogram": Bars.histogram("h", {"v12": [1, 2, 2, 3], "v13": [2, 3, 3]}),
 }
 

@@ -223,7 +223,7 @@ def test_two_executions_are_compared_by_value_and_by_cell(workspace: Workspace) 
     (cell,) = found.cells
     assert (cell.step, cell.cell) == ("second", "cell-1")
     text = found._repr_markdown_()
-    assert "3 values differ, and 1 code cell." in text
+    assert "3 values and 1 code cell differ." in text
     assert "``````diff" in text, "a fence longer than any in the code"
     with fails("project", "no-such"):
         compare("no-such", two, workspace=workspace)

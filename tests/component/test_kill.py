@@ -95,7 +95,7 @@ publish(
 FILL = """
 from pathlib import Path
 from mlops_kit import publish
-if Path("small").exists(): Path(".mlops-kit/filler").write_bytes(b"x" * 40_000_000)
+if Path("small").exists(): Path("../.mlops-kit/filler").write_bytes(b"x" * 40_000_000)
 publish(number=seed)
 """
 
@@ -108,6 +108,11 @@ class Desk:
     project: Path
     env: dict[str, str]
     mark: str
+
+    @property
+    def notebooks(self) -> Path:
+        """Where its kernels work."""
+        return self.project / "notebooks"
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -138,7 +143,8 @@ class Desk:
 
     def kernels(self) -> set[int]:
         """Those of them that work in the project; a zygote works in /."""
-        return {pid for pid in self.alive() if cwd_of(pid) == self.project}
+        places = {self.project, self.notebooks}
+        return {pid for pid in self.alive() if cwd_of(pid) in places}
 
     def newest(self, pipeline: str) -> Execution:
         every = Workspace.open(self.project).executions.all()
@@ -210,7 +216,7 @@ def desk(
 def fresh(desk: Desk) -> Iterator[Desk]:
     """The desk, with nothing run yet of the slow pipeline."""
     for name in ("here", "go", "ran.txt"):
-        (desk.project / name).unlink(missing_ok=True)
+        (desk.notebooks / name).unlink(missing_ok=True)
     yield desk
     assert not desk.kernels()
 
@@ -223,7 +229,7 @@ def stopped_in_the_middle(desk: Desk, kill: Callable[[int], None], **env: str) -
     process = desk.start("run", "slow", "-p", "seed", seed, **env)
     signal.signal(signal.SIGHUP, ignored)
     with process:
-        until((desk.project / "here").exists)
+        until((desk.notebooks / "here").exists)
         kill(process.pid)
         _, err = process.communicate(timeout=30)
     return process.returncode, err
@@ -231,12 +237,12 @@ def stopped_in_the_middle(desk: Desk, kill: Callable[[int], None], **env: str) -
 
 def resumed(desk: Desk) -> None:
     """Go on, and look that only what hadn't ended was run."""
-    assert (desk.project / "ran.txt").read_text().count("\n") == 1
-    (desk.project / "go").touch()
+    assert (desk.notebooks / "ran.txt").read_text().count("\n") == 1
+    (desk.notebooks / "go").touch()
     code, out, err = desk.run("run", "slow", "--resume")
     assert code == 0, out + err
-    assert "kept from before" in err
-    assert (desk.project / "ran.txt").read_text().count("\n") == 2
+    assert "ran before the resume" in err
+    assert (desk.notebooks / "ran.txt").read_text().count("\n") == 2
     execution = desk.newest("slow")
     assert execution.seen_state == "succeeded"
     assert {step.state for step in execution.state.steps.values()} == {"succeeded"}
@@ -297,9 +303,9 @@ def test_a_run_that_ignores_hang_ups_goes_on(fresh: Desk) -> None:
         stderr=subprocess.DEVNULL,
     )
     with process:
-        until((fresh.project / "here").exists)
+        until((fresh.notebooks / "here").exists)
         process.send_signal(signal.SIGHUP)
-        (fresh.project / "go").touch()
+        (fresh.notebooks / "go").touch()
         assert process.wait(60) == 0
 
 
@@ -408,12 +414,12 @@ def test_a_full_disk_is_said_in_a_sentence_and_resumed_later(desk: Desk, tmp_pat
         pytest.skip("this machine lets nobody mount a small disk")
     full = Desk(desk.command, project, desk.env, desk.mark)
     try:
-        (project / "small").touch()
+        (full.notebooks / "small").touch()
         code, out, err = full.run("run", "full")
         assert code == 1, out + err
         assert "No space left on device" in err
         assert "Traceback" not in err
-        (project / "small").unlink()
+        (full.notebooks / "small").unlink()
         (state / "filler").unlink()
         code, out, err = full.run("run", "full", "--resume")
         assert code == 0, out + err

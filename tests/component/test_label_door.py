@@ -32,6 +32,7 @@ from mlops_kit.serving.predictor import LiveRelease, Predictor
 from mlops_kit.serving.protocol import Signature
 from mlops_kit.serving.server import Server, application
 from mlops_kit.tables.table import Column, Table
+from tests.commands import called
 from tests.failures import fails
 from tests.observed import CHAMPION, START, check, prediction, url
 from tests.served import Client, Reply, Source
@@ -235,13 +236,16 @@ VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
     max_leaves=4,
 )
-NAME = st.sampled_from(["id", "key", "row", "label", "time", "origin"])
+NAME = st.sampled_from(["id", "key", "row", "label", "time", "origin", "state"])
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     records=st.lists(
-        VALUE | st.dictionaries(NAME | st.text(max_size=5), VALUE | st.sampled_from(["Yes", "a"])),
+        VALUE
+        | st.dictionaries(
+            NAME | st.text(max_size=5), VALUE | st.sampled_from(["Yes", "a", "final"])
+        ),
         max_size=6,
     ),
     table=st.sampled_from([CHURN, PRICES, None]),
@@ -361,6 +365,25 @@ def test_python_takes_frames_and_mappings(place: Workspace) -> None:
     assert labels_of(opened(place)) == [1.0, 0.0, 1.0, -1.0, -1.0, -1.0]
     with fails("prediction-log.label"):
         mlops_kit.label(["request-1"], workspace=place)
+
+
+def test_a_state_comes_with_each_label_or_for_all(place: Workspace) -> None:
+    rows = [{"key": "order-0", "label": 1}, {"key": "order-1", "label": 1, "state": "final"}]
+    assert mlops_kit.label(rows, state="provisional", workspace=place).counts.stored == 2
+    (place.project / "later.jsonl").write_text('{"key": "order-0", "label": 0}')
+    done = called(("label", "later.jsonl", "--state", "final"), place.project, {})
+    assert done.returncode == 0, done.stderr
+    store = opened(place)
+    mlops_kit.label([{"key": "order-1", "label": 0}], state="provisional", workspace=place)
+    assert labels_of(store)[:2] == [0.0, 1.0]
+    assert store.status("fraud", "prod")["conflicts"] == 0
+    result = mlops_kit.label([{"key": "a", "label": 1, "state": "sure"}], workspace=place)
+    assert "'sure'" in result.reasons[0].reason
+    settled(place.project / "in" / "a.csv", b"key,label,state\norder-2,1,provisional\norder-3,1,\n")
+    assert project_labels.from_settings(place).counts.stored == 2
+    with sqlite3.connect(place.settings.observations_url.removeprefix("sqlite:///")) as connection:
+        found = connection.execute("SELECT is_final FROM labels ORDER BY prediction").fetchall()
+    assert found == [(1,), (1,), (0,), (1,)]
 
 
 def test_a_folder_and_a_table_are_read_on_each_row_once(place: Workspace) -> None:

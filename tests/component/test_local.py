@@ -212,6 +212,22 @@ def test_a_file_that_changed_under_the_same_path_runs_the_step_again(
     assert start(runner, store, pipeline, data=str(data)).outputs("s")["n"].data == 4
 
 
+def test_a_changed_part_of_a_folder_runs_the_step_again(runner, store, notebook, tmp_path):
+    notebook(
+        "# parameters\ndata: str = ''  # a folder of parts",
+        PUBLISH + "from pathlib import Path\npublish(n=len(list(Path(data).iterdir())))",
+        name="read.ipynb",
+    )
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "1.csv").touch()
+    step = Step("s", "read.ipynb", {"data": "parts"}, {"n": int})
+    pipeline = Pipeline("p", (step,))
+    start(runner, store, pipeline)
+    assert states(start(runner, store, pipeline)) == {"s": "cached"}
+    (tmp_path / "parts" / "2.csv").touch()
+    assert start(runner, store, pipeline).outputs("s")["n"].data == 2
+
+
 def test_a_cached_file_that_was_changed_or_lost_is_not_used(runner, store, notebook, tmp_path):
     notebook(
         PUBLISH + "from pathlib import Path\nPath('made.txt').write_text('abc')",

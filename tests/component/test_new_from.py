@@ -141,6 +141,21 @@ def test_the_rows_are_validated_and_kept(project: scaffold.Made, tmp_path: Path)
     assert len(kept) == 1_200
 
 
+def test_the_rows_are_validated_whole_and_sampled_where_the_settings_allow_it(
+    project: scaffold.Made, customers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_KIT_MODELS__SHOP__SAMPLE", "600")
+    notebook = json.loads((project.folder / "notebooks" / "validate_data.ipynb").read_text())
+    sources = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
+    known: dict[str, Any] = {"data": str(customers), "model": "shop"}
+    setup = sources["setup"].replace("Workspace.open()", f"Workspace.open({str(project.folder)!r})")
+    for text in (setup, *(sources[each] for each in ("load", "contract", "insist", "split"))):
+        exec(text, known)
+    assert known["contract"].note == "1,200 rows read, 600 sampled (seed 7)."
+    assert known["contract"].rows == 1_200
+    assert len(known["rows"].frame) == 600
+
+
 def test_its_estimators_learn_from_the_rows(project: scaffold.Made, customers: Path) -> None:
     notebook = json.loads((project.folder / "notebooks" / "train.ipynb").read_text())
     sources = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def small(project: Path, tmp_path: Path) -> Callable[..., Controller]:
             write_notebook(project / "notebooks" / f"{name}.ipynb", *cells)
         (project / "workflows" / "small.py").write_text(WORKFLOW)
         rendered = argo.rendered(Workspace.open(project))["pipelines/small.yaml"]
-        environment = {"MLOPS_KIT_COLD": "true"}
+        environment = {name: os.environ[name] for name in ("HOME", "MLOPS_KIT_KEEP_WARM")}
         return Controller(yaml.safe_load(rendered), project, tmp_path / "cluster", environment)
 
     return make

@@ -218,15 +218,23 @@ def test_a_first_canary_has_what_it_was_judged_against_as_its_champion(
     canary: Workspace, candidate: JudgedVersion, other: JudgedVersion
 ) -> None:
     before = commits(canary)
+    panel = PromotionPanel(environment="staging", workspace=as_person(canary, "ana"))
+    assert panel.sentence
+    assert panel.board is not None
+    first, new = other.version.version, candidate.version.version
+    assert panel.board.next.startswith(f"v{first} becomes the first champion; then starts a replay")
+    proposed = releases.proposed(canary, candidate, "staging")
     promoted = releases.promote(canary, candidate, environment="staging")
     assert commits(canary) == before + 2
+    content = (canary.repository.read("envs/staging/release.yaml") or b"").decode()
+    assert without_evidence(content) == without_evidence(proposed.after)
     found = releases.status(canary, "fraud", "staging")
     assert found.revision == promoted.revision
     assert (found.champion, found.alias) == (other.version.version, other.version.version)
     assert found.release.candidate
     assert found.release.candidate.version == candidate.version.version
     assert found.release.weight == 0
-    said = f"v{other.version.version} serves staging, v{candidate.version.version} answers 0 %"
+    said = f"v{first} serves staging, v{new} answers 0 %"
     assert said in found.sentence
     again = releases.promote(canary, candidate, environment="staging")
     assert (again.changed, again.revision) == (False, promoted.revision)
@@ -394,6 +402,22 @@ def test_a_version_that_the_server_could_not_load_is_not_promoted(
     (stored / "artifacts" / "model" / "model.skops").write_bytes(b"another model")
     before = commits(workspace)
     with fails("registry.untrusted", version.digest):
+        releases.promote(workspace, candidate, environment="dev")
+    assert commits(workspace) == before
+
+
+def test_a_version_of_another_declaration_is_not_promoted(
+    workspace: Workspace, candidate: JudgedVersion
+) -> None:
+    before = commits(workspace)
+    file = workspace.project / "workflows" / "tables" / "fraud.py"
+    file.write_text(
+        file.read_text()
+        + "\n\nfrom dataclasses import replace\n"
+        + "TABLES = {n: t for n, t in globals().items() if type(t).__name__ == 'Table'}\n"
+        + "globals().update({n: replace(t, unseen='refuse') for n, t in TABLES.items()})\n"
+    )
+    with fails("table.changed", str(candidate.version), "unseen"):
         releases.promote(workspace, candidate, environment="dev")
     assert commits(workspace) == before
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,20 @@ def rolled_back(repository: GitOpsRepository, to: str | None = None, reason: str
 
 def entries(repository: GitOpsRepository) -> tuple[ledger.Entry, ...]:
     return ledger.history(repository.log(PATH), model="fraud", environment="dev")
+
+
+def test_trusted_names_go_with_their_version_and_come_back_with_it(
+    repository: GitOpsRepository,
+) -> None:
+    own = {"own.steps.Scaled": f"sha256:{'0' * 64}"}
+    first = replace(served("7"), trusted=own)
+    promote(repository, PromotionRequest("fraud", "dev", first, "run", Signoff("ana"), "direct"))
+    champions = [current(repository, "fraud", "dev").champion]
+    promoted(repository, "8")
+    champions.append(current(repository, "fraud", "dev").champion)
+    rolled_back(repository)
+    champions.append(current(repository, "fraud", "dev").champion)
+    assert [each and each.trusted for each in champions] == [own, {}, own]
 
 
 def test_a_promotion_is_one_commit_with_its_evidence(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,8 +32,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
 from mlops_kit.models import artifacts, probes
+from mlops_kit.models.model_version import Description
 from mlops_kit.models.outputs import outputs
-from mlops_kit.models.registry import Description, Registry
+from mlops_kit.models.registry import Registry
+from mlops_kit.project import candidates
 from mlops_kit.tables import trial_rows
 from mlops_kit.tables.table import Column, Table
 from tests.failures import fails
@@ -108,6 +111,22 @@ def test_a_row_is_tried_for_each_thing_that_the_table_allows() -> None:
     assert {"Rome", "Oslo", "Lima", trial_rows.UNDECLARED} <= set(inputs["city"])
     assert {"basic", "gold"} == set(inputs["plan"].dropna())
     assert {18, 99} <= set(inputs["age"])
+
+
+def test_a_model_of_another_declaration_is_not_judged(registry: Registry) -> None:
+    version = register(registry, fitted(pipeline(LogisticRegression())))
+    wider = (replace(COLUMNS[0], high=120), *COLUMNS[1:])
+    same = replace(TABLE, columns=wider, slices=("plan",), amount="spent")
+    assert registry.load(version, version.digest, same)
+    changes = {
+        "classes": replace(TABLE, classes=("yes", "no")),
+        "'city'": replace(TABLE, columns=(*COLUMNS[:4], *COLUMNS[5:])),
+        "'age'": replace(TABLE, columns=(replace(COLUMNS[0], kind="float"), *COLUMNS[1:])),
+        "order": replace(TABLE, columns=COLUMNS[::-1]),
+    }
+    for fact, changed in changes.items():
+        with fails("table.changed", str(version), fact):
+            registry.load(version, version.digest, changed)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +288,12 @@ def test_a_type_of_the_project_needs_its_name_in_the_settings(
     version = register(project, model, name="own")
     monkeypatch.delitem(sys.modules, "own_steps")
     loaded = project.open(version, version.digest)
-    assert json.loads(loaded.contents["trusted.json"]) == [name]
+    (digest,) = version.trusted.values()
+    kept = json.loads(loaded.contents["trusted.json"])
+    assert list(kept) == list(version.trusted) == [name]
+    assert list(kept[name]) == ["own_steps"]
+    assert registry.version("own", version.version) == version
+    assert candidates.served(version).trusted == {name: digest}
     inputs = TABLE.inputs(FRAME)
     assert loaded.model.predict_proba(inputs).tobytes() == model.predict_proba(inputs).tobytes()
     monkeypatch.delitem(sys.modules, "own_steps")

@@ -35,7 +35,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from mlops_kit.errors import ModelNotFoundError, RegistryError, UntrustedModelError
 from mlops_kit.examples.fraud import data
 from mlops_kit.models import artifacts, training
-from mlops_kit.models.registry import Description, ModelVersion, Registry
+from mlops_kit.models.model_version import Description, ModelVersion
+from mlops_kit.models.registry import Registry
 
 # Four processes with one import: forked before a store is opened, after all that is loaded late.
 FIRST_USERS = """
@@ -43,7 +44,8 @@ import multiprocessing, sys
 from pathlib import Path
 import mlflow.sklearn, numpy as np, pandas as pd
 from sklearn.linear_model import LogisticRegression
-from mlops_kit.models.registry import Description, Registry
+from mlops_kit.models.model_version import Description
+from mlops_kit.models.registry import Registry
 
 uri, folder, count = sys.argv[1:]
 rows = pd.DataFrame(np.eye(4), columns=list("abcd"))

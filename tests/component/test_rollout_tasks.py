@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlops_kit.project import rollouts
+from mlops_kit.project import judged_table, local_server, rollouts
 from mlops_kit.project.workspace import Workspace
+from mlops_kit.releases import promotion
+from mlops_kit.releases.request import PromotionRequest, Signoff
 from mlops_kit.rollouts.criteria import BINARY, ModelTask, criteria
 from mlops_kit.rollouts.judge import Answered, Judge
+from tests import mixed, served
 from tests.failures import fails
 from tests.observed import prediction
 
@@ -102,6 +106,67 @@ def test_answers_are_priced_as_the_evaluation_prices_them(
 
 def test_without_a_bound_on_the_cost_nothing_is_priced(place: Path) -> None:
     assert rollouts.row_costs(project(place), "loans") is None
+
+
+CUSTOMERS = """\
+from tests import mixed
+from dataclasses import replace
+
+CUSTOMERS = replace(mixed.table("multiclass"), %s)
+"""
+
+
+def released(place: Path, name: str, declared: str = "") -> Workspace:
+    """Release a model of three classes in a project that declares no table for it, or another."""
+    if declared:
+        (place / "workflows" / "tables" / "more.py").write_text(CUSTOMERS % declared)
+    workspace = project(place, f'model = "{name}"\n[labels]\nfolder = "in"\n')
+    table, model = mixed.table("multiclass"), mixed.fitted("multiclass", "linear")
+    side = served.write_artifact(place / "artifact", model, "3", declared=table)
+    kept = local_server.folder(workspace, "prod") / "models" / side.digest[7:39]
+    kept.parent.mkdir(parents=True)
+    (place / "artifact").rename(kept)
+    request = PromotionRequest(name, "prod", side, "run", Signoff("ana"), strategy="direct")
+    promotion.promote(workspace.repository, request)
+    return workspace
+
+
+def test_a_rollout_is_judged_by_the_table_that_serves(place: Path) -> None:
+    workspace = released(place, "customers")
+    for is_watcher in (True, False):
+        found = judged_table.find(workspace, "customers", "prod", is_watcher=is_watcher)
+        assert (found.table, found.differs) == (mixed.table("multiclass"), "")
+    with rollouts.open_observer(workspace, "customers", "prod", watched=found) as observer:
+        assert observer.task == ModelTask("multiclass", ("a", "b", "c"))
+    (place / "in").mkdir()
+    (place / "in" / "a.csv").write_text("id,label\nrequest-1,c\nrequest-1,d\n")
+    os.utime(place / "in" / "a.csv", (1.0, 1.0))
+    said: list[str] = []
+    rollouts._collect(workspace, said.extend, "customers", found.table)
+    assert len(said) == 1
+    assert "'d'" in said[0]
+
+
+def test_a_table_that_differs_from_the_served_one_is_said(
+    place: Path, prepare_store: Callable[[Path], None]
+) -> None:
+    changed = 'classes=("a", "c", "b"), columns=mixed.COLUMNS[1:] + mixed.table().columns[-1:]'
+    workspace = released(place, "customers", changed)
+    prepare_store(place)
+    found = judged_table.find(workspace, "customers", "prod", is_watcher=True)
+    assert found.table == mixed.table("multiclass")
+    assert "classes, 'city' " in found.differs
+    viewed = judged_table.find(workspace, "customers", "prod").table
+    assert viewed is not None
+    assert viewed.classes == ("a", "c", "b")
+    # Without the registry the project's table goes on, if there is one.
+    for kept in (local_server.folder(workspace, "prod") / "models").iterdir():
+        (kept / "table.json").unlink()
+    found = judged_table.find(workspace, "customers", "prod", is_watcher=True)
+    assert (found.table, found.differs) == (viewed, "")
+    (place / "workflows" / "tables" / "more.py").unlink()
+    with fails("registry"):
+        judged_table.find(workspace, "customers", "prod")
 
 
 def test_a_watcher_brings_labels_in_and_says_what_is_wrong(place: Path) -> None:

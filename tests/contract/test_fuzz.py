@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mlops_kit import notebook_file
 from mlops_kit.cli import options
 from mlops_kit.errors import KitError
-from mlops_kit.pipelines import cache, notebooks, step_outputs, values
+from mlops_kit.pipelines import notebooks, sources, step_outputs, values
 from mlops_kit.pipelines.executions import Executions, State, StepState
 from mlops_kit.project.settings import Settings
 from mlops_kit.releases import release_yaml
@@ -169,7 +169,7 @@ def test_notebooks(folder: Path, content: bytes) -> None:
     with only_kit_errors():
         notebooks.signature(path)
         notebooks.typed(path, {"role": "candidate"})
-        cache.source_digest(path)
+        sources.source_digest(path)
         values.published(notebook_file.cells(path))
 
 

@@ -253,6 +253,22 @@ def test_a_candidate_that_raises_fails_alone_and_tells_no_secret(client: Client)
     assert client.ask(version_path("2"), asked(np.zeros((1, 6)))).status == 200
 
 
+def test_labels_come_in_by_their_own_path(client: Client) -> None:
+    path = f"/v2/models/{MODEL}/labels"
+    label = {"id": "unseen", "label": 1, "state": "provisional"}
+    reply = client.ask(path, [label, {"id": "unseen", "label": 2}, {**label, "state": "sure"}])
+    assert reply.status == 200, reply.body
+    assert [reply.json[name] for name in ("stored", "waiting", "unknown")] == [0, 1, 0]
+    assert [each["place"] for each in reply.json["refused"]] == [1, 2]
+    assert client.ask(path, []).json == {"stored": 0, "waiting": 0, "unknown": 0, "refused": []}
+    assert_v2_error(client.ask("/v2/models/other/labels", []), 404)
+    assert_v2_error(client.ask(path), 405)
+    assert_v2_error(client.ask(path, b"{"), 400)
+    assert_v2_error(client.ask(path, [label] * (MAX_ROWS + 1)), 400)
+    assert_v2_error(client.ask(path, b" " * (MAX_BODY + 1)), 413)
+    assert_v2_error(client.ask(path, b"[]", {"Content-Encoding": "gzip"}), 415)
+
+
 def test_each_request_of_the_split_is_logged_and_no_other(folder: Path) -> None:
     place = folder / "log"
     place.mkdir()

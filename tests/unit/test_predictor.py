@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_kit.errors import RequestError, ServingError
+from mlops_kit.errors import RequestError
 from mlops_kit.serving.predictor import Answer, LiveRelease, Predictor, Turn, answer, side, turn
 from mlops_kit.serving.protocol import InferRequest, Signature
 from mlops_kit.serving.rows import decode_features
 from tests import mixed
+from tests.failures import fails
 
 SIGNATURE = Signature(("a", "b"))
 
@@ -156,8 +157,9 @@ def test_a_version_that_the_client_names_answers_and_is_not_logged() -> None:
     for version, role in (("1", "champion"), ("2", "candidate")):
         found = answered(live, request(), version)
         assert (found.version, found.role, found.prediction) == (version, role, None)
-    with pytest.raises(RequestError, match="no version '9'") as caught:
+    with fails("serving.request", "'9'", *live.versions) as caught:
         side(live, "9")
+    assert isinstance(caught.value, RequestError)
     assert caught.value.status == 404
 
 
@@ -171,7 +173,7 @@ def test_only_few_rows_of_a_fast_predictor_are_quick() -> None:
 
 def test_sides_that_take_other_features_are_no_release() -> None:
     other = replace(predictor("2"), signature=Signature(("a", "c")))
-    with pytest.raises(ServingError, match="other features"):
+    with fails("serving", "2"):
         release(candidate=other)
 
 
@@ -219,7 +221,7 @@ def test_sides_that_predict_something_else_are_no_release() -> None:
         mixed.table(columns=mixed.COLUMNS[1:]),
     )
     for other in others:
-        with pytest.raises(ServingError, match="champion"):
+        with fails("serving", "1"):
             LiveRelease("abc", "m", "dev", "r", side(table), side(other))
     # New categories and ranges are why a model is trained anew.
     wider = mixed.table(columns=[replace(mixed.COLUMNS[0], categories=()), *mixed.COLUMNS[1:]])

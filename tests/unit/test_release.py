@@ -59,7 +59,11 @@ words = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_si
     st.sampled_from(["007", "1.10", "null", "true", "2026-01-01", "0x1f", "1e5", "~", "# no", "*a"])
 )
 
-served = st.builds(ServedModel, words, words, words, image=words | st.just(""))
+own = st.dictionaries(
+    st.sampled_from(["own.Scaled", "null.true", "größe.Maß"]),
+    st.sampled_from([f"sha256:{'0' * 64}", f"sha256:{'1e' * 32}"]),
+)
+served = st.builds(ServedModel, words, words, words, image=words | st.just(""), trusted=own)
 
 
 def test_the_first_promotion_takes_all_traffic_at_once() -> None:
@@ -128,6 +132,25 @@ def test_a_refusal_lists_the_legal_changes() -> None:
         apply(RUNNING, Replace(THREE))
 
 
+def test_trusted_names_always_stand_in_the_file() -> None:
+    own = {"own.steps.Scaled": f"sha256:{'0' * 64}"}
+    release = replace(CHAMPION, champion=replace(ONE, trusted=own))
+    spec: Any = to_mapping(release)["spec"]
+    assert (spec["champion"]["trusted"], spec["candidate"]["trusted"]) == (own, {})
+    assert read_release(write_release(release)) == release
+    for wrong in ({"own": "sha256:0"}, {"own.a b": own["own.steps.Scaled"]}, {"": "x"}, {1: "x"}):
+        with fails("release", "trusted"):
+            replace(ONE, trusted=wrong)
+
+
+def test_a_release_of_before_there_were_trusted_names_is_read() -> None:
+    content = write_release(RUNNING)
+    assert content.count(b"    trusted: {}\n") == 2
+    assert read_release(content.replace(b"    trusted: {}\n", b"")) == RUNNING
+    with fails("release", "trusted"):
+        read_release(content.replace(b"    trusted: {}\n", b"    trusted: ''\n"))
+
+
 @quick
 @given(st.lists(changes, max_size=25))
 def test_no_sequence_of_changes_breaks_a_release(sequence: list[Any]) -> None:
@@ -171,7 +194,7 @@ def test_a_release_survives_its_file(
 @pytest.mark.parametrize("release", [EMPTY, CHAMPION, RUNNING, SETTLING])
 def test_every_field_is_always_written(release: Release) -> None:
     spec: Any = to_mapping(release)["spec"]
-    fields = ["absent", "version", "uri", "digest", "image", "evidence", "weight"]
+    fields = ["absent", "version", "uri", "digest", "image", "evidence", "trusted", "weight"]
     assert [*spec["champion"]] == [*spec["candidate"]] == fields
     assert spec["champion"]["weight"] + spec["candidate"]["weight"] == 100
     assert spec["candidate"]["absent"] is (release.candidate is None)

@@ -9,7 +9,8 @@ import pytest
 
 from mlops_kit.errors import SettingsError
 from mlops_kit.models.costs import Costs
-from mlops_kit.project.settings import FILE, Model, Settings, find_project
+from mlops_kit.project.settings import Model, Settings
+from mlops_kit.project_folder import FILE, find_project
 from mlops_kit.tables.table import TASKS, Task
 from tests.failures import fails
 
@@ -51,6 +52,16 @@ costs = { false_positive = 1, matrix = [[0, 1], [2, 0]] }
     recall, cost = found.rules("binary").gates
     assert (recall.metric, recall.side, recall.bound) == ("recall", "at_least", 0.5)
     assert (cost.side, cost.bound, cost.slice) == ("at_most", 3.0, "city")
+
+
+def test_names_are_trusted_for_one_model_or_for_all(tmp_path: Path) -> None:
+    text = '[models]\ntrusted = ["a.B"]\n[models.churn]\nminimum = 7\ntrusted = ["c.D"]\n'
+    found = settings(tmp_path, text)
+    assert (found.trusted, found.models["churn"].minimum) == (("a.B",), 7)
+    assert [*found.models] == ["churn"]
+    assert set(found.trusted_names) == {"a.B", "c.D"}
+    with fails("settings", "trusted"):
+        settings(tmp_path, "[models]\ntrusted = [1]\n")
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mlops_kit.errors import ParameterError
 from mlops_kit.pipelines import step_outputs, values
 from mlops_kit.pipelines.values import Value
+from tests.failures import fails
 
 
 def scrap(name: str, data: Any) -> dict[str, Any]:
@@ -111,10 +111,10 @@ def test_a_published_file_is_kept_with_its_kind_and_digest(tmp_path: Path, sourc
 def test_a_file_that_is_gone_or_has_changed_is_refused(tmp_path: Path, source: Path) -> None:
     published = of_file(source)
     source.write_bytes(b"other rows")
-    with pytest.raises(ValueError, match="has changed since it was published"):
+    with pytest.raises(ValueError, match=source.name):
         values.keep("dataset", published, tmp_path / "step")
     source.unlink()
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(FileNotFoundError):
         values.keep("dataset", published, tmp_path / "other")
 
 
@@ -198,7 +198,7 @@ def test_broken_outputs_are_none(tmp_path: Path, stored: bytes) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1}, Path("/nowhere"), b"x"])
 def test_what_cant_leave_a_notebook_is_refused(value: object) -> None:
-    with pytest.raises(ParameterError, match=r"publish\(v=…\)"):
+    with fails("parameter", "v="):
         values.publish(v=value)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit import project_folder
 from mlops_kit.errors import DataError
 from mlops_kit.examples.fraud.contract import check, examine
 from mlops_kit.examples.fraud.defects import inject_defect, with_defect
@@ -62,7 +63,7 @@ def load(
     """
     if source == "generated":
         return generate(rows, seed=seed)
-    path = Path(source)
+    path = project_folder.located(Path(source))
     reason = _why_not(path)
     if reason:
         raise DataError(f"Can't load {str(path)!r}: {reason}")

@@ -50,7 +50,15 @@ def chart(value: Lines, overlay: lines.Overlay | None = None) -> Html:
 
 
 def interval(low: float, high: float, estimate: float, bound: float, edge: float) -> Html:
-    """Return an interval against its bound, from 0 to `edge`; the numbers stand beside it."""
+    """Return an interval against its bound, without the numbers.
+
+    Args:
+        low: the interval's lower end.
+        high: its upper end.
+        estimate: the point within it.
+        bound: drawn as a line.
+        edge: the right end of the axis, which starts at 0.
+    """
     x = Scale(0.0, edge, 4.0, 196.0)
     parts = [
         tag("line", x1=4, x2=196, y1=12, y2=12, stroke="var(--line)"),

@@ -17,11 +17,19 @@ _STOP = "The champion answers all requests again, and the candidate is removed."
 
 
 def of_candidate(
-    seen: ObservedState, strategy: str, version: str, verdict: VerdictSummary, consent: Consent
+    seen: ObservedState, version: str, verdict: VerdictSummary, consent: Consent, following: str
 ) -> tuple[Offer, ...]:
-    """Return the actions on a version that isn't serving yet."""
+    """Return the actions on a version that isn't serving yet.
+
+    Args:
+        seen: the release and its rollout.
+        version: the version.
+        verdict: the evaluation's.
+        consent: who approved or rejected it, and who is looking.
+        following: what promoting it leads to, as `after` says.
+    """
     where = consent.environment
-    says = f"Releases v{version} to {where}. {after(seen, strategy, version)}"
+    says = f"Releases v{version} to {where}. {following}"
     promote = Offer("promote", f"Promote v{version} to {where}", says, "", "required", True)
     if verdict.status != "pass":
         promote = replace(promote, why_not=f"{verdict.sentence} {reason(verdict)}".strip())
@@ -49,8 +57,10 @@ def of_candidate(
     return tuple(offers)
 
 
-def after(seen: ObservedState, strategy: str, version: str) -> str:
-    """Return what promoting the version leads to."""
+def after(seen: ObservedState, strategy: str, version: str, first: str = "") -> str:
+    """Return what promoting the version leads to; `first` becomes champion before."""
+    if first:
+        return f"v{first} becomes the first champion; then starts a replay, which exposes no users."
     if seen.release.champion is None:
         return "It takes all traffic at once; there is no earlier release to roll back to."
     if strategy == "canary":

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from mlops_kit.formatting import number
 from mlops_kit.jupyter.html import svg
-from mlops_kit.models.evaluation_summary import EstimateSummary, EvaluationSummary
-from mlops_kit.reporting.charts.charts import Lines, Marker, Series
-from mlops_kit.reporting.charts.scale import Scale
-from mlops_kit.reporting.markup import Html, control, folded, tag
+from mlops_kit.jupyter.panel import cells, classes, errors, threshold
+from mlops_kit.models.evaluation_summary import EvaluationSummary
+from mlops_kit.reporting.markup import Html, folded, tag
 from mlops_kit.reporting.markup import table as html_table
 
-SLIDER = "threshold"
-_ROLES = ("reference", "candidate")
+# What unfolds of each task, beside scores, gates and slices.
+_OF_TASK = {
+    "binary": threshold.parts,
+    "multiclass": classes.parts,
+    "regression": errors.parts,
+}
 
 
 def evaluation(found: EvaluationSummary | None) -> Html | None:
-    """Return scores, gates, curves and slices; None without an evaluation."""
+    """Return scores, gates, slices and what its task has; None without an evaluation."""
     if found is None:
         return None
-    curves = found.curves
     return tag(
         "section",
         _scores(found),
-        folded(f"All {len(found.verdict.gates)} gates", _gates(found), key="gates"),
-        folded("Slices, worst first", _slices(found), key="slices"),
-        folded("Curves and threshold", *_curves(found, curves), key="curves")
-        if "thresholds" in curves
-        else None,
+        folded(_all(len(found.verdict.gates), "gate"), _gates(found), key="gates"),
+        folded("Slices, worst first", _slices(found), key="slices") if found.slices else None,
+        *_OF_TASK[found.task](found),
         data_key="evaluation",
     )
 
@@ -37,20 +34,26 @@ def evaluation(found: EvaluationSummary | None) -> Html | None:
 def _scores(found: EvaluationSummary) -> Html:
     names = found.names
     # Scores whose interval excludes zero come first.
-    rows = sorted(found.scores, key=lambda row: not _is_apart(row.difference))
+    rows = sorted(
+        found.scores, key=lambda row: not (row.difference and row.difference.excludes_zero)
+    )
     told = [
         (
             row.metric,
             str(row.reference),
             str(row.candidate),
             str(row.difference) if row.difference else "–",
-            _apart(row.difference),
+            cells.differs(row.difference),
         )
         for row in rows
     ]
     caption = f"{found.title}; 95 % intervals in brackets"
     header = ("metric", names.reference, names.candidate, "difference", "differs?")
     return tag("div", html_table(caption, header, told), class_="wide")
+
+
+def _all(count: int, what: str) -> str:
+    return f"The {what}" if count == 1 else f"All {count} {what}s"
 
 
 def _gates(found: EvaluationSummary) -> Html:
@@ -69,227 +72,21 @@ def _gates(found: EvaluationSummary) -> Html:
 
 
 def _slices(found: EvaluationSummary) -> Html:
+    names = found.names
     rows = [
-        (
-            part.name,
+        cells.Pair(
+            (
+                part.name,
+                part.metric,
+                f"{part.candidate.n:,}",
+                str(part.reference),
+                str(part.candidate),
+            ),
+            part.reference,
+            part.candidate,
             part.metric,
-            f"{part.candidate.n:,}",
-            str(part.reference),
-            str(part.candidate),
         )
         for part in found.slices
     ]
-    header = ("slice", "metric", "rows", found.names.reference, found.names.candidate)
-    return tag("div", html_table("Slices", header, rows), class_="wide")
-
-
-def _curves(found: EvaluationSummary, curves: Mapping[str, Any]) -> list[Html]:
-    models, thresholds = curves["models"], curves["thresholds"]
-    start = _nearest(thresholds, models["candidate"]["threshold"])
-    names = found.names.model_dump()
-    charts = (
-        _precision_recall(names, models),
-        _calibration(names, models),
-        _costs(names, models, thresholds),
-    )
-    return [
-        _slider(thresholds, start),
-        tag("div", *charts, class_="grid"),
-        _confusion(names, models, start),
-    ]
-
-
-def _slider(thresholds: Sequence[float], start: int) -> Html:
-    said = tag(
-        "output",
-        number(thresholds[start]),
-        for_=SLIDER,
-        **_following([number(value) for value in thresholds], "text"),
-    )
-    return tag(
-        "p",
-        tag("label", "What if the threshold were ", said, "? ", for_=SLIDER),
-        control(
-            "input",
-            type="range",
-            id=SLIDER,
-            min=0,
-            max=len(thresholds) - 1,
-            value=start,
-            class_="slider",
-            data_key=SLIDER,
-        ),
-        tag("span", " This changes nothing in the release.", class_="help"),
-    )
-
-
-def _precision_recall(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
-    lines = tuple(
-        Series(names[role], *_rates(models[role]), dashed=role == "reference") for role in _ROLES
-    )
-    value = Lines(
-        "Precision and recall",
-        lines,
-        "recall",
-        "precision",
-        says="Each point is a threshold; up and to the right is better.",
-        x_range=(0.0, 1.0),
-        y_range=(0.0, 1.0),
-    )
-
-    def marks(x: Scale, y: Scale) -> list[Html]:
-        found = []
-        for role in _ROLES:
-            recall, precision = _rates(models[role])
-            fill = "var(--ground)" if role == "reference" else "var(--running)"
-            xs, ys = [x(each) for each in recall], [y(each) for each in precision]
-            found.append(_mark(xs, ys, fill))
-        return found
-
-    return svg.chart(value, marks)
-
-
-def _calibration(names: Mapping[str, str], models: Mapping[str, Any]) -> Html:
-    pairs = {role: models[role]["calibration"] for role in _ROLES}
-    lowest = min(
-        (min(pair) for each in pairs.values() for pair in each if min(pair) > 0), default=1e-4
-    )
-    lines = [
-        Series(
-            names[role],
-            [score for score, _ in pairs[role]],
-            [share for _, share in pairs[role]],
-            dashed=role == "reference",
-        )
-        for role in _ROLES
-    ]
-    ideal = Series("perfectly calibrated", (lowest, 1.0), (lowest, 1.0), guide=True)
-    value = Lines(
-        "Calibration",
-        (*lines, ideal),
-        "score",
-        "share of positives",
-        log_x=True,
-        log_y=True,
-        says="On the diagonal, scores equal the observed share of positives.",
-    )
-    return svg.chart(value)
-
-
-def _costs(
-    names: Mapping[str, str], models: Mapping[str, Any], thresholds: Sequence[float]
-) -> Html:
-    lines = tuple(
-        Series(names[role], thresholds, models[role]["cost"], dashed=role == "reference")
-        for role in _ROLES
-    )
-    best = {role: min(zip(models[role]["cost"], thresholds, strict=True)) for role in _ROLES}
-    told = "; ".join(
-        f"{names[role]} costs least at {number(at)}: {number(cost)}"
-        for role, (cost, at) in best.items()
-    )
-    chosen = models["candidate"]["threshold"]
-    value = Lines(
-        "Cost per 1,000 rows",
-        lines,
-        "threshold",
-        "cost",
-        (Marker(chosen, "chosen"),),
-        log_x=True,
-        log_y=True,
-        says=told,
-    )
-
-    def marks(x: Scale, y: Scale) -> list[Html]:
-        moving = tag(
-            "line",
-            y1=y.end,
-            y2=y.start,
-            x1=x(chosen),
-            x2=x(chosen),
-            stroke="var(--running)",
-            stroke_width=2,
-            **_following([x(value) for value in thresholds], "x1 x2"),
-        )
-        return [moving]
-
-    return svg.chart(value, marks)
-
-
-def _confusion(names: Mapping[str, str], models: Mapping[str, Any], start: int) -> Html:
-    rows = []
-    for role in _ROLES:
-        each = models[role]
-        positives = each["positives"]
-        negatives = each["rows"] - positives
-        columns = (
-            each["caught"],
-            [positives - caught for caught in each["caught"]],
-            each["alarms"],
-            [negatives - alarms for alarms in each["alarms"]],
-            each["cost"],
-        )
-        cells = [
-            tag("span", _told(column[start]), **_following([*map(_told, column)], "text"))
-            for column in columns
-        ]
-        rows.append((names[role], *cells))
-    header = (
-        "at this threshold",
-        "true positives",
-        "false negatives",
-        "false positives",
-        "true negatives",
-        "cost per 1,000",
-    )
-    return tag("div", html_table("Confusion at the threshold", header, rows), class_="wide")
-
-
-def _rates(model: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    positives = max(model["positives"], 1)
-    recall = [caught / positives for caught in model["caught"]]
-    flagged = [a + b for a, b in zip(model["caught"], model["alarms"], strict=True)]
-    precision = [
-        caught / total if total else 1.0
-        for caught, total in zip(model["caught"], flagged, strict=True)
-    ]
-    return recall, precision
-
-
-def _mark(xs: Sequence[float], ys: Sequence[float], fill: str) -> Html:
-    inner = tag(
-        "circle",
-        cx=xs[0],
-        cy=ys[0],
-        r=5,
-        fill=fill,
-        stroke="currentColor",
-        **_following(xs, "cx"),
-    )
-    # A follower has one list of values, so the circle moves in x and its group in y.
-    moves = [f"translate(0 {y - ys[0]:.2f})" for y in ys]
-    return tag("g", inner, **_following(moves, "transform"))
-
-
-def _following(values: Sequence[object], sets: str) -> dict[str, Any]:
-    return {"data_follows": SLIDER, "data_values": list(values), "data_sets": sets}
-
-
-def _told(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else number(value)
-
-
-def _nearest(thresholds: Sequence[float], wanted: float) -> int:
-    return min(range(len(thresholds)), key=lambda i: abs(thresholds[i] - wanted))
-
-
-def _apart(difference: EstimateSummary | None) -> str:
-    if not difference:
-        return "–"
-    return "yes" if _is_apart(difference) else "can't tell"
-
-
-def _is_apart(difference: EstimateSummary | None) -> bool:
-    if not difference or difference.low is None or difference.high is None:
-        return False
-    return difference.low > 0 or difference.high < 0
+    header = ("slice", "metric", "rows", names.reference, names.candidate)
+    return cells.pairs(f"Slices; {names.reference} is dashed", header, rows)

@@ -11,7 +11,7 @@ from mlops_kit.errors import KitError, ReleaseError
 from mlops_kit.jupyter.metrics_view import metrics_view
 from mlops_kit.jupyter.panel import actions
 from mlops_kit.jupyter.panel.state import Board, Candidate, Offer, Standing
-from mlops_kit.models.registry import ModelVersion
+from mlops_kit.models.model_version import ModelVersion
 from mlops_kit.project import candidates, releases
 from mlops_kit.releases import commits, quarantine
 from mlops_kit.releases.ledger import Entry
@@ -129,17 +129,19 @@ class Reader:
         version = judged.version.version
         consent = releases.consent(self.workspace, judged, self.environment, seen.snapshot)
         change = releases.proposed(self.workspace, judged, self.environment, seen.release)
+        first = commits.version(releases.first_champion(self.workspace, judged, seen.release))
+        following = actions.after(seen, self.strategy, version, first)
         verdict = judged.evaluation.verdict
         why = actions.reason(verdict) or reports.headline(judged.evaluation)
         return replace(
             board,
             standing=verdict.status,
             sentence=f"{verdict.sentence} {why}".strip(),
-            next=consent.sentence or actions.after(seen, self.strategy, version),
+            next=consent.sentence or following,
             chosen=version,
             evaluation=judged.evaluation,
             change=tuple(change.lines),
-            offers=actions.of_candidate(seen, self.strategy, version, verdict, consent),
+            offers=actions.of_candidate(seen, version, verdict, consent, following),
         )
 
     def _resting(self, board: Board, seen: ObservedState) -> Board:

@@ -1,1 +1,1 @@
-"""The door to papermill: its engine with fewer saves, and what runs a notebook by it."""
+"""Run notebooks with papermill; no other package imports it."""

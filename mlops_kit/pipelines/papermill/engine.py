@@ -1,4 +1,4 @@
-"""The papermill engine: papermill's own, on a kernel manager that it is given."""
+"""Papermill's engine, on a given kernel manager."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager
 from mlops_kit.notebook_file import INJECTED
 from mlops_kit.pipelines.values import TOLD_MIME
 
-# Between two saves during a run, in seconds: a save of a small notebook costs as much as a cell.
+# Seconds between two saves during a run: saving a small notebook takes as long as a cell.
 SAVE_INTERVAL_SECONDS = 1.0
 
-# Gets index, count and id of each code cell as it starts.
+# Receives the index, the count and the id of each code cell that starts.
 CellObserver = Callable[[int, int, str], None]
-# Gets the lines that a running cell wants to be seen.
+# Receives the lines that a running cell wants shown.
 ToldObserver = Callable[[tuple[str, ...]], None]
 
 
 class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no types
-    """Papermill's own engine with fewer saves and an observer; also for `papermill --engine`.
+    """Papermill's own engine with fewer saves and observers; works with `papermill --engine` too.
 
-    Loaded by papermill through its entry point, never imported here: papermill reads its entry
-    points while it is imported itself.
+    Papermill loads it through its entry point while papermill itself is being imported, so the
+    kit never imports it.
     """
 
     @classmethod
@@ -43,7 +43,19 @@ class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no typ
         on_told: ToldObserver = lambda _lines: None,
         **kwargs: Any,
     ) -> Any:
-        """Execute a notebook node as papermill's Engine does, and return it."""
+        """Execute a notebook node as papermill's Engine does, and return it.
+
+        Args:
+            nb: the notebook.
+            kernel_name: the kernel to start.
+            output_path: where papermill saves the notebook.
+            progress_bar: whether papermill shows its progress bar.
+            log_output: whether papermill logs cell outputs.
+            autosave_cell_every: papermill's seconds between saves within a cell.
+            on_cell: receives each code cell that starts.
+            on_told: receives the lines that a running cell wants shown.
+            kwargs: papermill's and nbclient's further options.
+        """
         manager = _Manager(
             nb,
             on_cell,
@@ -66,7 +78,7 @@ class KitEngine(NBClientEngine):  # type: ignore[misc]  # papermill ships no typ
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships no types
-    """Papermill's client, which also hands on what a running cell tells."""
+    """Papermill's client, which also passes on the lines that a cell wants shown."""
 
     @classmethod
     def execute_on(
@@ -79,7 +91,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships
         store_widget_state: bool = True,
         **options: Any,
     ) -> None:
-        """Execute as papermill's NBClientEngine does, which has no place for a client of ours."""
+        """Execute as papermill's NBClientEngine does, which allows no client of one's own."""
         for name in ("input_path", "stdout_file", "stderr_file"):
             options.pop(name, None)
         options["timeout"] = execution_timeout or options.get("timeout")
@@ -90,7 +102,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships
         client.execute()
 
     def set_widgets_metadata(self) -> None:
-        # nbclient's Output widget needs the state while cells run, even if it isn't saved.
+        # nbclient's Output widget needs this state while cells run, even if it isn't saved.
         if self.saves_widgets:
             super().set_widgets_metadata()
 
@@ -102,13 +114,12 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill ships
 
 
 def _raise_if_kernel_exits(cell: Any, execute_reply: Any, **_: Any) -> None:
-    """Fail a cell that called IPython's `exit` or `quit`.
+    """Raise DeadKernelError for a cell that called IPython's `exit` or `quit`.
 
-    The kernel ends 0.1 s later or not at all, so the next cells could still run. Raises
-    DeadKernelError.
+    The kernel exits 0.1 s later or never, so the next cells could still run.
     """
     for payload in execute_reply["content"].get("payload", ()):
-        # `exit(1)` asks to keep the kernel: IPython takes the number for `keep_kernel`.
+        # `exit(1)` asks to keep the kernel: IPython reads the number as `keep_kernel`.
         if payload.get("source") == "ask_exit":
             reason = "the cell called exit()"
             cell.outputs.append(new_output("error", ename="SystemExit", evalue=reason))
@@ -116,7 +127,7 @@ def _raise_if_kernel_exits(cell: Any, execute_reply: Any, **_: Any) -> None:
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill ships no types
-    """Papermill's bookkeeping, which saves less often and doesn't call a dead cell completed."""
+    """Papermill's bookkeeping with fewer saves, which never marks a dead cell as completed."""
 
     def __init__(self, nb: Any, on_cell: CellObserver, **options: Any) -> None:
         super().__init__(nb, **options)
@@ -137,7 +148,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill shi
         if cell.cell_type == "code":
             self.running = cell
             index = next(i for i, each in enumerate(self.code_cells) if each is cell)
-            # The id of papermill's own cell says nothing to a reader.
+            # The id of the cell that papermill adds means nothing to a reader.
             is_injected = INJECTED in cell.metadata.get("tags", ())
             name = INJECTED if is_injected else cell.get("id", "")
             self.on_cell(index, len(self.code_cells), name)
@@ -147,7 +158,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill shi
         error = kwargs.get("exception")
         has_error = any(output.output_type == "error" for output in cell.get("outputs", ()))
         if error is not None and not has_error:
-            # IPython prints some errors, such as an unknown magic's, without an error output.
+            # IPython only prints some errors, such as an unknown magic's.
             traceback = error.traceback.splitlines()
             cell.outputs.append(
                 new_output("error", ename=error.ename, evalue=error.evalue, traceback=traceback)
@@ -155,7 +166,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill shi
         super().cell_exception(cell, cell_index=cell_index, **kwargs)
 
     def break_off(self) -> None:
-        """Mark the running cell as failed, so that papermill leaves the cells after it pending."""
+        """Mark the running cell as failed, so that papermill leaves later cells pending."""
         self.nb.metadata.papermill["exception"] = True
         if self.running is not None:
             self.cell_exception(self.running)

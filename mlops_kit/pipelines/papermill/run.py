@@ -1,4 +1,4 @@
-"""Execute a notebook by papermill, with the kit's engine and kernel manager."""
+"""Execute a notebook with papermill, the kit's engine and a kernel manager."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from papermill.exceptions import PapermillExecutionError as PapermillExecutionEr
 
 
 def execute(source: Path, target: Path, given: Mapping[str, Any], **options: Any) -> None:
-    """Execute a notebook with typed values, and save it; `options` are those of the engine.
+    """Execute a notebook with typed values, and save it. The engine receives `options`.
 
     Raises what papermill and nbclient raise.
     """
-    # It warns of parameters whose annotation it can't read; the kit has checked them all.
+    # Papermill warns of annotations that it can't read; the kit has checked them all.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     papermill.execute_notebook(
         _literal(source),
@@ -32,5 +32,5 @@ def execute(source: Path, target: Path, given: Mapping[str, Any], **options: Any
 
 
 def _literal(path: Path) -> str:
-    """Return a path as papermill has to be given it: it formats paths with the parameters."""
+    """Escape a path for papermill, which formats paths with the parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")

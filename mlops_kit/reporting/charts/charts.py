@@ -112,10 +112,12 @@ class Lines(_Chart):
         if len(shared) == 1 and self.series:
             kept = spread(len(self.series[0].x), ROWS)
             header = [self.x_label or "x", *(one.name for one in self.series)]
-            rows = [[number(self.series[0].x[i]), *(_at(s, i) for s in self.series)] for i in kept]
+            rows = [
+                [number(self.series[0].x[i]), *(one.told(i) for one in self.series)] for i in kept
+            ]
             return table(header, rows) + remark(_part(kept, self.series[0].x), *self.notes())
         rows = [
-            [one.name, number(one.x[i]), _at(one, i)]
+            [one.name, number(one.x[i]), one.told(i)]
             for one in self.series[:ROWS]
             for i in spread(len(one.x), max(2, ROWS // len(self.series)))
         ]
@@ -138,11 +140,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals(_Chart):
-    """Intervals against bounds, a row each; rows of very different size get scales of their own."""
+    """Intervals against bounds, a row each.
+
+    Without `is_one_scale`, rows of very different size get scales of their own.
+    """
 
     title: str
     rows: tuple[Interval, ...]
     label: str = ""
+    is_one_scale: bool = False
 
     MOST = 30
 
@@ -252,7 +258,10 @@ class Bars(_Chart):
 
 @dataclass(frozen=True)
 class Grid(_Chart):
-    """A table of numbers as colours; `values` are by row, the first at the top."""
+    """A table of numbers as colours; `values` are by row, the first at the top.
+
+    `cells` are written in place of the numbers, a line each, where they fit.
+    """
 
     title: str
     rows: tuple[str, ...]
@@ -260,25 +269,28 @@ class Grid(_Chart):
     values: tuple[tuple[float, ...], ...]
     x_label: str = ""
     y_label: str = ""
+    cells: tuple[tuple[tuple[str, ...], ...], ...] = ()
+
+    MOST = 24
 
     def draw(self) -> Drawing:
         """Return the chart as a white card."""
         return grid.draw(self)
 
     def markdown(self) -> str:
-        """Return the first dozen rows and columns."""
+        """Return the first rows and columns."""
+        most, told = (
+            self.MOST,
+            self.cells or [[(number(one),) for one in row] for row in self.values],
+        )
         rows = [
-            [name, *map(number, values[:ROWS])]
-            for name, values in zip(self.rows[:ROWS], self.values, strict=False)
+            [name, *(" ".join(cell) for cell in cells[:most])]
+            for name, cells in zip(self.rows[:most], told, strict=False)
         ]
-        return table(["", *self.columns[:ROWS]], rows) + remark(_part(rows, self.rows))
-
-
-def _at(one: Series, i: int) -> str:
-    text = number(one.y[i])
-    if one.lower is None or one.upper is None:
-        return text
-    return f"{text} ({number(one.lower[i])} to {number(one.upper[i])})"
+        more = max(0, len(self.columns) - most)
+        left = f"{more:,} more columns are not shown" if more else ""
+        text = table([self.y_label, *self.columns[:most]], rows)
+        return text + remark(_part(rows, self.rows), left)
 
 
 def _part(kept: Sequence[object], every: Sequence[object]) -> str:

@@ -1,15 +1,19 @@
-"""What models do, as charts: costs, precision and recall, calibration."""
+"""What models do, as charts by task: costs and rates by threshold, confusions, errors by size."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlops_kit.errors import EvaluationError
 from mlops_kit.models import operating_points
+from mlops_kit.models.class_curves import ClassCurves
 from mlops_kit.models.comparison import REFERENCE
+from mlops_kit.models.error_curves import ErrorCurves
 from mlops_kit.models.evaluation import Evaluation
 from mlops_kit.models.outputs import outputs
 from mlops_kit.models.training import Threshold
-from mlops_kit.reporting.charts.charts import Lines, Marker, Series
+from mlops_kit.reporting.charts import task_charts
+from mlops_kit.reporting.charts.charts import Grid, Intervals, Lines, Marker, Series
 from mlops_kit.tables.table import Table
 
 if TYPE_CHECKING:
@@ -72,6 +76,55 @@ def cost_by_threshold(evaluation: Evaluation) -> Lines:
         series.append(Series(name, thresholds.tolist(), total.tolist(), dashed=dashed))
     label = "cost per 1,000 rows"
     return Lines("Cost by threshold", tuple(series), "threshold", label, log_x=True, log_y=True)
+
+
+def confusion(evaluation: Evaluation, role: task_charts.Role = "candidate") -> Grid:
+    """Return the confusion matrix of a multi-class model: rows are true classes.
+
+    Raises EvaluationError for another task, as do the charts below.
+    """
+    return task_charts.confusion(evaluation.names, _classes(evaluation), role)
+
+
+def recalls(evaluation: Evaluation) -> Intervals:
+    """Return by how much the recall of each class differs between the models."""
+    return task_charts.recalls(evaluation.names, _classes(evaluation))
+
+
+def error_quantiles(evaluation: Evaluation) -> Lines:
+    """Return how large a regression's errors of a share of the rows are at most."""
+    return task_charts.error_quantiles(evaluation.names, _errors(evaluation))
+
+
+def error_by_size(evaluation: Evaluation) -> Lines:
+    """Return a regression's median absolute error by the size of the prediction."""
+    return task_charts.error_by_size(evaluation.names, _errors(evaluation))
+
+
+def bias_by_size(evaluation: Evaluation) -> Lines:
+    """Return a regression's mean of prediction minus truth by the size of the prediction."""
+    return task_charts.bias_by_size(evaluation.names, _errors(evaluation))
+
+
+def _classes(evaluation: Evaluation) -> ClassCurves:
+    found = ClassCurves.found(evaluation.curves)
+    if found is None:
+        raise _wrong_task(evaluation, "multi-class")
+    return found
+
+
+def _errors(evaluation: Evaluation) -> ErrorCurves:
+    found = ErrorCurves.found(evaluation.curves)
+    if found is None:
+        raise _wrong_task(evaluation, "regression")
+    return found
+
+
+def _wrong_task(evaluation: Evaluation, expected: str) -> EvaluationError:
+    table = evaluation.table
+    return EvaluationError(
+        f"The table {table.name!r} is of the task {table.task}; this chart is of a {expected} one."
+    )
 
 
 def _calibration(series: tuple[Series, ...]) -> Lines:

@@ -27,7 +27,7 @@ def draw(chart: Intervals) -> Drawing:
     heading, top = svg.heading(chart.title, CARD)
     if not rows:
         return svg.nothing(CARD, top + 80, chart.title, ["no data"])
-    shared = _comparable(rows)
+    shared = chart.is_one_scale or _comparable(rows)
     tall = top + len(rows) * (_ROW if shared else _OWN_ROW) + (44 if shared else 20)
     height = tall + (16 if chart.notes() else 0)
     remarks, _ = svg.remarks(chart.notes(), CARD, height)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mlops_kit.reporting.charts.charts import WIDTH, Bars, Intervals, Lines
+from mlops_kit.reporting.charts import text as texts
+from mlops_kit.reporting.charts.charts import WIDTH, Bars, Grid, Intervals, Lines
 from mlops_kit.reporting.charts.series import Series
 from mlops_kit.reporting.charts.style import COLOURS, clean
 
@@ -26,12 +27,14 @@ _LAYOUT: dict[str, Any] = {
 }
 _AXIS = {"gridcolor": "#E6E6E6", "linecolor": "#8A8A8A", "showline": True, "zeroline": False}
 
+_NAME_ROOM = 130.0
+
 
 @dataclass(frozen=True)
 class Figure:
     """A chart that a notebook shows as plotly, and keeps as a picture and text."""
 
-    chart: Lines | Intervals | Bars
+    chart: Lines | Intervals | Bars | Grid
 
     def plotly(self) -> dict[str, Any]:
         """Return the figure as plotly's JSON: `data` and `layout`."""
@@ -42,6 +45,8 @@ class Figure:
                 return _intervals(self.chart)
             case Bars():
                 return _bars(self.chart)
+            case Grid():
+                return _grid(self.chart)
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -52,7 +57,7 @@ class Figure:
         return {"application/vnd.plotly.v1+json": self.plotly(), **data}, metadata
 
 
-def explore(chart: Lines | Intervals | Bars) -> Figure:
+def explore(chart: Lines | Intervals | Bars | Grid) -> Figure:
     """Return the chart as a figure to zoom into and to hover over."""
     return Figure(chart)
 
@@ -170,6 +175,36 @@ def _bars(chart: Bars) -> dict[str, Any]:
     layout = _layout(chart.title, chart.x_label, chart.y_label)
     layout["xaxis"]["type"] = "category"
     return {"data": data, "layout": {**layout, "barmode": "group"}}
+
+
+def _grid(chart: Grid) -> dict[str, Any]:
+    trace: dict[str, Any] = {
+        "type": "heatmap",
+        "x": [_text(name) for name in chart.columns],
+        "y": [_text(name) for name in chart.rows],
+        "z": [_column(row) for row in chart.values],
+        "colorscale": [[0, "#F0F5FA"], [1, "#005A96"]],
+        "showscale": False,
+        "texttemplate": "%{z}",
+    }
+    if chart.cells:
+        trace["text"] = [[_text(" ".join(cell)) for cell in row] for row in chart.cells]
+        trace["hovertemplate"] = "%{y}<br>%{x}<br>%{text}<extra></extra>"
+    layout = _layout(chart.title, chart.x_label, chart.y_label)
+    layout["yaxis"] |= _named(chart.rows) | {"autorange": "reversed"}
+    layout["xaxis"] |= _named(chart.columns)
+    for axis in ("xaxis", "yaxis"):
+        # Else plotly writes the title over the longest name.
+        layout[axis]["title"]["standoff"] = 14
+    layout["height"] = max(450, 240 + 24 * len(chart.rows))
+    return {"data": [trace], "layout": layout}
+
+
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    """Return an axis on which each category has its name, a long one cut."""
+    cut = [_text(texts.shortened(name, 12, _NAME_ROOM)) for name in names]
+    places = {"tickmode": "array", "tickvals": [*range(len(names))], "ticktext": cut}
+    return {"type": "category", "automargin": True, **places}
 
 
 def _layout(title: str, x: str, y: str) -> dict[str, Any]:

@@ -57,6 +57,12 @@ class Series:
         x, y = pick(self.x), pick(self.y)
         return dataclasses.replace(self, x=x, y=y, lower=lower, upper=upper)
 
+    def told(self, i: int) -> str:
+        """Return a point's value in words, with its band."""
+        if self.lower is None or self.upper is None:
+            return number(self.y[i])
+        return f"{number(self.y[i])} ({number(self.lower[i])} to {number(self.upper[i])})"
+
     @property
     def dashes(self) -> str | None:
         """The dashes and gaps of its line, as SVG has them; nothing for a whole line."""
