@@ -359,7 +359,7 @@ def test_several_classes_are_scored_in_the_tables_order(name: str) -> None:
     model = make_pipeline(clone(CHANGES[columns]), clone(last))
     if name == "boosted":
         model = CalibratedClassifierCV(model, method="isotonic", ensemble=False, cv=2)
-    assert_same(model.fit(mixed.frame(FOUND, table), mixed.labels(FOUND, "multiclass")), table)
+    assert_same(model.fit(mixed.frame(FOUND, table), mixed.labels(FOUND, "multiclass")), table, 10)
 
 
 @pytest.mark.parametrize("name", ["LightGBM", "LightGBM, each class", "XGBoost"])
@@ -421,10 +421,10 @@ def test_categories_that_trees_take_as_they_are_are_scored_so(library: str, task
     if task != "regression":
         labels = np.array([table.classes.index(each) for each in labels])
     model = own_categories(library, task).fit(mixed.frame(FOUND, table), labels)
-    assert_same(model, table)
-    placeholder, files = boosters_kept.take_out(model)
-    boosters_kept.put_back(placeholder, files, "the model")
-    assert_same(placeholder, table)
+    if library != "scikit-learn":
+        model, files = boosters_kept.take_out(model)
+        boosters_kept.put_back(model, files, "the model")
+    assert_same(model, table, 10)
 
 
 def test_whole_numbers_that_are_categories_to_lightgbm_are_cut_to_their_code() -> None:
