@@ -179,9 +179,7 @@ def _sums(ensemble: Ensemble) -> tuple[QuickScorer | None, Scores, int]:
     try:
         masks = QuickScorer(trees, start, ensemble.features, dtype, groups, ensemble.sets)
     except ValueError:
-        if ensemble.sets:
-            raise
-        return None, LevelWalk(trees, start, dtype, groups).sums, _WALKED
+        return None, LevelWalk(trees, start, dtype, groups, ensemble.sets).sums, _WALKED
     return masks, masks.sums, _MASKED
 
 

@@ -425,6 +425,15 @@ def test_categories_that_trees_take_as_they_are_are_scored_so(library: str, task
         model, files = boosters_kept.take_out(model)
         boosters_kept.put_back(model, files, "the model")
     assert_same(model, table, 10)
+    trees = fast_ensembles.ensemble(model, 1 if task == "binary" else None)
+    assert trees.sets
+    generator = np.random.default_rng(0)
+    codes = generator.choice([-1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 99.0, np.nan], (200, trees.features))
+    given = (trees.trees, trees.baseline)
+    more = (trees.dtype, trees.groups, trees.sets)
+    by_mask = QuickScorer(*given, trees.features, *more).sums(codes)
+    for asked, expected in ((codes, by_mask), (codes[:1], by_mask[:1])):
+        assert LevelWalk(*given, *more).sums(asked).tobytes() == expected.tobytes()
 
 
 def test_whole_numbers_that_are_categories_to_lightgbm_are_cut_to_their_code() -> None:
