@@ -15,41 +15,47 @@ from typing import Any
 
 from tests.benchmarks.servers import Running
 
-# Requests of a measurement, by their rows, and before it.
-COUNTS = {1: 300, 10: 200, 100: 150}
-WARM = 20
+ROWS = (1, 10, 100)
+# Requests between two looks, and seconds of CPU from which on the kernel's ticks are short.
+TURN, LEAST = 50, 0.8
 
 
 def main(running: Sequence[Running], rows: list[list[Any]]) -> str:
     """Return a table: milliseconds of CPU a request, and the first server's to each."""
-    heads = [f"{count} row{'s' if count > 1 else ''}" for count in COUNTS]
-    lines = ["| CPU ms a request | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(COUNTS)]
+    heads = [f"{count} row{'s' if count > 1 else ''}" for count in ROWS]
+    lines = ["| CPU ms a request | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(ROWS)]
     base: dict[int, float] = {}
     for each in running:
         cells = []
-        for count, requests in COUNTS.items():
-            taken = _taken(each, each.contender.body(rows[:count]), requests)
+        for count in ROWS:
+            taken = _taken(each, each.contender.body(rows[:count]))
             ratio = base.setdefault(count, taken) / taken
             cells.append(f"{taken:.2f} ({ratio:.1f}x)")
         lines.append(f"| {each.contender.title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _taken(server: Running, body: bytes, requests: int) -> float:
-    """Return the milliseconds of CPU that the server took for each of some requests."""
+def _taken(server: Running, body: bytes) -> float:
+    """Return the milliseconds of CPU that the server takes for a request."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    start = 0.0
-    for number in range(WARM + requests):
-        if number == WARM:
-            start = _seconds(server.pid)
-        headers = {"content-type": "application/json"}
+    _ask(connection, server, body)
+    start, used, requests = _seconds(server.pid), 0.0, 0
+    while used < LEAST:
+        _ask(connection, server, body)
+        requests += TURN
+        used = _seconds(server.pid) - start
+    connection.close()
+    return used / requests * 1000
+
+
+def _ask(connection: http.client.HTTPConnection, server: Running, body: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    for _ in range(TURN):
         connection.request("POST", server.contender.path, body, headers)
         answer = connection.getresponse()
         said = answer.read()
         if answer.status != 200:
             raise RuntimeError(f"{server.contender.key}: {answer.status} {said[:300]!r}")
-    connection.close()
-    return (_seconds(server.pid) - start) / requests * 1000
 
 
 def _seconds(pid: int) -> float:
