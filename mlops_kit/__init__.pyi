@@ -26,7 +26,7 @@ from mlops_kit.reporting.charts import curves as curves
 from mlops_kit.reporting.charts import plotly_figures as figures
 from mlops_kit.tables import datasets as datasets
 from mlops_kit.tables.schema import declare_table as declare_table
+from mlops_kit.tables.slicers import bins as bins
 from mlops_kit.tables.table import Table as Table
-from mlops_kit.tables.table import bins as bins
 
 __version__: str

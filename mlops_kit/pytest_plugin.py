@@ -5,8 +5,9 @@
         assert trained["version"]
         run_notebook.accepts("evaluate", candidate=trained["version"])
 
-Notebooks run on warm kernels, forked from one process. The project is the one around pytest's root
-folder, or the one that `--mlops-project` names. A run writes its files to the test's `tmp_path`.
+Notebooks run on warm kernels, forked from one process, each in its own folder. The project is the
+one around pytest's root folder, or the one that `--mlops-project` names. Executed notebooks and
+published files go to the test's `tmp_path`.
 """
 
 from __future__ import annotations

@@ -28,6 +28,11 @@ _ROLES = (
         type=click.Choice(["binary", "multiclass", "regression"]),
         help="By default as the label says.",
     ),
+    click.option(
+        "--day-first/--month-first",
+        default=None,
+        help="How 03/04/2026 is read, where it is unclear.",
+    ),
 )
 _SOURCE = "A file (CSV, Parquet, .gz, .zip), a folder of parts, a URL, or SQL as URL#TABLE."
 
@@ -57,7 +62,7 @@ def new(name: str, source: str, folder: Path | None, as_json: bool, **roles: Any
         made = scaffold.create_for(place, Path(name).name, source, _known(roles))
         _say(as_json, made, f"  cd {place}")
         return
-    given = [f"--{option}" for option, value in roles.items() if value]
+    given = [f"--{option}" for option, value in roles.items() if value not in ("", None)]
     if given or folder is not None:
         raise ParameterError(f"{given or '--folder'} are for the rows of a source; add --from.")
     files = scaffold.create(Path(name))

@@ -130,12 +130,11 @@ def of(
     if not rate > 0:
         raise ParameterError(f"rate is {rate!r}; expected more than 0 requests a second.")
     load = Load(rate=rate, count=0, label_delay=label_delay, seed=seed, threads=4)
-    example = _example(table)
     if source == GENERATED:
-        before, live, changed = _generated(table, example, seed)
+        before, live, changed = _generated(table, seed)
         load = replace(load, **{"count": len(live), **changed})
         return Customers(table, before, live, load)
-    before, live = _parts(table, source, example, read)
+    before, live = _parts(table, source, read)
     count = max(len(live), math.ceil(rate * _LONGEST_SECONDS))
     return Customers(table, before, live, replace(load, count=count))
 
@@ -149,8 +148,9 @@ def _example(table: Table) -> Any:
     return importlib.import_module(module) if importlib.util.find_spec(module) else None
 
 
-def _generated(table: Table, example: Any, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+def _generated(table: Table, seed: int) -> tuple[Any, Any, dict[str, Any]]:
     """Return an example's own rows, or rows drawn column by column, which mean nothing."""
+    example = _example(table)
     if example is not None:
         before, live, changed = example.generated(seed)
         return before, live, changed
@@ -162,17 +162,12 @@ def _generated(table: Table, example: Any, seed: int) -> tuple[Any, Any, dict[st
     return before, live, {}
 
 
-def _parts(
-    table: Table, source: str, example: Any, read: Reader | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _parts(table: Table, source: str, read: Reader | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the replay part of a data set: two thirds for before the rollout, one for after."""
     from mlops_kit.tables import datasets
 
-    if hasattr(example, "latest"):
-        rows = example.latest(source)
-    else:
-        loaded = read(source) if read else datasets.load(source, table)
-        rows = loaded.split().replay
+    loaded = read(source) if read else datasets.load(source, table)
+    rows = loaded.split().replay
     # In turn, and not by time: where somebody drew a sample, its classes come at other times.
     third = np.arange(len(rows)) % 3
     return rows[third < 2], rows[third == 2]

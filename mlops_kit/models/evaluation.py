@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class SliceTable:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What the holdout says of candidate and reference.
 
@@ -85,8 +85,7 @@ class Evaluation:
     latency: Mapping[str, Estimate]
     slices: tuple[Slice, ...]
     judged: Mapping[str, Judged]
-    # Not in its repr, which a notebook keeps as text.
-    curves: Mapping[str, Any] = field(repr=False)
+    curves: Mapping[str, Any]
     errors: Any = None
     note: str = ""
 
@@ -161,6 +160,11 @@ class Evaluation:
             verdict=VerdictSummary.of(verdict),
             curves=dict(self.curves),
         )
+
+    def __repr__(self) -> str:
+        # A notebook keeps it in Git, beside the table.
+        title = holdout_title(self.rows, self.counts, self.table.task)
+        return f"Evaluation of {self.names[CANDIDATE]} against {self.names[REFERENCE]}: {title}"
 
     def _repr_markdown_(self) -> str:
         names = " | ".join(escape_markdown(self.names[role]) for role in (REFERENCE, CANDIDATE))

@@ -1,4 +1,4 @@
-"""Say what a step reads from its project: Python files, and the files that it names."""
+"""Find what a step can read from its project: Python files, and the files that it names."""
 
 from __future__ import annotations
 

@@ -70,13 +70,13 @@ def publish(**values: Any) -> None:
 
 
 class Teller:
-    """Shows lines while a cell runs, each time in the place of the lines before.
+    """Shows lines while a cell runs, replacing the previous ones.
 
-    A notebook shows them under the cell, a run of a pipeline beside its step.
+    A notebook shows them below the cell, a running pipeline next to the step.
     """
 
     def __init__(self) -> None:
-        """Nothing is shown yet."""
+        """Start without any lines."""
         self._is_told = False
 
     def __call__(self, lines: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ class Teller:
 
 
 def in_kernel() -> bool:
-    """Whether this is a notebook's kernel, also one without anybody who looks on."""
+    """Return whether this process is a notebook's kernel, attended or not."""
     module = sys.modules.get("IPython")
     return module is not None and getattr(module.get_ipython(), "kernel", None) is not None
 

@@ -6,6 +6,8 @@ grow, and what is read in their order stays as it was read.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -32,6 +34,23 @@ TALLY_SECONDS = 10.0
 metadata = MetaData()
 # SQLite numbers rows by itself only where the type is exactly INTEGER.
 _KEY = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _label_table(name: str, *prediction: Column[Any]) -> Table:
+    """Return a table of labels by row; `prediction` are the columns that name the request."""
+    return Table(
+        name,
+        metadata,
+        *prediction,
+        Column("row", Integer, primary_key=True),
+        Column("label", Float, nullable=False),
+        Column("time", Float, nullable=False),
+        Column("is_conflict", Boolean, nullable=False),
+        Column("origin", Text, nullable=False),
+        Column("is_final", Boolean, nullable=False, server_default=true()),
+        sqlite_with_rowid=False,
+    )
+
 
 # A release pair at one weight. The texts stand here once, as predictions are many.
 splits = Table(
@@ -119,17 +138,8 @@ tallies = Table(
 )
 
 # The label that counts, for each labelled row of a stored prediction.
-labels = Table(
-    "labels",
-    metadata,
-    Column("prediction", ForeignKey("predictions.key"), primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("label", Float, nullable=False),
-    Column("time", Float, nullable=False),
-    Column("is_conflict", Boolean, nullable=False),
-    Column("origin", Text, nullable=False, server_default=""),
-    Column("is_final", Boolean, nullable=False, server_default=true()),
-    sqlite_with_rowid=False,
+labels = _label_table(
+    "labels", Column("prediction", ForeignKey("predictions.key"), primary_key=True)
 )
 
 # Every change of a label that counts; `previous` is NULL for a row's first.
@@ -146,33 +156,14 @@ label_changes = Table(
 )
 
 # Labels whose prediction isn't stored: it may still come, or the id is unknown.
-waiting = Table(
-    "waiting",
-    metadata,
-    Column("prediction", Text, primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("label", Float, nullable=False),
-    Column("time", Float, nullable=False),
-    Column("is_conflict", Boolean, nullable=False),
-    Column("origin", Text, nullable=False, server_default=""),
-    Column("is_final", Boolean, nullable=False, server_default=true()),
-    sqlite_with_rowid=False,
-)
+waiting = _label_table("waiting", Column("prediction", Text, primary_key=True))
 
 # Labels by a client's key that no stored prediction has.
-waiting_keys = Table(
+waiting_keys = _label_table(
     "waiting_keys",
-    metadata,
     Column("model", Text, primary_key=True),
     Column("environment", Text, primary_key=True),
     Column("client_key", Text, primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("label", Float, nullable=False),
-    Column("time", Float, nullable=False),
-    Column("is_conflict", Boolean, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("is_final", Boolean, nullable=False, server_default=true()),
-    sqlite_with_rowid=False,
 )
 
 # How far a folder or a table of labels was read.

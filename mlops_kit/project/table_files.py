@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mlops_kit.project.train_notebook import quoted
@@ -78,12 +79,14 @@ def _column(column: Column, table: Table) -> str:
     if column.nullable and column.kind in ("int", "bool"):
         kind = '"Int64"' if column.kind == "int" else '"boolean"'
     parts = [kind]
-    if column.categories and (column.kind != "bool" or column.name != table.label):
+    if column.categories:
         parts.append(f"pa.Check.isin([{chr(31).join(map(_value, column.categories))}])")
     elif column.low is not None:
         parts.append(f"pa.Check.ge({column.low:g})")
     if column.nullable:
         parts.append("nullable=True")
+    if column.day_first is not None:
+        parts.append(f'metadata={{"day_first": {column.day_first}}}')
     return f"pa.Column({', '.join(parts)})"
 
 
@@ -102,9 +105,19 @@ def _roles(table: Table) -> list[str]:
         if name := getattr(table, role):
             found.append(f"{role}={quoted(name)},")
     if table.ignored:
-        names = ", ".join(map(quoted, table.ignored))
-        found.append(f"ignored=[{names}],  # no model sees these")
+        found += _names("ignored", table.ignored, "no model sees these")
+    if slices := [each for each in table.slices if isinstance(each, str)]:
+        found += _names("slices", slices, "judged on their own, each value a slice")
     return found
+
+
+def _names(role: str, names: Sequence[str], words: str) -> list[str]:
+    """Return an argument that is a list of columns, on several lines where they are many."""
+    line = f"{role}=[{', '.join(map(quoted, names))}],  # {words}"
+    if len(line) + 4 <= _WIDTH:
+        return [line]
+    inner = [f"    {each}," for each in _pieces(chr(31).join(map(quoted, names)))]
+    return [f"{role}=[  # {words}", *inner, "],"]
 
 
 def workflow(guess: Guess, data: str, notebook: dict[str, str], environment: str) -> str:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ def _usual_floats(data: list[Any]) -> list[Any] | None:
 
 def held(values: list[Any], column: Column, signature: Signature) -> Iterator[Any]:
     """Yield values as the column's kind holds them; raises TensorValueError."""
-    hold = _HOLD[column.kind]
+    is_date = column.kind == "datetime"
+    hold = partial(_datetime, is_nullable=column.nullable) if is_date else _HOLD[column.kind]
     is_closed = signature.table is not None and signature.table.unseen == "refuse"
     declared = frozenset(column.categories if is_closed and not column.is_number else ())
     most = MAX_EXACT if column.nullable or signature.is_matrix else LIMITS["INT64"][1]
@@ -91,9 +93,9 @@ def _str(value: Any, most: int) -> str:
     return str(value)
 
 
-def _datetime(value: Any, most: int) -> str | None:
+def _datetime(value: Any, most: int, *, is_nullable: bool) -> str | None:
     if not _COMMON_DATE.fullmatch(value):
-        return value if _is_date(value) else None
+        return value if _is_date(value, is_nullable) else None
     try:
         datetime.fromisoformat(value)
     except ValueError:
@@ -101,12 +103,12 @@ def _datetime(value: Any, most: int) -> str | None:
     return str(value)
 
 
-def _is_date(value: str) -> bool:
+def _is_date(value: str, is_nullable: bool) -> bool:
     """Tell whether the tables take a text for a date; slow, and right for all forms."""
     from mlops_kit.tables import frames
     from mlops_kit.tables.table import Table
 
-    column = Column("date", "datetime")
+    column = Column("date", "datetime", is_nullable)
     table = Table("date", (column, Column("label", "float")), "regression", "label")
     try:
         frames.model_values(table, column, np.array([value], dtype=object))
@@ -121,5 +123,4 @@ _HOLD: dict[str, Callable[[Any, int], Any]] = {
     "bool": _bool,
     "str": _str,
     "category": _str,
-    "datetime": _datetime,
 }

@@ -31,6 +31,7 @@ def examine(
     duplicates: float = TOLERATED_DUPLICATES,
     rows: int = MIN_ROWS,
     class_rows: int = MIN_CLASS_ROWS,
+    missing: float = 1.0,
     known_ahead: Sequence[str] = (),
 ) -> Contract:
     """Return what holds of the frame, and what doesn't.
@@ -41,6 +42,7 @@ def examine(
         duplicates: the tolerated share of rows that repeat another.
         rows: how many rows it takes at least.
         class_rows: how many of each class.
+        missing: the tolerated share of missing values in a column that may lack some.
         known_ahead: dates that may lie after a row's own time, as the end of a contract.
     """
     names = _names(frame, table)
@@ -49,13 +51,13 @@ def examine(
     types, sound = findings.wrong_types(frame, table)
     tally = Tally(table, sound)
     tally.add(frame)
-    found = [*names, *types, *tally.findings(rows, class_rows, known_ahead)]
+    found = [*names, *types, *tally.findings(rows, class_rows, missing, known_ahead)]
     found += _repeated(frame, table, duplicates)
     unjudged = set() if len(sound) == len(table.columns) else {"checks"}
     if not any(column.name == table.label for column in sound):
         unjudged |= {"labels", "classes"}
     found += _of_whole(frame, table, found, unjudged)
-    expected = _expected(table, duplicates, rows, class_rows)
+    expected = _expected(table, duplicates, rows, class_rows, missing)
     return Contract(len(frame), tuple(_rules(expected, found, unjudged)))
 
 
@@ -67,6 +69,7 @@ def examine_sampled(
     duplicates: float = TOLERATED_DUPLICATES,
     rows: int = MIN_ROWS,
     class_rows: int = MIN_CLASS_ROWS,
+    missing: float = 1.0,
     known_ahead: Sequence[str] = (),
 ) -> Contract:
     """Return the same of all rows that were scanned, of which the frame is a sample.
@@ -80,16 +83,19 @@ def examine_sampled(
         duplicates: as of `examine`.
         rows: as of `examine`.
         class_rows: as of `examine`.
+        missing: as of `examine`.
         known_ahead: as of `examine`.
     """
     table = scan.tally.table
     found = [
-        each for each in scan.tally.findings(rows, class_rows, known_ahead) if each.rule != "times"
+        each
+        for each in scan.tally.findings(rows, class_rows, missing, known_ahead)
+        if each.rule != "times"
     ]
     found += scan.repeated(duplicates * scan.rows)
     unjudged: set[str] = set()
     found += _of_whole(sample, table, found, unjudged)
-    expected = _expected(table, duplicates, rows, class_rows)
+    expected = _expected(table, duplicates, rows, class_rows, missing)
     for name in ("leak", "checks"):
         expected[name] += ", judged on the sample"
     expected["times"] += ", as the sample is sorted" if table.time else ""
@@ -104,13 +110,16 @@ def check(frame: pd.DataFrame, table: Table, **bounds: Any) -> pd.DataFrame:
     return frame
 
 
-def _expected(table: Table, duplicates: float, rows: int, class_rows: int) -> dict[str, str]:
+def _expected(
+    table: Table, duplicates: float, rows: int, class_rows: int, missing: float
+) -> dict[str, str]:
     """Return each rule's name with what it expects."""
     is_number = table.task == "regression"
     return {
         "columns": "the declared columns, nothing else",
         "types": "the declared types",
-        "missing": "no missing value where the declaration allows none",
+        "missing": "no missing value where the declaration allows none"
+        + (f", and at most {missing:.1%} where it does" if missing < 1 else ""),
         "finite": "no infinite number",
         "ranges": "each value within its column's range",
         "categories": "the declared categories"
@@ -169,5 +178,8 @@ def _of_whole(
     if unjudged or any(each.rule in ("labels", "classes") for each in found):
         unjudged.add("leak")
     else:
-        leaking = [Finding("leak", 1, f"{leak.said}.") for leak in leaks.told(frame, table)]
+        known_late = "if it isn't known when a row is scored, name it in `ignored`"
+        leaking = [
+            Finding("leak", 1, f"{leak.said}; {known_late}.") for leak in leaks.told(frame, table)
+        ]
     return leaking if "checks" in unjudged else leaking + findings.of_checks(frame, table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_kit.tables.dialects import MISSING_WORDS, Dialect, is_day_first
+from mlops_kit.tables.dialects import MISSING_WORDS, Dialect
 
 if TYPE_CHECKING:
     from mlops_kit.tables.table import Column, Kind
@@ -21,11 +21,11 @@ FALSE_WORDS = ("false", "f", "no", "n", "0", "0.0", "off")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^(?i)[+-]?inf(inity)?$"
 _GROUPED = r"^[+-]?\d{1,3}([,. '’]\d{3})+([.,]\d+)?$"
 _DIGITS = r"^[+-]?\d{1,18}$"
-_MAX_EXACT = 2**53
+_MAX_EXACT, _MAX_INT = 2**53, 2**63 - 1
 # Formats of dates without a zone, as strptime spells them; what is first here is tried first.
 _OTHER_ORDERS = ("%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y%m%d")
 _MARKS = ".", "/", "-"
-_CLOCKS = ("", " %H:%M:%S", " %H:%M")
+_CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 _MONTH_NAMES = ("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y")
 
 
@@ -82,7 +82,8 @@ def _from_text(column: Column, text: Any, dialect: Dialect) -> tuple[Any, NDArra
     if column.kind == "bool":
         return _booleans(text)
     if column.kind == "datetime":
-        return _dates(text, dialect)
+        first = dialect.day_first if column.day_first is None else column.day_first
+        return _dates(text, first)
     numbers, bad = _numbers(text, dialect)
     if column.kind == "int":
         return _whole(text, numbers, bad)
@@ -144,7 +145,7 @@ def _booleans(text: Any) -> tuple[Any, NDArray[np.int64]]:
     return found, np.flatnonzero(_mask(pc.and_(text.is_valid(), pc.invert(known))))
 
 
-def _dates(text: Any, dialect: Dialect) -> tuple[Any, NDArray[np.int64]]:
+def _dates(text: Any, day_first: bool | None) -> tuple[Any, NDArray[np.int64]]:
     """Return text as timestamps of UTC without a zone, by the format that reads the most."""
     import pandas as pd
     import pyarrow as pa
@@ -159,7 +160,7 @@ def _dates(text: Any, dialect: Dialect) -> tuple[Any, NDArray[np.int64]]:
     distinct = text.dictionary_encode()
     texts = distinct.dictionary.to_pandas()
     best = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dt.tz_convert(None)
-    for each in _formats(texts, dialect):
+    for each in _formats(day_first):
         if best.notna().all():
             break
         found = pd.to_datetime(texts, format=each, errors="coerce")
@@ -169,11 +170,8 @@ def _dates(text: Any, dialect: Dialect) -> tuple[Any, NDArray[np.int64]]:
     return values, np.flatnonzero(_mask(pc.and_(text.is_valid(), pc.is_null(values))))
 
 
-def _formats(texts: Any, dialect: Dialect) -> list[str]:
+def _formats(first: bool | None) -> list[str]:
     """Return the formats that may be a column's; none for 03/04/2026 where nothing says which."""
-    first = dialect.day_first
-    if first is None:
-        first = is_day_first(texts[:2_000])
     found = [*_OTHER_ORDERS]
     for mark in _MARKS:
         # A point is written between day, month and year in this order only.
@@ -227,7 +225,12 @@ def _plain_times(values: Any) -> Any:
 
 def _whole_values(values: Any) -> tuple[Any, NDArray[np.int64]]:
     import pyarrow as pa
+    from pyarrow import compute as pc
 
+    if pa.types.is_uint64(values.type):
+        beyond = pc.greater(values, pa.scalar(_MAX_INT, pa.uint64()))
+        values = pc.if_else(beyond, pa.scalar(None, pa.uint64()), values)
+        return values.cast(pa.int64()), np.flatnonzero(_mask(beyond))
     if pa.types.is_integer(values.type):
         return values.cast(pa.int64()), np.zeros(0, np.int64)
     numbers = _without_nan(values.cast(pa.float64(), safe=False))
@@ -261,7 +264,13 @@ def hint(value: str, column: Column, dialect: Dialect) -> str:
         if re.fullmatch(r"[+-]?\d+,\d+", text):
             return f"; this file's decimal mark is {dialect.decimal!r}"
     if column.kind == "datetime" and re.match(r"\d{1,2}[/-]\d{1,2}[/-]\d{4}", text):
-        return "; no date here shows whether the day or the month is first: give day_first"
+        if column.day_first is None and dialect.day_first is None:
+            return (
+                "; is the day or the month first? Say so in the column's declaration: "
+                "pa.Column(…, metadata={'day_first': True}), or False"
+            )
+        first = dialect.day_first if column.day_first is None else column.day_first
+        return f"; the {'day' if first else 'month'} is first in this column"
     return ""
 
 

@@ -188,12 +188,18 @@ def _decimal(cells: Sequence[str]) -> str:
 
 def is_day_first(cells: Iterable[str]) -> bool | None:
     """Return whether dates like 31/12/2026 start with the day; None where none shows it."""
+    found = orders(cells)
+    return found.pop() if len(found) == 1 else None
+
+
+def orders(cells: Iterable[str]) -> set[bool]:
+    """Return the orders that dates like 31/12/2026 show: True for the day first."""
     found = set()
     for cell in cells:
         match = _DAY_OR_MONTH.match(cell)
         if match and (int(match[1]) > 12) != (int(match[2]) > 12):
             found.add(int(match[1]) > 12)
-    return found.pop() if len(found) == 1 else None
+    return found
 
 
 def merged(first: Dialect, **given: object) -> Dialect:

@@ -124,8 +124,7 @@ def of_values(
         said = f"{column.name} {words}"
         found.append(of_rows(rule, said, series, broken, tolerated, place))
 
-    if not column.nullable:
-        add("missing", "is missing", missing)
+    add("missing", "is missing", missing, np.inf if column.nullable else 0.0)
     if column.kind in ("float", "int"):
         numbers = series.to_numpy(dtype="float64", na_value=np.nan)
         add("finite", "is infinite", np.isinf(numbers))
@@ -185,7 +184,7 @@ def of_classes(counts: Mapping[Value, int], least: int) -> list[Finding]:
     """Return the classes with too few rows."""
     few = {each: count for each, count in counts.items() if count < least}
     said = ", ".join(f"{count:,} rows of {each!r}" for each, count in few.items())
-    return [Finding("classes", len(few), f"{said}.")] if few else []
+    return [Finding("classes", len(few), f"{said}, not {least:,}.")] if few else []
 
 
 def of_checks(frame: pd.DataFrame, table: Table) -> list[Finding]:

@@ -120,6 +120,9 @@ def _days(table: Table, column: Column, values: Array, missing: Array) -> Array:
         one_by_one = pd.to_datetime(pd.Series(values), utc=True, format="ISO8601", errors="coerce")
         bad = np.asarray(one_by_one.isna()) & ~missing
         raise _fault(table, column, values, int(bad.argmax())) from error
+    # pandas takes "" and "NaT" for missing.
+    if not column.nullable:
+        _check_all(table, column, values, times.notna())
     plain = times.dt.tz_convert(None).to_numpy("datetime64[us]")
     days: Array = (plain - _EPOCH) / _DAY
     return days

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DataError, ParameterError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.tables import converting, peeking
-from mlops_kit.tables.roles import GuessedColumn, Roles, find_label, find_task, find_time
-from mlops_kit.tables.table import Column, Kind, Table
+from mlops_kit.tables import dialects, peeking, sources
+from mlops_kit.tables.contract import MIN_ROWS
+from mlops_kit.tables.kinds import find_kind
+from mlops_kit.tables.roles import (
+    GuessedColumn,
+    Roles,
+    find_label,
+    find_slices,
+    find_task,
+    find_time,
+)
+from mlops_kit.tables.table import Column, Table
 
 if TYPE_CHECKING:
     from mlops_kit.tables.dialects import Dialect
@@ -21,11 +31,9 @@ LOOKED_AT = 200_000
 """Rows that a guess is made from."""
 
 _MAX_CATEGORIES = 50
-_BIT_WORDS = {"true", "false", "t", "f"}
 _ID_NAME = re.compile(r"(^|_|[a-z])(id|ID|Id|uuid|guid|key|no|nr)$|^(id|index|row|uuid)$", re.I)
-_DATE = re.compile(r"\d{1,2}[/-]\d{1,2}[/-]\d{4}")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}([,. '’]\d{3})+([.,]\d+)?$")
-_ZEROS = re.compile(r"^0\d+$")
+_FEW_OF_A_CLASS = 200
+"""With fewer rows of a class, a quarter of them can hardly decide."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,14 @@ class Guess:
     @property
     def lines(self) -> list[str]:
         """Each guess, a line a column, then the roles and what to look at."""
-        width = max(len(column.name) for column in self.table.columns)
+        rows = [
+            (textwrap.shorten(each.name, 40), each.kind, self.table.role(each.name))
+            for each in self.table.columns
+        ]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
         found = [
-            f"{column.name:<{width}}  {column.kind:<8}  {self.table.role(column.name):<8}  "
-            f"{self.reasons[column.name]}"
-            for column in self.table.columns
+            "  ".join([*map(str.ljust, row, widths), self.reasons[column.name]])
+            for row, column in zip(rows, self.table.columns, strict=True)
         ]
         return [*found, *self.notes]
 
@@ -59,11 +70,9 @@ def guess(source: str | Path, name: str, roles: Roles | None = None) -> Guess:
     """
     roles = roles or Roles()
     found, dialect, is_all = peeking.peek(source, LOOKED_AT)
+    dialect = dialects.merged(dialect, day_first=roles.day_first)
     names = list(found.column_names)
-    if all(re.fullmatch(r"[+-]?[\d.,]+", each) for each in names):
-        raise DataError(
-            f"The first line of {str(source)!r} holds {names[:5]}; expected the columns' names."
-        )
+    _check_names(sources.shown(source), names)
     _check_roles(roles, names)
     columns = [_column(each, found.column(each), dialect, found.num_rows) for each in names]
     by_name = {each.column.name: each for each in columns}
@@ -90,16 +99,31 @@ def guess(source: str | Path, name: str, roles: Roles | None = None) -> Guess:
         roles.entity,
         roles.amount,
         tuple(ignored),
+        find_slices(columns, {*taken, *ignored}),
     )
     reasons = {each: by_name[each].reason for each in names}
     reasons[label] += f"; {why}"
     if time:
         reasons[time] += f"; {time_why}"
+    for each in table.slices:
+        reasons[str(each)] += "; each a slice"
     duplicates = found.num_rows - found.group_by(names).aggregate([]).num_rows
-    notes = _notes(table, found, is_all, roles)
+    columns = [by_name[each] for each in names]
+    notes = _notes(table, columns, found, is_all, roles)
     return Guess(
         table, str(source), found.num_rows, reasons, duplicates / found.num_rows, tuple(notes)
     )
+
+
+def _check_names(source: str, names: Sequence[str]) -> None:
+    if all(re.fullmatch(r"[+-]?[\d.,]+", each) for each in names):
+        raise DataError(
+            f"The first line of {source!r} holds {names[:5]}; expected the columns' names."
+        )
+    if "" in names:
+        raise DataError(
+            f"Column {names.index('') + 1} of {source!r} has no name; expected one for each column."
+        )
 
 
 def _check_roles(roles: Roles, names: Sequence[str]) -> None:
@@ -116,72 +140,38 @@ def _column(name: str, values: Any, dialect: Dialect, rows: int) -> GuessedColum
     """Return a column with the narrowest kind that all its values have."""
     from pyarrow import compute as pc
 
-    kind, array, why = _kind(name, values, dialect)
+    column, array, why, strange = find_kind(name, values, dialect)
     known = array.drop_null()
     distinct = int(pc.count_distinct(known).as_py()) if len(known) else 0
     missing = array.null_count
-    column = Column(name, kind, nullable=missing > 0)
+    column = replace(column, nullable=missing > 0)
     if not len(known):
         return GuessedColumn(replace(column, kind="str"), "empty in each row", 0, True)
-    if kind in ("int", "float"):
+    if column.kind in ("int", "float"):
         column, why = _ranged(column, known, why)
-    if kind == "str":
+    if column.kind == "str":
         column, why = _categories(column, known, distinct, rows, why)
     if missing:
         why += f"; {missing / rows:.1%} missing"
-    is_unique = distinct == rows and rows > 20 and kind in ("str", "int")
-    is_text = kind == "str" and ":" not in why
-    is_id = is_unique and (is_text or bool(_ID_NAME.search(name)))
+    is_unique = distinct == rows and rows > 20 and column.kind in ("str", "int")
+    is_text = column.kind == "str" and not strange
+    is_id = is_unique and (is_text or bool(_ID_NAME.search(name)) or _is_counter(column, known))
     if is_id:
         why = f"{distinct:,} values in {rows:,} rows: an id"
     is_constant = distinct == 1 and missing == 0 and rows > 1
     if is_constant:
         why += "; the same in each row"
-    return GuessedColumn(column, why, distinct, is_constant, is_id)
+    return GuessedColumn(column, why, distinct, is_constant, is_id, strange)
 
 
-def _kind(name: str, values: Any, dialect: Dialect) -> tuple[Kind, Any, str]:
-    """Return the kind, the values as that kind, and the reason."""
-    import pyarrow as pa
+def _is_counter(column: Column, known: Any) -> bool:
+    """Whether distinct values are whole numbers one after the other, as a row's number is."""
     from pyarrow import compute as pc
 
-    text = values.combine_chunks()
-    if pa.types.is_dictionary(text.type):
-        text = text.dictionary_decode()
-    is_text = pa.types.is_string(text.type) or pa.types.is_large_string(text.type)
-    if is_text:
-        cells = set(map(str.lower, pc.unique(text.drop_null())[:1_000].to_pylist()))
-        if {each.strip() for each in cells} - {""} <= _BIT_WORDS:
-            return "bool", converting.convert(Column(name, "bool"), text, dialect)[0], "true, false"
-        if any(_ZEROS.match(each.strip()) for each in cells):
-            return "str", _as("str", name, text, dialect)[0], "digits with zeros before them"
-    for kind, why in _tried(text.type):
-        array, bad = _as(kind, name, text, dialect)
-        if not len(bad) and len(array.drop_null()):
-            return kind, array, why
-    known = [each.strip() for each in cells if each.strip()] if is_text else []
-    why = "text"
-    if known and all(_DATE.match(each) for each in known):
-        why = "text: dates whose day or month may be first; write them as 2026-12-31"
-    if known and all(_THOUSANDS.match(each) for each in known):
-        why = "text: numbers with marks for thousands; write them without"
-    return "str", _as("str", name, text, dialect)[0], why
-
-
-def _as(kind: Kind, name: str, values: Any, dialect: Dialect) -> tuple[Any, Any]:
-    return converting.convert(Column(name, kind, nullable=True), values, dialect)
-
-
-def _tried(kind: Any) -> list[tuple[Kind, str]]:
-    """Return the kinds that values of a type may be, the narrowest first."""
-    import pyarrow as pa
-
-    if pa.types.is_boolean(kind):
-        return [("bool", "true, false")]
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return [("datetime", "dates")]
-    numbers: list[tuple[Kind, str]] = [("int", "whole numbers"), ("float", "numbers")]
-    return numbers if not pa.types.is_string(kind) else [*numbers, ("datetime", "dates")]
+    if column.kind != "int":
+        return False
+    ends = pc.min_max(known).as_py()
+    return bool(ends["max"] - ends["min"] == len(known) - 1)
 
 
 def _ranged(column: Column, known: Any, why: str) -> tuple[Column, str]:
@@ -204,23 +194,34 @@ def _categories(
     return column, f"{why}, {distinct:,} values"
 
 
-def _notes(table: Table, found: Any, is_all: bool, roles: Roles) -> list[str]:
+def _notes(
+    table: Table, columns: Sequence[GuessedColumn], found: Any, is_all: bool, roles: Roles
+) -> list[str]:
     """Return what somebody should look at."""
     notes = []
     if not is_all:
         notes.append(
-            f"Looked at the first {found.num_rows:,} rows; a value that comes later may be "
-            "another kind, or a category that isn't declared."
+            f"Looked at {found.num_rows:,} rows; another row may hold another kind of value, or a "
+            "category that isn't declared."
         )
-    empty = sum(
-        1
-        for each in found.column(table.label).combine_chunks()
-        if each.as_py() is None or not str(each.as_py()).strip()
-    )
-    if empty:
-        notes.append(f"{empty:,} rows have no label; they are refused: leave them out.")
+    elif found.num_rows < MIN_ROWS:
+        notes.append(f"There are {found.num_rows:,} rows; the contract expects {MIN_ROWS:,}.")
+    notes += [f"{each.column.name!r} is text and seems not to be: {each.odd}."
+              for each in columns if each.odd]  # fmt: skip
+    label = next(each for each in columns if each.column.name == table.label)
+    if label.missing:
+        notes.append(f"{label.missing:,} rows have no label; they are refused: leave them out.")
     if not roles.label:
         notes.append(f"{table.label!r} is taken for what is predicted; --target names another.")
+    if table.task == "binary" and not roles.positive:
+        notes.append(
+            f"{table.positive!r} is taken for the class to find; --positive names another."
+        )
+    if label.rarest and label.rarest < _FEW_OF_A_CLASS and is_all:
+        notes.append(
+            f"The rarest class has {label.rarest:,} rows, and a quarter of them judges the model: "
+            "the verdict may be inconclusive."
+        )
     if not table.time:
         notes.append("No column orders the rows; they are split by chance. --time names one.")
     if not table.amount and table.task == "binary":

@@ -15,14 +15,15 @@ from mlops_kit.tables import dialects
 from mlops_kit.tables.dialects import Dialect
 
 if TYPE_CHECKING:
-    from mlops_kit.tables.sources import Part
+    from mlops_kit.tables.parts import Part
     from mlops_kit.tables.table import Table
 
 MAX_FAULTS = 20
 _MAX_NAMES = 5
 _BLOCK_BYTES = 1 << 20
 _PARQUET_ROWS = 65_536
-_PANDAS_INDEX = "__index_level_"
+PANDAS_INDEX = "__index_level_"
+"""How pandas calls an index without a name, which is no column."""
 
 
 def check_names(where: str, names: Sequence[str], table: Table) -> None:
@@ -30,7 +31,7 @@ def check_names(where: str, names: Sequence[str], table: Table) -> None:
     declared = [column.name for column in table.columns]
     reasons = [f"{name!r} is missing." for name in declared if name not in names]
     unknown = [each for each in names if each not in declared]
-    unknown = [each for each in unknown if not each.startswith(_PANDAS_INDEX)]
+    unknown = [each for each in unknown if not each.startswith(PANDAS_INDEX)]
     for name in unknown[:_MAX_NAMES]:
         near = did_you_mean(name, [each for each in declared if each not in names])
         reasons.append(f"{name[:80]!r} is not a column of the table.{near}")
@@ -78,11 +79,12 @@ def parquet_batches(part: Part, table: Table | None) -> Iterator[Any]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(part.path, buffer_size=_BLOCK_BYTES, pre_buffer=False) as file:
-        names = None
+        names = file.schema_arrow.names
         if table is not None:
-            check_names(part.name, file.schema_arrow.names, table)
-            names = [column.name for column in table.columns]
-        yield from file.iter_batches(batch_size=_PARQUET_ROWS, columns=names)
+            check_names(part.name, part.with_keys(names), table)
+            names = [column.name for column in table.columns if column.name in names]
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=names):
+            yield part.completed(batch)
 
 
 def parquet_rows(parts: Sequence[Part]) -> int | None:
@@ -122,9 +124,9 @@ class TextRows:
 
         names = [name.strip() for name in self.dialect.names]
         if names[0] == "":
-            names[0] = f"{_PANDAS_INDEX}0__"  # as pandas writes an index without a name
+            names[0] = f"{PANDAS_INDEX}0__"  # as pandas writes an index without a name
         if table is not None:
-            check_names(self.name, names, table)
+            check_names(self.name, self.part.with_keys(names), table)
         if self._is_bare():
             return
         with (
@@ -140,7 +142,7 @@ class TextRows:
                 convert_options=_as_text(names, table),
             ) as reader,
         ):
-            yield from reader
+            yield from map(self.part.completed, reader)
 
     def _is_bare(self) -> bool:
         """Whether there is a header alone, which pyarrow takes for a fault."""
@@ -210,7 +212,7 @@ def _as_text(names: Sequence[str], table: Table | None) -> Any:
     from pyarrow import csv as arrow_csv
 
     columns = [column.name for column in table.columns] if table is not None else names
-    declared = [name for name in columns if not name.startswith(_PANDAS_INDEX)]
+    declared = [each for each in columns if each in names and not each.startswith(PANDAS_INDEX)]
     return arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(declared, pa.string()),
         include_columns=declared,

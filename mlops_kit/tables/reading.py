@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlops_kit.tables.dialects import Dialect
-    from mlops_kit.tables.sources import Part
+    from mlops_kit.tables.parts import Part
     from mlops_kit.tables.table import Column, Table
 
 MAX_ROWS = 10_000_000
@@ -66,15 +66,16 @@ def read(
     boolean. datetime: datetime64[us] in UTC. str and category: text, as pandas keeps it.
 
     Args:
-        source: a file (CSV in any dialect, plain, .gz or .zip; Parquet), a folder of such parts,
-            a URL (http, https, s3, gs), or SQL as `sqlite:///shop.db#customers` or
-            `postgresql://host/shop#select …`.
+        source: a file (CSV in any dialect, plain, .gz or .zip; Parquet), a folder of such parts
+            (`year=2026/part.parquet` has a column `year`), a URL (http, https, s3, gs), or SQL as
+            `sqlite:///shop.db#customers` or `postgresql://host/shop#select …`.
         table: what the rows have to be.
         most: how many rows are taken before it is refused.
         encoding: of text; by default as its bytes say.
         separator: of columns; by default as its first rows say.
         decimal: "." or ","; by default as its first rows say.
-        day_first: how 03/04/2026 is read; by default as the file's other dates say.
+        day_first: how 03/04/2026 is read in a column whose declaration doesn't say; by default as
+            the file's other dates do.
 
     Raises DataError naming file, line, column, value and what was expected, several at once, for
     values of another type, missing labels and missing whole numbers or truth values that may not
@@ -126,7 +127,7 @@ def _batches(source: str | Path, table: Table, given: Mapping[str, Any]) -> Iter
         total = origins.parquet_rows(parts) if parts[0].format == "parquet" else None
         for part in parts:
             name = part.name if len(parts) > 1 else ""
-            for batch in _of_part(table, part, given):
+            for batch in _of_part(table, part.declared_in(table), given):
                 yield Batch(batch.arrays, batch.rows, Place(batch.place.row, name), total)
 
 

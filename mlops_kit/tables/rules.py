@@ -25,13 +25,11 @@ class Rule:
 class Contract:
     """What was found in the rows of a table, rule by rule.
 
-    `source` is where the rules stand, `note` how many rows were read and sampled, where not all
-    are in memory.
+    `note` says how many rows were read and sampled, where not all are in memory.
     """
 
     rows: int
     rules: tuple[Rule, ...]
-    source: str = "the table's declaration"
     note: str = ""
 
     @property
@@ -52,7 +50,7 @@ class Contract:
             broken = [rule.name for rule in self.rules if rule.status != "pass"]
             raise DataError(
                 f"The data break the contract in {broken} ({self.rows:,} rows, counted from 0); "
-                f"expected what {self.source} says.",
+                "expected what the table's declaration says.",
                 reasons=self.reasons,
             )
 

@@ -33,7 +33,8 @@ def declare_table(
 
     Args:
         name: the registered model's name.
-        schema: a pandera DataFrameSchema or DataFrameModel: types, ranges, categories, nullable.
+        schema: a pandera DataFrameSchema or DataFrameModel: types, ranges, categories, nullable,
+            and `metadata={"day_first": True}` on a column of dates like 03/04/2026.
         label: the column that the model predicts.
         positive: the label's value that a binary model finds, as "Yes" or 1.
         task: "binary", "multiclass" or "regression"; by default binary with `positive`,
@@ -86,7 +87,20 @@ def _column(table: str, declared: Any) -> Column:
             low = _bound(known[_LOW[check.name]])
         if check.name in _HIGH:
             high = _bound(known[_HIGH[check.name]])
-    return Column(str(declared.name), kind, bool(declared.nullable), low, high, categories)
+    nullable = bool(declared.nullable)
+    first = _day_first(table, declared)
+    return Column(str(declared.name), kind, nullable, low, high, categories, first)
+
+
+def _day_first(table: str, declared: Any) -> bool | None:
+    """Return what a column's metadata say of dates like 03/04/2026."""
+    first = (getattr(declared, "metadata", None) or {}).get("day_first")
+    if first is None or isinstance(first, bool):
+        return first
+    raise TableError(
+        f"The table {table!r} declares {declared.name!r} with day_first={first!r}; expected True, "
+        "False or nothing."
+    )
 
 
 def _kind(table: str, declared: Any) -> Kind:

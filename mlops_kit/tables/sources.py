@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 from mlops_kit import project_folder
 from mlops_kit.errors import DataError
+from mlops_kit.tables.parts import Part, keys_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Format = Literal["text", "parquet"]
 MAX_DOWNLOAD_BYTES = 64 << 30
 _BLOCK = 1 << 20
 _TIMEOUT = 60.0
@@ -29,32 +28,18 @@ _REFUSED = {
     b"BZh": "packed by bzip2; expected gzip, zip or plain",
     b"\xfd7zXZ": "packed by xz; expected gzip, zip or plain",
     b"(\xb5/\xfd": "packed by zstd; expected gzip, zip or plain",
+    b"ARROW1": "an Arrow or Feather file; expected it saved as Parquet or CSV",
+    b"ORC": "an ORC file; expected it saved as Parquet or CSV",
+    b"Obj\x01": "an Avro file; expected it saved as Parquet or CSV",
+    b"\x89HDF": "an HDF5 file; expected it saved as Parquet or CSV",
+    b"\x80\x04\x95": "a pickle, which runs code; expected the rows saved as Parquet or CSV",
+    b"\x80\x05\x95": "a pickle, which runs code; expected the rows saved as Parquet or CSV",
+    b'{"': "JSON; expected it saved as CSV or Parquet",
+    b"[{": "JSON; expected it saved as CSV or Parquet",
+    b"<html": "a web page; expected a CSV or Parquet file",
+    b"<!DOCTYPE": "a web page; expected a CSV or Parquet file",
     b"SQLite format 3": "an SQLite database; name a table in it: sqlite:///FILE#TABLE",
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of a source, here: `name` is what its faults say, `member` that of an archive."""
-
-    name: str
-    path: Path
-    format: Format = "text"
-    is_gzip: bool = False
-    member: str = ""
-
-    @contextmanager
-    def opened(self) -> Iterator[IO[bytes]]:
-        """Open its bytes, unpacked."""
-        if self.member:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as inside:
-                yield inside
-        elif self.is_gzip:
-            with gzip.open(self.path) as unpacked:
-                yield cast("IO[bytes]", unpacked)
-        else:
-            with self.path.open("rb") as file:
-                yield file
 
 
 def is_sql(source: str) -> bool:
@@ -107,7 +92,9 @@ def _folder(folder: Path, shown: str) -> tuple[Part, ...]:
     ]
     if not found:
         raise _error(shown, f"the folder holds no file that ends in one of {list(_PARTS)}")
-    parts = tuple(_file(path, str(path)) for path in found)
+    parts = tuple(
+        replace(_file(path, str(path)), keys=keys_of(path.relative_to(folder))) for path in found
+    )
     if len({part.format for part in parts}) > 1:
         raise _error(shown, "the folder holds text and Parquet; expected parts of one format")
     return parts

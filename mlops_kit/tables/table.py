@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mlops_kit.errors import TableError
@@ -37,7 +35,8 @@ class Column:
     """One column: its type, its range or categories, and whether a value may be missing.
 
     `low` and `high` are inclusive. `categories` are the values that the column may hold; empty
-    for any. A category beyond them is handled as the table's `unseen` says.
+    for any. A category beyond them is handled as the table's `unseen` says. `day_first` says
+    whether 03/04/2026 is in April, in a column of dates that are read from text.
     """
 
     name: str
@@ -46,6 +45,7 @@ class Column:
     low: float | None = None
     high: float | None = None
     categories: tuple[Value, ...] = ()
+    day_first: bool | None = None
 
     @property
     def is_number(self) -> bool:
@@ -268,32 +268,7 @@ class Table:
         return ", ".join([*found, *(role for role, each in self._roles() if each == name)])
 
 
-def bins(column: str, *edges: float, title: str = "") -> Slicer:
-    """Return a slicer by the value of a numeric column: one slice between each two edges.
-
-    `bins("spent", 10, 100)` gives below 10, 10 to 100 (without 100), and 100 or more.
-    """
-    limits = [-math.inf, *edges, math.inf]
-
-    def masks(frame: pd.DataFrame) -> dict[str, Mask]:
-        values = frame[column].to_numpy(dtype="float64", na_value=math.nan)
-        found: dict[str, Mask] = {}
-        for low, high in pairwise(limits):
-            words = f"{low:g} to {high:g}"
-            if low == -math.inf:
-                words = f"below {high:g}"
-            if high == math.inf:
-                words = f"{low:g} or more"
-            found[f"{title or column} {words}"] = (values >= low) & (values < high)
-        return found
-
-    return masks
-
-
 def _plain(column: Column) -> dict[str, Any]:
     """Return what a column declares, without what it leaves open."""
-    return {
-        name: value
-        for name, value in asdict(column).items()
-        if name in ("name", "kind") or (value is not None and value is not False and value != ())
-    }
+    open_ = asdict(Column("", column.kind)) | {"kind": ""}
+    return {name: value for name, value in asdict(column).items() if value != open_[name]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.tables import findings
@@ -60,17 +61,26 @@ class Tally:
         return findings.of_rows("times", words, times, earlier, place=place)
 
     def findings(
-        self, rows: int, class_rows: int, known_ahead: Collection[str] = ()
+        self,
+        rows: int,
+        class_rows: int,
+        missing: float = 1.0,
+        known_ahead: Collection[str] = (),
     ) -> list[Finding]:
         """Return what is wrong, in the order of the columns.
 
         Args:
             rows: how many it takes at least.
             class_rows: how many of each class.
+            missing: the tolerated share of missing values in a column that may lack some.
             known_ahead: dates that may lie after a row's own time.
         """
         allowed = {("future", f"{name} is later than {self.table.time}") for name in known_ahead}
-        found = [each for key, each in self._found.items() if each.count and key not in allowed]
+        found = [
+            replace(each, tolerated=missing * self.rows) if _is_optional(each) else each
+            for key, each in self._found.items()
+            if each.count and key not in allowed and not (missing >= 1 and _is_optional(each))
+        ]
         if self.table.label in self._names:
             found += findings.of_classes(self.classes, class_rows)
             if self.table.task == "regression" and len(self._labels) < 2:
@@ -78,3 +88,8 @@ class Tally:
         if self.rows < rows:
             found.append(Finding("rows", 1, f"{self.rows:,} rows, not {rows:,}."))
         return found
+
+
+def _is_optional(finding: Finding) -> bool:
+    """Whether it counts the missing values of a column that may lack some."""
+    return finding.rule == "missing" and finding.tolerated > 0

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_kit import data
+from mlops_kit import data, datasets
 from mlops_kit.errors import DataError, ParameterError
 from mlops_kit.examples import customers, load_client
 from mlops_kit.examples.fraud.table import TABLE
@@ -44,8 +44,8 @@ def test_generated_customers_are_others_than_the_training_data_and_than_each_oth
 def test_a_data_set_s_latest_part_is_sent_and_nothing_that_a_model_learned_from(
     tmp_path: Path,
 ) -> None:
-    saved = data.save(data.generate(20_000, seed=3), tmp_path)
-    split = data.split(data.load(saved))
+    saved = datasets.save(data.generate(20_000, seed=3), tmp_path)
+    split = datasets.split(data.load(saved), TABLE)
     sent = customers.of("simulated", str(saved), TABLE)
     assert sent is not None
     before, live = rows(sent.before), rows(sent.live)

@@ -26,6 +26,7 @@ from mlops_kit.models.costs import Costs
 from mlops_kit.models.evaluation import Evaluation
 from mlops_kit.models.gates import Gate, GateRule, Rules
 from mlops_kit.models.model_version import ModelVersion
+from mlops_kit.tables import datasets
 from mlops_kit.tables.table import Column, Table
 
 
@@ -60,11 +61,11 @@ NAMES = {"candidate": "fraud v2", "reference": "fraud v1"}
 
 
 @pytest.fixture(scope="module")
-def split() -> data.Split:
-    return data.split(data.generate(40_000, seed=7))
+def split() -> datasets.Split:
+    return datasets.split(data.generate(40_000, seed=7), data.TABLE)
 
 
-def fitted(estimator: Any, split: data.Split, defect: Any = "none") -> Any:
+def fitted(estimator: Any, split: datasets.Split, defect: Any = "none") -> Any:
     """Return a model as the notebook makes it."""
     train = data.inject_defect(split.train, defect)
     calibrate = data.inject_defect(split.calibrate, defect)
@@ -82,12 +83,12 @@ def boosted() -> Any:
 
 
 @pytest.fixture(scope="module")
-def good(split: data.Split) -> Any:
+def good(split: datasets.Split) -> Any:
     return fitted(boosted(), split)
 
 
 @pytest.fixture(scope="module")
-def baseline(split: data.Split) -> Any:
+def baseline(split: datasets.Split) -> Any:
     return fitted(
         make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced")), split
     )
@@ -105,7 +106,7 @@ def steady(milliseconds: float = 2.0) -> Any:
 
 
 @pytest.fixture(scope="module")
-def usual(good: Any, baseline: Any, split: data.Split) -> Evaluation:
+def usual(good: Any, baseline: Any, split: datasets.Split) -> Evaluation:
     return compared(good, baseline, split.holdout)
 
 
@@ -121,7 +122,7 @@ def test_a_good_candidate_passes_every_gate(usual: Evaluation) -> None:
 
 
 def test_a_candidate_that_learned_from_spoiled_labels_fails(
-    baseline: Any, split: data.Split
+    baseline: Any, split: datasets.Split
 ) -> None:
     spoiled = fitted(boosted(), split, "recall")
     found = compared(spoiled, baseline, split.holdout)
@@ -131,7 +132,7 @@ def test_a_candidate_that_learned_from_spoiled_labels_fails(
     assert found.compared["recall"].difference.high < 0
 
 
-def test_too_few_frauds_are_inconclusive(good: Any, baseline: Any, split: data.Split) -> None:
+def test_too_few_frauds_are_inconclusive(good: Any, baseline: Any, split: datasets.Split) -> None:
     frauds = split.holdout["Class"] == 1
     few = split.holdout[~frauds | (frauds.cumsum() <= 19)]
     found = compared(good, baseline, few)
@@ -147,7 +148,9 @@ def test_as_many_frauds_as_are_asked_for_are_enough(usual: Evaluation) -> None:
     assert evaluation.judge(usual, one_more).status == "inconclusive"
 
 
-def test_a_model_against_itself_differs_by_nothing_and_passes(good: Any, split: data.Split) -> None:
+def test_a_model_against_itself_differs_by_nothing_and_passes(
+    good: Any, split: datasets.Split
+) -> None:
     found = compared(good, good, split.holdout)
     for metric, each in found.compared.items():
         difference = each.difference
@@ -158,7 +161,7 @@ def test_a_model_against_itself_differs_by_nothing_and_passes(good: Any, split: 
 
 
 def test_the_numbers_are_those_of_scikit_learn(
-    usual: Evaluation, good: Any, split: data.Split
+    usual: Evaluation, good: Any, split: datasets.Split
 ) -> None:
     from sklearn import metrics
 
@@ -181,7 +184,7 @@ def test_every_interval_holds_its_value(usual: Evaluation) -> None:
 
 
 def test_a_seed_makes_the_same_numbers_and_another_makes_others(
-    usual: Evaluation, good: Any, baseline: Any, split: data.Split
+    usual: Evaluation, good: Any, baseline: Any, split: datasets.Split
 ) -> None:
     verdict = evaluation.judge(usual, LOOSE)
     again = compared(good, baseline, split.holdout).summary(verdict, VERSION)
@@ -202,7 +205,7 @@ def test_every_fraud_lies_in_one_slice_of_amounts_and_one_of_hours(usual: Evalua
 
 
 def test_the_recall_of_a_slice_is_that_of_its_rows(
-    usual: Evaluation, good: Any, split: data.Split
+    usual: Evaluation, good: Any, split: datasets.Split
 ) -> None:
     rows = split.holdout[split.holdout["Amount"].between(10, 100, inclusive="left")]
     frauds = rows[rows["Class"] == 1]
@@ -212,7 +215,7 @@ def test_the_recall_of_a_slice_is_that_of_its_rows(
 
 
 def test_a_slice_that_nobody_catches_fails_the_verdict(
-    good: Any, baseline: Any, split: data.Split
+    good: Any, baseline: Any, split: datasets.Split
 ) -> None:
     class BlindToLarge:
         threshold, classes_ = good.threshold, good.classes_
@@ -229,7 +232,7 @@ def test_a_slice_that_nobody_catches_fails_the_verdict(
     assert not [gate for gate in unjudged.gates if gate.name.startswith("recall, ")]
 
 
-def test_the_latency_is_the_clocks(good: Any, baseline: Any, split: data.Split) -> None:
+def test_the_latency_is_the_clocks(good: Any, baseline: Any, split: datasets.Split) -> None:
     found = compared(good, baseline, split.holdout, clock=steady(3.0))
     estimate = found.latency["candidate"]
     assert (estimate.value, estimate.n) == (pytest.approx(3.0), latency.LATENCY_ROWS)
@@ -237,7 +240,7 @@ def test_the_latency_is_the_clocks(good: Any, baseline: Any, split: data.Split) 
     assert latency_gate(found, 2.9).status == "fail"
 
 
-def test_one_slow_row_does_not_move_the_latency(good: Any, split: data.Split) -> None:
+def test_one_slow_row_does_not_move_the_latency(good: Any, split: datasets.Split) -> None:
     moments = iter([0.0, 60.0] + [100 + 0.002 * tick for tick in range(1000)])
     rows = split.holdout[[*data.FEATURES]]
     found = latency.one_row_ms(good, rows, 0.95, lambda: next(moments))
@@ -250,7 +253,7 @@ def latency_gate(found: Evaluation, bound: float) -> Gate:
     return next(gate for gate in verdict.gates if gate.name.startswith("latency"))
 
 
-def test_what_is_published_is_json_without_nan(baseline: Any, split: data.Split) -> None:
+def test_what_is_published_is_json_without_nan(baseline: Any, split: datasets.Split) -> None:
     # Flags nothing: its precision and the difference of it have no value.
     nothing = DummyClassifier(strategy="prior").fit(
         split.train[[*data.FEATURES]], split.train["Class"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from mlops_kit import Workspace, datasets
 from mlops_kit.cli.main import main
-from mlops_kit.project import local_runs, scaffold
+from mlops_kit.project import local_runs, scaffold, table_files
 from mlops_kit.tables.guessing import Guess, guess
 from mlops_kit.tables.roles import Roles
 from tests.contract.test_grammar import offences
@@ -57,6 +58,10 @@ def customers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cells(path: Path) -> str:
     notebook = json.loads(path.read_text())
     return "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code")
+
+
+def read(found: Guess) -> pd.DataFrame:
+    return datasets.read(found.source, found.table)
 
 
 def guessed(path: Path, text: str, **roles: Any) -> Guess:
@@ -236,6 +241,12 @@ def test_a_database_is_looked_at(customers: Path, tmp_path: Path) -> None:
         (["0", "1"], {}, "binary", (0, 1)),
         (["0.0", "1.0"], {}, "binary", (0, 1)),
         (["1", "2"], {"positive": "1"}, "binary", (2, 1)),
+        (["1", "2", "1"], {}, "binary", (1, 2)),
+        (["yes", "no ", " yes"], {}, "binary", ("no", "yes")),
+        (["yes", "no", "", "NA"], {}, "binary", ("no", "yes")),
+        (["none", "mild", "bad"], {}, "multiclass", ("bad", "mild", "none")),
+        (["1", "2", "3", "4", "5", "6", "7"], {}, "multiclass", (1, 2, 3, 4, 5, 6, 7)),
+        (["$5", "$6"], {"task": "multiclass"}, "multiclass", ("$5", "$6")),
         (["-1", "1"], {}, "binary", (-1, 1)),
         (["true", "false"], {}, "binary", (False, True)),
         (["fraud", "ok"], {}, "binary", ("ok", "fraud")),
@@ -249,7 +260,7 @@ def test_a_database_is_looked_at(customers: Path, tmp_path: Path) -> None:
 def test_the_task_is_read_from_the_label(
     tmp_path: Path, values: list[str], roles: dict[str, Any], task: str, classes: tuple[Any, ...]
 ) -> None:
-    lines = [f"{place};{values[place % len(values)]}" for place in range(60)]
+    lines = [f"{place * 3};{values[place % len(values)]}" for place in range(60)]
     found = guessed(tmp_path / "a.csv", "\n".join(["x;target", *lines]), **roles)
     assert (found.table.task, found.table.classes) == (task, classes)
 
@@ -266,6 +277,16 @@ def test_the_task_is_read_from_the_label(
         ("", {}, "data", ["empty"]),
         ("1,2\n3,4\n", {}, "data", ["'1'"]),
         ("a,b\n1,2\n1\n", {"label": "b"}, "data", ["line 3"]),
+        ("a,,b\n1,2,0\n1,2,1\n", {"label": "b"}, "data", ["Column 2"]),
+        ("a,b\n1,Yes\n2,yes\n3,no\n", {"label": "b"}, "data", ["'Yes'", "'yes'", "capitals"]),
+        ('a,b\n1,"1,234.50"\n2,950.00\n', {"label": "b"}, "data", ["'1,234.50'", "thousands"]),
+        ("a,b\n1,$5.50\n2,$7\n", {"label": "b"}, "data", ["'$5.50'", "a sign"]),
+        (
+            "d,b\n03/04/2026,0\n05/06/2026,1\n",
+            {"label": "b"},
+            "parameter",
+            ["'d'", "'03/04/2026'", "--day-first"],
+        ),
     ],
 )
 def test_what_cannot_be_guessed_is_said(
@@ -278,7 +299,14 @@ def test_what_cannot_be_guessed_is_said(
 @pytest.mark.parametrize(
     ("values", "kind", "reason"),
     [
-        (["03/04/2026", "05/06/2026"], "str", "2026-12-31"),
+        (["13/04/2026", "04/13/2026"], "str", "the day first and with the month first"),
+        (["2026-01-02", "5 Jan 2026"], "str", "several forms"),
+        (["13/04/26", "05/06/26"], "str", "2026-12-31"),
+        (["13/04/2026", "05/06/2026"], "datetime", "the day first"),
+        (["12/31/2026 02:30 PM", "01/02/2026 11:00 AM"], "datetime", "the month first"),
+        (["2026-01-02T10:00:00Z", "2026-01-02T10:00:00+02:00"], "datetime", "dates"),
+        (["2026-01-02 10:00:00+02:00", "2026-01-02 10:00:00"], "datetime", "UTC"),
+        (["$1.50", "$2"], "str", "a sign"),
         (["1,234", "5,678"], "str", "thousands"),
         (["007", "012"], "str", "zeros"),
         (["1,5", "2"], "float", "numbers"),
@@ -290,10 +318,112 @@ def test_what_cannot_be_guessed_is_said(
 def test_a_columns_kind_has_its_reason(
     tmp_path: Path, values: list[str], kind: str, reason: str
 ) -> None:
-    lines = [f"{values[place % 2]};{place};{place % 2}" for place in range(60)]
+    lines = [f"{values[place % 2]};{place * 3};{place % 2}" for place in range(60)]
     found = guessed(tmp_path / "a.csv", "\n".join(["x;z;target", *lines]))
     assert found.table.column("x").kind == kind
     assert reason in found.reasons["x"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_who_says_which_comes_first_gets_it_declared(tmp_path: Path, first: bool) -> None:
+    (tmp_path / "a.csv").write_text(
+        "d;x;target\n"
+        + "".join(f"0{place % 9 + 1}/04/2026;{place % 7};{place % 2}\n" for place in range(60))
+    )
+    words = ["new", "m", "--from", str(tmp_path / "a.csv"), "--folder", str(tmp_path / "m")]
+    words.append("--day-first" if first else "--month-first")
+    CliRunner().invoke(main, words, catch_exceptions=False)
+    table = Workspace.open(tmp_path / "m").table("m")
+    assert table.column("d").day_first is first
+    months = datasets.read(tmp_path / "a.csv", table)["d"].dt.month
+    assert set(months) == ({4} if first else {*range(1, 10)})
+
+
+def test_what_seems_to_be_numbers_and_what_few_rows_tell_is_noted(tmp_path: Path) -> None:
+    lines = [f"{place if place % 9 else '?'};{'yes' if place % 3 else ''}" for place in range(40)]
+    lines[1] = "1;no"
+    lines = [f"{line};;{'NA' if line[0] == '1' else '13/04/2026'}" for line in lines]
+    found = guessed(tmp_path / "a.csv", "\n".join(["age;target;empty;day", *lines]))
+    assert (found.table.ignored, found.table.column("day").kind) == (("empty",), "datetime")
+    for fact in ("'age' is text", "['?']", "14 rows have no label", "has 1 rows", "40 rows; the c"):
+        assert any(fact in note for note in found.notes), (fact, found.notes)
+
+
+def test_columns_of_few_categories_are_slices(tmp_path: Path) -> None:
+    lines = [
+        f"{place % 9};c{place % 3};n{place % 12};{place % 2 == 0};one;{place % 2}"
+        for place in range(60)
+    ]
+    text = "\n".join(["number;few;many;truth;same;target", *lines])
+    found = guessed(tmp_path / "a.csv", text)
+    assert found.table.slices == ("few", "truth")
+    assert "each a slice" in found.reasons["few"]
+    assert {"few c0", "truth True"} <= {*found.table.slice_masks(read(found))}
+
+
+def test_a_number_of_each_row_is_an_id(tmp_path: Path) -> None:
+    lines = [f"{place + 1000};{place * 3};{place % 2}" for place in range(60)]
+    found = guessed(tmp_path / "a.csv", "\n".join(["booking;other;target", *lines]))
+    assert found.table.ignored == ("booking",)
+
+
+def test_hostile_names_are_declared_as_they_are(tmp_path: Path) -> None:
+    names = ["my age", "spent.in €", "ñ", "select", "lambda", 'a"b', "o'k", "{x}", "x\ny", "A", "a"]
+    random = np.random.default_rng(1)
+    frame = pd.DataFrame(random.random((60, len(names))), columns=names).assign(
+        **{"class": [0, 1] * 30}
+    )
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    found = guess(tmp_path / "a.csv", "m")
+    known: dict[str, Any] = {}
+    exec(compile(table_files.declaration(found), "declaration", "exec"), known)
+    assert known["TABLE"] == found.table
+    assert list(read(found)) == [*names, "class"]
+
+
+def test_parquets_own_types_are_declared(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "price": [Decimal("1.50"), Decimal("2.25")] * 30,
+            "size": pd.Categorical(["s", "m"] * 30),
+            "at": pd.date_range("2026-01-01", periods=60, freq="h", tz="Europe/Zurich"),
+            "seen": pd.date_range("2026-01-01", periods=60, freq="h").astype("datetime64[ns]"),
+            "small": np.arange(60, dtype="uint8") % 7,
+            "huge": np.arange(60, dtype="uint64") % 3 + np.uint64(2**63),
+            "target": [0.0, 1.0] * 30,
+        },
+        index=range(5, 65),
+    )
+    frame.to_parquet(tmp_path / "a.parquet", index=True)
+    found = guess(tmp_path / "a.parquet", "m")
+    assert [(column.name, column.kind) for column in found.table.columns] == [
+        *(("price", "float"), ("size", "str"), ("at", "datetime"), ("seen", "datetime")),
+        *(("small", "int"), ("huge", "float"), ("target", "int")),
+    ]
+    assert read(found)["at"].iloc[0] == pd.Timestamp("2025-12-31 23:00")
+    frame.assign(tags=[[1]] * 60).to_parquet(tmp_path / "b.parquet")
+    with fails("data", "'tags'", "list"):
+        guess(tmp_path / "b.parquet", "m")
+
+
+def test_the_folders_of_hive_are_columns(tmp_path: Path) -> None:
+    for year in (2024, 2025, 2026):
+        for city in ("Rome", "S%C3%A3o Paulo"):
+            folder = tmp_path / "rows" / f"year={year}" / f"city={city}"
+            folder.mkdir(parents=True)
+            pd.DataFrame({"x": np.arange(30) / 7, "target": [0, 1] * 15}).to_parquet(
+                folder / "0.parquet"
+            )
+    found = guess(tmp_path / "rows", "m")
+    assert found.rows == 180
+    assert (found.table.column("year").kind, found.table.ignored) == ("int", ())
+    assert found.table.column("city").categories == ("Rome", "São Paulo")
+    assert read(found)["year"].value_counts().to_dict() == {2024: 60, 2025: 60, 2026: 60}
+    (tmp_path / "rows" / "loose.parquet").write_bytes((folder / "0.parquet").read_bytes())
+    with fails("data", "loose.parquet", "'city'", "'year'"):
+        guess(tmp_path / "rows", "m")
+    with fails("data", "loose.parquet", "'year' is missing"):
+        read(found)
 
 
 def test_options_for_rows_need_rows() -> None:

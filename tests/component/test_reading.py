@@ -102,9 +102,10 @@ def test_every_dialect_gives_the_same_frame(
 def test_every_format_gives_the_same_frame(expected: pd.DataFrame, tmp_path: Path) -> None:
     content = TEXT.encode()
     folder = tmp_path / "parts"
-    (folder / "day=1").mkdir(parents=True)
-    expected[:1].to_parquet(folder / "day=1" / "part-0.parquet")
-    expected[1:].to_parquet(folder / "part-1.parquet", index=True)
+    (folder / "city=Rome").mkdir(parents=True)
+    (folder / "day=2").mkdir()
+    expected[:1].drop(columns="city").to_parquet(folder / "city=Rome" / "part-0.parquet")
+    expected[1:].to_parquet(folder / "day=2" / "part-1.parquet", index=True)
     written(folder / "_SUCCESS", b"")
     sources = [
         written(tmp_path / "plain.txt", content),
@@ -246,6 +247,18 @@ def test_a_date_that_may_be_two_is_refused_until_somebody_says_which(tmp_path: P
     with fails("data", "03/04/2026", "line 2", "day_first"):
         read(path, table)
     assert read(path, table, day_first=True)["x"].dt.month.tolist() == [4, 6]
+    declared = table_of("datetime64[us]", metadata={"day_first": False})
+    assert read(path, declared)["x"].dt.month.tolist() == [3, 5]
+    with fails("data", "13/04/2026", "line 2", "the month is first"):
+        read(written(path, b"x,y\n13/04/2026,0\n05/06/2026,1\n"), declared)
+
+
+def test_one_batch_of_rows_never_decides_which_comes_first(tmp_path: Path) -> None:
+    # Each batch of a database shows another order.
+    texts = ["13/01/2026"] * 3 + ["01/13/2026"] * 3
+    pd.DataFrame({"x": texts, "y": [0, 1] * 3}).to_parquet(tmp_path / "a.parquet")
+    with fails("data", "13/01/2026", "row 0", "day_first"):
+        read(tmp_path / "a.parquet", table_of("datetime64[us]"))
 
 
 @pytest.mark.parametrize(
@@ -343,6 +356,10 @@ def test_a_typed_file_names_the_row(expected: pd.DataFrame, tmp_path: Path) -> N
         ("text.parquet", b"hello\n", "Parquet"),
         ("book.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel"),
         ("torn.zip", b"PK\x03\x04torn", "cut"),
+        ("a.json", b'{"a": 1}', "JSON"),
+        ("a.html", b"<html>", "web page"),
+        ("a.feather", b"ARROW1\0\0", "Feather"),
+        ("a.pkl", b"\x80\x04\x95\0\0", "pickle"),
         ("endless.csv", TEXT.splitlines()[0].encode() + b"\n" + b"1" * 6_000_000, "0 rows"),
         ("twice.csv", b"id,id,city,age,visits,spent,member,signed,left\n", "'id' stands"),
         ("case.csv", TEXT.replace("age", "Age", 1).encode(), "mean 'age'"),

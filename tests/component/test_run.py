@@ -24,26 +24,12 @@ from mlops_kit import Workspace
 from mlops_kit.project import releases
 from mlops_kit.releases.ledger import Entry
 from tests.commands import called
+from tests.conftest import loose_gates
 
 README = Path(__file__).parents[2] / "README.md"
 # 20,000 rows have 24 frauds in the holdout, too few for the gates of the template.
 ROWS = "20000"
-LOOSE = """[models.fraud]
-minimum = 10
-gates = [
-    { metric = "recall", at_least = 0.3 },
-    { metric = "precision", at_least = 0.3 },
-    { metric = "average_precision", at_least = 0.3 },
-    { metric = "calibration_error", at_most = 0.05 },
-    { metric = "latency_ms", at_most = 1000 },
-    { metric = "recall", slice = "*", at_least = 0 },
-    { metric = "recall", against = "reference", at_least = -0.5 },
-    { metric = "precision", against = "reference", at_least = -0.9 },
-    { metric = "average_precision", against = "reference", at_least = -0.5 },
-    { metric = "cost", against = "reference", at_most = 10000 },
-]
-
-"""
+LOOSE = loose_gates(minimum=10, least=0.3, worse=0.5)
 # What a model of 20,000 rows proves on the simulated customers' traffic; a look each half second.
 PACE = {
     "recall": 0.5,
@@ -137,7 +123,7 @@ def made(desk: Desk, strategy: str) -> Desk:
     before, header, pace = settings.read_text().partition("[rollout]\n")
     before = before.partition("[models.")[0]
     pace = bounded(pace, PACE)
-    settings.write_text(f'strategy = "{strategy}"\n{before}{LOOSE}{header}{PATIENT}{pace}')
+    settings.write_text(f'strategy = "{strategy}"\n{before}{LOOSE}\n{header}{PATIENT}{pace}')
     return desk
 
 

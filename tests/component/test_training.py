@@ -17,6 +17,7 @@ from mlops_kit.examples.fraud import data
 from mlops_kit.models import training
 from mlops_kit.models.costs import Costs
 from mlops_kit.models.registry import Registry
+from mlops_kit.tables import datasets
 
 
 class Scores:
@@ -142,7 +143,7 @@ def test_a_version_carries_its_papers(
     )
     tags = registry.version("fraud", made.version).tags
     assert tags["role"] == "candidate"
-    assert tags["data"] == data.fingerprint(frame)
+    assert tags["data"] == datasets.fingerprint(frame)
     assert tags["code"] == "not in Git"
     assert tags["defect"] == "none"
     assert tags["notebook"].startswith("train.ipynb sha256:")
@@ -151,4 +152,4 @@ def test_a_version_carries_its_papers(
     notebook.write_text(notebook.read_text().replace("random_state=7", "random_state=8"))
     changed = Workspace.open(project).lineage_tags("train.ipynb")
     assert changed["notebook"] != tags["notebook"]
-    assert data.fingerprint(frame.iloc[:-1]) != tags["data"]
+    assert datasets.fingerprint(frame.iloc[:-1]) != tags["data"]

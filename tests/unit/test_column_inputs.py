@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from mlops_kit.errors import RequestError, TableError
 from mlops_kit.serving import probes, protocol, rows
+from mlops_kit.serving.column_values import held
 from mlops_kit.serving.library_scores import frame
 from mlops_kit.serving.signature import Signature
+from mlops_kit.serving.tensors import TensorValueError
 from mlops_kit.tables.table import Column, Table
 from tests import mixed
 from tests.failures import fails
@@ -457,3 +459,9 @@ def assert_right(found: Any) -> None:
     assert found.shape[1] == len(TABLE.feature_names)
     # What was read is what the table makes inputs of.
     assert len(mixed.frame(found.tolist())) == len(found)
+
+
+def test_an_empty_text_is_no_date_where_none_may_be_missing() -> None:
+    assert [*held([""], Column("since", "datetime", nullable=True), SIGNATURE)] == [""]
+    with pytest.raises(TensorValueError):
+        list(held([""], Column("since", "datetime"), SIGNATURE))

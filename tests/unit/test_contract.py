@@ -123,11 +123,11 @@ def broken(frame: pd.DataFrame, rule: str) -> pd.DataFrame:
         ("finite", ["spent", "2 row(s)", "row 17 (inf)"]),
         ("ranges", ["age", "18", "row 17 (7)"]),
         ("labels", ["left", "row 17 (perhaps)"]),
-        ("classes", ["0 rows of 'yes'"]),
+        ("classes", ["0 rows of 'yes'", "not 5"]),
         ("rows", ["99"]),
         ("times", ["day", "row 3900"]),
         ("duplicates", ["400 row(s)"]),
-        ("leak", ["age", "1.00000"]),
+        ("leak", ["age", "1.00000", "`ignored`"]),
         ("future", ["signed", "1 row(s)"]),
         ("checks", ["spent", "unlucky", "row 17 (13.0)"]),
     ],
@@ -159,6 +159,23 @@ def test_an_undeclared_category_counts_and_fails_where_it_is_refused(frame: pd.D
     assert next(rule.count for rule in found.rules if rule.name == "categories") == 1
     with fails("data", "city", "row 17 (Pisa)"):
         contract.check(made, table(unseen="refuse"))
+
+
+def test_rows_are_counted_from_the_first_whatever_the_index(frame: pd.DataFrame) -> None:
+    made = broken(frame, "ranges").set_index(np.zeros(len(frame)))
+    assert "row 17 (7)" in contract.examine(made, table()).reasons[0]
+
+
+def test_duplicates_are_tolerated_up_to_the_given_share(frame: pd.DataFrame) -> None:
+    found = contract.examine(broken(frame, "duplicates"), table(), duplicates=0.2)
+    assert found.passed
+    assert next(rule.count for rule in found.rules if rule.name == "duplicates") == 400
+
+
+def test_missing_values_are_tolerated_up_to_the_given_share(frame: pd.DataFrame) -> None:
+    assert contract.examine(frame, table(), missing=0.2).passed
+    with fails("data", "missing: visits", "2 row(s)", "row 5", "missing: spent"):
+        contract.check(frame, table(), missing=0.0)
 
 
 def test_a_date_may_be_known_ahead(frame: pd.DataFrame) -> None:
@@ -278,6 +295,23 @@ def test_a_summary_counts_what_is_there(frame: pd.DataFrame, task: str) -> None:
     label = table(task).label
     assert label in shown
     assert summary(frame[:0], table(task)).rows == 0
+
+
+def test_a_fingerprint_sees_values_names_types_and_order_but_no_index() -> None:
+    plain = pd.DataFrame({"a": [0.0, 1.5, np.nan], "b": [1, 2, 3]})
+    known = fingerprint(plain)
+    assert fingerprint(plain.set_index(pd.Index([7, 7, 9]))) == known
+    assert fingerprint(plain.assign(a=[-0.0, 1.5, -np.nan])) == known
+    others = [
+        plain.assign(a=[0.0, 1.5, 2.0]),
+        plain.rename(columns={"b": "c"}),
+        plain.astype({"b": "int32"}),
+        plain[["b", "a"]],
+        plain.iloc[::-1],
+        plain.head(2),
+    ]
+    assert len({known, *map(fingerprint, others)}) == 7
+    assert len(known) == len("sha256:") + 64
 
 
 def test_a_fingerprint_sees_every_kind_of_value(frame: pd.DataFrame) -> None:

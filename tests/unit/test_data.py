@@ -1,15 +1,14 @@
-"""The data: generated as asked, held to a contract, cut by time, and known by their values."""
+"""The example's rows: generated as asked, spoiled as asked, and known by their values."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_kit.errors import DataError, ParameterError
+from mlops_kit.errors import ParameterError
 from mlops_kit.examples.fraud import data
+from mlops_kit.tables import datasets
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def recall_after(spoiled: pd.DataFrame, clean: pd.DataFrame) -> float:
     from sklearn.frozen import FrozenEstimator
 
     features = list(data.FEATURES)
-    parts, holdout = data.split(spoiled), data.split(clean).holdout
+    parts, holdout = datasets.split(spoiled, data.TABLE), datasets.split(clean, data.TABLE).holdout
     model = HistGradientBoostingClassifier(random_state=0, learning_rate=0.05)
     model.fit(parts.train[features], parts.train["Class"])
     calibrated = CalibratedClassifierCV(FrozenEstimator(model), method="sigmoid")
@@ -51,13 +50,13 @@ def share_of_late_frauds_above(part: pd.DataFrame, threshold: float, line: np.nd
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(frame: pd.DataFrame) -> None:
-    assert data.fingerprint(data.generate(20_000)) == data.fingerprint(frame)
-    assert data.fingerprint(data.generate(20_000, seed=8)) != data.fingerprint(frame)
+    assert datasets.fingerprint(data.generate(20_000)) == datasets.fingerprint(frame)
+    assert datasets.fingerprint(data.generate(20_000, seed=8)) != datasets.fingerprint(frame)
 
 
 def test_generated_bytes_do_not_change_between_versions() -> None:
     # A new fingerprint makes every committed figure another one: change it on purpose only.
-    assert data.fingerprint(data.generate(1_000)) == (
+    assert datasets.fingerprint(data.generate(1_000)) == (
         "sha256:1eae64745d03991062cd7dcf19b55bc59b956f861ab9332245cc923a39818f6f"
     )
 
@@ -69,10 +68,8 @@ def test_generated_data_have_the_asked_rows_and_frauds() -> None:
 
 
 def test_generated_data_keep_the_contract(large: pd.DataFrame) -> None:
-    contract = data.examine(large)
+    contract = datasets.examine(large, data.TABLE, rows=1_000, missing=0.0)
     assert contract.passed, contract.reasons
-    assert data.check(large) is large
-    assert {rule.status for rule in contract.rules} == {"pass"}
 
 
 def test_nights_are_quieter_and_amounts_have_a_heavy_tail(large: pd.DataFrame) -> None:
@@ -93,7 +90,7 @@ def test_a_line_finds_most_frauds_and_boosted_trees_find_more(large: pd.DataFram
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    parts, features = data.split(large), list(data.FEATURES)
+    parts, features = datasets.split(large, data.TABLE), list(data.FEATURES)
     precisions = []
     for model in (
         make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced")),
@@ -143,7 +140,7 @@ def test_broken_labels_cost_a_model_a_third_of_its_recall(large: pd.DataFrame) -
     spoiled = data.inject_defect(large, "recall")
     assert spoiled.drop(columns="Class").equals(large.drop(columns="Class"))
     assert set(large["Class"][spoiled["Class"] != large["Class"]]) == {1}
-    assert data.examine(spoiled).passed
+    assert datasets.examine(spoiled, data.TABLE).passed
     assert recall_after(large, large) - recall_after(spoiled, large) >= 0.3
 
 
@@ -151,191 +148,3 @@ def test_no_defect_changes_nothing_and_an_unknown_one_is_refused(frame: pd.DataF
     assert data.inject_defect(frame, "none").equals(frame)
     with pytest.raises(ParameterError, match="'precision'"):
         data.inject_defect(frame, "precision")
-
-
-def broken(frame: pd.DataFrame, rule: str) -> pd.DataFrame:
-    """Return the frame with the one rule broken."""
-    made = frame.copy()
-    match rule:
-        case "columns":
-            return made.drop(columns="V7").assign(note=1.0)
-        case "types":
-            return made.assign(V3=made["V3"].astype("float32"))
-        case "finite":
-            made.loc[[17, 21], "V5"] = [np.nan, np.inf]
-        case "amounts":
-            made.loc[17, "Amount"] = -2.5
-        case "times":
-            made.loc[17, "Time"] = made.loc[500, "Time"]
-        case "labels":
-            made.loc[17, "Class"] = 4
-        case "classes":
-            return made.assign(Class=0)
-        case "rows":
-            return data.generate(999, fraud_rate=0.05)
-        case "duplicates":
-            return pd.concat([made, made.tail(400)]).sort_values("Time", kind="stable")
-        case "leak":
-            return made.assign(V24=made["V24"] + 90.0 * made["Class"])
-    return made
-
-
-@pytest.mark.parametrize(
-    ("rule", "reason"),
-    [
-        ("columns", "columns: 'V7' is missing."),
-        ("columns", "columns: 'note' is not a column of the contract."),
-        ("types", "types: V3 is float32, not float64."),
-        ("finite", "finite: V5 empty or infinite in 2 row(s): row 17 (nan), row 21 (inf)."),
-        ("amounts", "amounts: Amount below 0 in 1 row(s): row 17 (-2.5)."),
-        ("times", "times: Time before the row above in 1 row(s): row 18 ("),
-        ("labels", "labels: Class neither 0 nor 1 in 1 row(s): row 17 (4)."),
-        ("classes", "classes: 20,000 genuine and 0 fraud rows."),
-        ("rows", "rows: 999 rows, not 1,000."),
-        ("duplicates", "duplicates: a copy of an earlier row (its Time) in 400 row(s): row "),
-        ("leak", "leak: V24 alone tells the classes apart (AUC 1.00000)."),
-    ],
-)
-def test_each_broken_rule_is_named_with_its_first_rows(
-    frame: pd.DataFrame, rule: str, reason: str
-) -> None:
-    with pytest.raises(DataError) as caught:
-        data.check(broken(frame, rule))
-    assert any(said.startswith(reason) for said in caught.value.reasons), caught.value.reasons
-    failed = {found.name for found in data.examine(broken(frame, rule)).rules if found.reasons}
-    assert failed == {rule}
-
-
-def test_all_broken_rules_are_told_at_once(frame: pd.DataFrame) -> None:
-    made = frame
-    several = ("duplicates", "finite", "amounts", "times", "labels", "leak", "columns", "types")
-    for rule in several:
-        made = broken(made, rule)
-    contract = data.examine(made)
-    assert {rule.name for rule in contract.rules if rule.status == "fail"} == set(several)
-    table = contract._repr_markdown_()
-    assert table.count("**fail**") == len(several)
-    assert all(f"    {reason}" in table for reason in contract.reasons)
-
-
-def test_rows_are_counted_from_the_first_whatever_the_index(frame: pd.DataFrame) -> None:
-    made = broken(frame, "amounts").set_index(np.zeros(len(frame)))
-    assert "row 17 (-2.5)" in data.examine(made).reasons[0]
-
-
-@pytest.mark.parametrize("kind", ["Int64", "object", "str", "float64"])
-def test_labels_of_another_type_never_slip_through(frame: pd.DataFrame, kind: str) -> None:
-    contract = data.examine(frame.assign(Class=frame["Class"].astype(kind)))
-    assert "types" in {rule.name for rule in contract.rules if rule.status == "fail"}
-
-
-def test_a_text_in_a_column_of_numbers_is_shown(frame: pd.DataFrame) -> None:
-    made = frame.assign(V3=frame["V3"].astype(object))
-    made.loc[4, "V3"] = "n/a"
-    assert "row 4 is 'n/a'" in data.examine(made).reasons[0]
-
-
-def test_a_rule_that_cannot_be_judged_does_not_pass(frame: pd.DataFrame) -> None:
-    contract = data.examine(frame.drop(columns="Class"))
-    status = {rule.name: rule.status for rule in contract.rules}
-    assert (status["classes"], status["leak"]) == ("not judged", "not judged")
-    twice = data.examine(pd.concat([frame, frame[["V1"]]], axis=1))
-    assert not twice.passed
-    assert twice.reasons[0] == "columns: V1 more than once."
-
-
-def test_duplicates_are_tolerated_up_to_the_given_share(frame: pd.DataFrame) -> None:
-    made = broken(frame, "duplicates")
-    contract = data.examine(made, duplicates=0.05)
-    assert contract.passed
-    assert next(rule.count for rule in contract.rules if rule.name == "duplicates") == 400
-    with pytest.raises(DataError, match="duplicates"):
-        data.check(made, duplicates=0.0)
-
-
-def test_a_split_keeps_every_row_once_and_in_the_order_of_time(frame: pd.DataFrame) -> None:
-    parts = data.split(frame).parts
-    assert pd.concat(parts.values(), ignore_index=True).equals(frame)
-    assert list(parts) == ["train", "calibrate", "holdout", "replay"]
-    assert data.split(frame).note == ""
-    shares = [len(part) / len(frame) for part in parts.values()]
-    assert shares == pytest.approx([0.55, 0.10, 0.25, 0.10], abs=0.005)
-    assert all(part["Class"].nunique() == 2 for part in parts.values())
-
-
-def test_equal_times_never_straddle_a_border(frame: pd.DataFrame) -> None:
-    coarse = frame.assign(Time=frame["Time"] // 7_200 * 7_200)
-    parts = list(data.split(coarse).parts.values())
-    for before, after in pairwise(parts):
-        assert before["Time"].max() < after["Time"].min()
-
-
-def test_classes_at_different_times_are_each_split_by_their_own_time(frame: pd.DataFrame) -> None:
-    late = frame["Class"].where(frame["Time"] < frame["Time"].quantile(0.8), 0)
-    split = data.split(frame.assign(Class=late))
-    assert "replay would have 0 of" in split.note
-    assert split.note in split._repr_markdown_()
-    assert sum(len(part) for part in split.parts.values()) == len(frame)
-    for label in (0, 1):
-        times = [part.loc[part["Class"] == label, "Time"] for part in split.parts.values()]
-        assert all(before.max() < after.min() for before, after in pairwise(times))
-    assert all(part["Time"].is_monotonic_increasing for part in split.parts.values())
-
-
-def test_a_part_without_a_class_is_refused_with_the_counts(frame: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="train: 11,000 genuine, 0 frauds"):
-        data.split(frame.assign(Class=0))
-    with pytest.raises(DataError, match="train: 0 genuine, 0 frauds"):
-        data.split(frame.assign(Time=5.0))
-    with pytest.raises(DataError, match="lacks a class"):
-        data.split(frame.head(0))
-
-
-def test_rows_out_of_the_order_of_time_are_not_split(frame: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="order of time"):
-        data.split(frame.iloc[::-1])
-
-
-@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.0, 0.0), (0.5, 0.1, 0.1, 0.1), (0.5, 0.5)])
-def test_shares_must_be_four_with_the_sum_one(
-    frame: pd.DataFrame, shares: tuple[float, ...]
-) -> None:
-    with pytest.raises(ParameterError, match="four positive numbers"):
-        data.split(frame, shares=shares)
-
-
-def test_a_split_shows_rows_frauds_and_hours(frame: pd.DataFrame) -> None:
-    table = data.split(frame)._repr_markdown_().splitlines()
-    assert table[2].startswith("| train | 11,000 | ")
-    assert table[5].endswith(" to 240.0 |")
-
-
-def test_a_fingerprint_sees_values_names_types_and_order_but_no_index() -> None:
-    plain = pd.DataFrame({"a": [0.0, 1.5, np.nan], "b": [1, 2, 3]})
-    known = data.fingerprint(plain)
-    assert data.fingerprint(plain.set_index(pd.Index([7, 7, 9]))) == known
-    assert data.fingerprint(plain.assign(a=[-0.0, 1.5, -np.nan])) == known
-    others = [
-        plain.assign(a=[0.0, 1.5, 2.0]),
-        plain.rename(columns={"b": "c"}),
-        plain.astype({"b": "int32"}),
-        plain[["b", "a"]],
-        plain.iloc[::-1],
-        plain.head(2),
-    ]
-    assert len({known, *map(data.fingerprint, others)}) == 7
-    assert len(known) == len("sha256:") + 64
-
-
-def test_a_fingerprint_of_lists_is_refused() -> None:
-    with pytest.raises(DataError, match="'name' holds"):
-        data.fingerprint(pd.DataFrame({"name": [["x"]]}))
-
-
-def test_a_summary_counts_what_is_there(frame: pd.DataFrame) -> None:
-    found = data.summary(pd.concat([frame, frame.tail(3)]))
-    assert (found.rows, found.frauds, found.duplicates) == (20_003, frame["Class"].sum(), 3)
-    assert found.hours == pytest.approx(240, abs=0.5)
-    assert found.genuine_amounts[-1] == frame.loc[frame["Class"] == 0, "Amount"].max()
-    assert "| repeated rows | 3 |" in found._repr_markdown_()
-    assert data.summary(frame.head(0)).rate == 0.0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mlops_kit.errors import DataError
 from mlops_kit.examples.fraud import data
 from mlops_kit.project_folder import FILE, absolute_uri, find_project, located
+from tests.failures import fails
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_nearer_file_counts(notebooks: Path) -> None:
 
 def test_the_kits_readers_look_in_the_project_too(notebooks: Path) -> None:
     (notebooks.parent / "rows.csv").touch()
-    with pytest.raises(DataError, match="empty"):
+    with fails("data", notebooks.parent / "rows.csv"):
         data.load("rows.csv")
 
 

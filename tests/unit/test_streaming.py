@@ -109,20 +109,20 @@ def judged(found: Contract) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(BORDERS, st.sampled_from([*ROLES]), st.sampled_from(["keep", "refuse"]))
 def test_batches_are_judged_as_the_whole(borders: list[int], task: str, unseen: Any) -> None:
     declared = table(task, unseen=unseen)
     scan = scanned(faulty(), declared, borders)
-    whole = contract.examine(faulty(), declared)
-    assert judged(contract.examine_sampled(faulty(), scan, note="")) == judged(whole)
+    whole = contract.examine(faulty(), declared, missing=0.0)
+    assert judged(contract.examine_sampled(faulty(), scan, note="", missing=0.0)) == judged(whole)
     assert not whole.passed
     alone = scanned(faulty(), declared, [])
     assert scan.tally.findings(9_000, 300) == alone.tally.findings(9_000, 300)
     assert any(each.rule == "times" for each in alone.tally.findings(1, 1))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(BORDERS, st.sampled_from([*ROLES]))
 def test_batches_are_summed_up_as_the_whole(borders: list[int], task: str) -> None:
     declared, frame = table(task), pd.concat([clean(), clean()[:9]], ignore_index=True)

@@ -12,7 +12,8 @@ import pytest
 
 from mlops_kit.tables import frames
 from mlops_kit.tables.schema import declare_table
-from mlops_kit.tables.table import Table, bins
+from mlops_kit.tables.slicers import bins
+from mlops_kit.tables.table import Table
 from tests.failures import fails
 
 SCHEMA = pa.DataFrameSchema(
@@ -197,3 +198,28 @@ def test_declared_categories_are_pandas_categories() -> None:
     found = declare_table("shirts", schema, label="y", positive=True)
     given = pd.DataFrame({"size": ["m", "xl", None], "y": [True, False, True]})
     assert found.inputs(given)["size"].cat.codes.tolist() == [1, -1, -1]
+
+
+@pytest.mark.parametrize("first", [True, False, None])
+def test_the_order_of_day_and_month_is_declared_and_kept(first: bool | None) -> None:
+    metadata = None if first is None else {"day_first": first}
+    columns = {**SCHEMA.columns, "signed": pa.Column("datetime64[us]", metadata=metadata)}
+    found = declare_table("m", pa.DataFrameSchema(columns), label="left", positive="yes")
+    assert found.column("signed").day_first is first
+    assert Table.from_json(json.loads(json.dumps(found.to_json())), "a test") == found
+
+
+def test_a_day_first_that_is_neither_is_refused() -> None:
+    columns = {**SCHEMA.columns, "signed": pa.Column(pa.DateTime, metadata={"day_first": "yes"})}
+    with fails("table", "'signed'", "'yes'"):
+        declare_table("m", pa.DataFrameSchema(columns), label="left", positive="yes")
+
+
+def test_an_empty_text_is_a_missing_date_only_where_one_may_be_missing() -> None:
+    frame = rows().astype(object)
+    frame.loc[1, "signed"] = ""
+    assert table().inputs(frame)["signed"].isna().tolist() == [False, True, False]
+    columns = {**SCHEMA.columns, "signed": pa.Column(pa.DateTime)}
+    strict = declare_table("m", pa.DataFrameSchema(columns), label="left", positive="yes")
+    with fails("table", "row 1", "'signed'", "''"):
+        strict.inputs(frame)

@@ -216,6 +216,7 @@ def evaluated(task: str) -> Evaluation:
 @pytest.mark.parametrize("task", SHOWN)
 def test_notebook_and_report_name_the_holdout_alike(task: str) -> None:
     header = f"| {SHOWN[task].title} |"
+    assert repr(evaluated(task)) == f"Evaluation of t v2 against t v1: {SHOWN[task].title}"
     assert header in evaluated(task)._repr_markdown_()
     assert header in report_of(SHOWN[task])["report.md"]
     assert SHOWN[task].title in shown(SHOWN[task]).text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.examples.fraud import data
@@ -26,8 +25,3 @@ def generated(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     live = data.generate(_ROWS["live"], seed=seed + 2_000)
     place = data.FEATURES.index(MISSING)
     return before, live, {"missing": MISSING_SHARE, "missing_feature": place}
-
-
-def latest(source: str) -> pd.DataFrame:
-    """Return the part of a data set that training leaves alone."""
-    return data.split(data.load(Path(source))).replay

@@ -19,8 +19,6 @@ FEATURES = (*(f"V{number}" for number in range(1, 29)), "Amount")
 COLUMNS = ("Time", *FEATURES, "Class")
 """Time in seconds since a midnight, the features, and the label: 1 is fraud."""
 
-TYPES = dict.fromkeys(COLUMNS, "float64") | {"Class": "int64"}
-
 _AMOUNTS = (0.0, 10.0, 100.0, 1000.0, float("inf"))
 _HOURS = (0, 6, 12, 18, 24)
 
