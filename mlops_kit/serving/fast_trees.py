@@ -171,7 +171,12 @@ class LevelWalk:
     """The sum of the leaves by one step down all trees at once, for trees of any size."""
 
     def __init__(
-        self, trees: list[Any], baseline: Any, dtype: Any = np.float64, groups: int = 1
+        self,
+        trees: list[Any],
+        baseline: Any,
+        dtype: Any = np.float64,
+        groups: int = 1,
+        sets: Sets | None = None,
     ) -> None:
         """Lay all nodes into one array; a leaf's children are itself. See QuickScorer."""
         sizes = [len(nodes) for nodes in trees]
@@ -188,6 +193,13 @@ class LevelWalk:
         self._values = nodes["value"].astype(dtype)
         self._depth = max(int(each["depth"].max()) for each in trees)
         self._begins = _begins(len(trees), baseline, groups, self._values.dtype)
+        # Which set of categories a node has, the last one for none; codes that none has come last.
+        most, count = max((len(each) for each in (sets or {}).values()), default=0), len(sets or {})
+        self._set, self._accepted = np.full(len(nodes), count), np.zeros((count, most), np.bool_)
+        for number, ((tree, node), each) in enumerate((sets or {}).items()):
+            self._set[self._roots[tree] + node] = number
+            self._accepted[number] = each[-1]
+            self._accepted[number, : len(each) - 1] = each[:-1]
         self._groups = groups
 
     def sums(self, rows: Floats) -> NDArray[Any]:
@@ -199,6 +211,8 @@ class LevelWalk:
         for _ in range(self._depth):
             feature = self._feature[place]
             left = rows[number, feature] <= self._threshold[place]
+            if len(self._accepted):
+                self._by_category(left, rows[number, feature], place)
             if has_missing:
                 left |= missing[number, feature] & self._missing_left[place]
             place = self._children[2 * place + left]
@@ -208,6 +222,15 @@ class LevelWalk:
         if self._groups == 1:
             return np.add.accumulate(leaves, axis=1)[:, -1]
         return np.add.accumulate(leaves.reshape(len(rows), self._groups, -1), axis=2)[:, :, -1]
+
+    def _by_category(self, left: NDArray[Any], values: Floats, place: NDArray[Any]) -> None:
+        """Say for the nodes with categories which rows go left, none that is missing."""
+        at = self._set[place]
+        which = at < len(self._accepted)
+        values, last = values[which], self._accepted.shape[1] - 1
+        is_code = (values > -1) & (values < last)
+        codes = np.where(is_code, values, last).astype(np.intp)
+        left[which] = self._accepted[at[which], codes] & ~np.isnan(values)
 
 
 class _Split(NamedTuple):
