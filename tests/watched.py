@@ -105,7 +105,7 @@ class World:
         rollout = dataclasses.replace(settings.rollout, **policy)
         self.workspace = Desk(settings.model_copy(update={"rollout": rollout}), clock)
         self.repository, self.clock, self.off = self.workspace.repository, clock, 0.0
-        self.observations = local_server.observations(self.workspace)
+        self.observations = local_server.observations(self.workspace, MODEL)
         self.sides = {
             version: ServedModel(**side)
             for version, side in json.loads((project / "sides.json").read_text()).items()
@@ -122,7 +122,7 @@ class World:
 
     def new_observer(self, *, is_viewer: bool = False) -> RolloutObserver:
         """Return another observer: a watcher's, or that of somebody who only looks on."""
-        observations = local_server.observations(self.workspace)
+        observations = local_server.observations(self.workspace, MODEL)
         reconciler = local_server.reconciler(self.workspace, MODEL, ENVIRONMENT)
         policy = self.workspace.settings.rollout
         place = (observations, MODEL, ENVIRONMENT)

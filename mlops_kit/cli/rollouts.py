@@ -86,8 +86,8 @@ def plan(
     from mlops_kit.rollouts import power_analysis
 
     workspace = opened(project)
-    policy = workspace.settings.rollout
-    task = model_task(workspace, model or workspace.default_model)
+    name = model or workspace.default_model
+    policy, task = workspace.policy(name), model_task(workspace, name)
     delay = policy.maturity if label_delay is None else label_delay
     if not delay >= 0:
         said = f"label_delay is {delay:g}; expected 0 or more seconds."

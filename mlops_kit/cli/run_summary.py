@@ -77,6 +77,11 @@ def _committed(workspace: Workspace, result: dict[str, Any]) -> str:
     revision, verdict = result["revision"], result["verdict"]
     if not revision and verdict == "pass":
         return "Nothing was promoted yet: promote it with 'mlops-kit panel' or 'mlops-kit promote'."
+    if not revision and verdict == "inconclusive":
+        return (
+            "Nothing was promoted: the rows are too few to tell. Bring more rows, loosen those "
+            "gates in mlops-kit.toml, or add --force-gate, which Git records."
+        )
     if not revision:
         return f"Nothing was promoted: the verdict is {verdict}." if verdict else "Done."
     where = workspace.settings.gitops_url
@@ -88,9 +93,12 @@ def _committed(workspace: Workspace, result: dict[str, Any]) -> str:
 def rollout_lines(rollout: dict[str, Any]) -> list[str]:
     """Return how the rollout ended, why, and each weight with its counts."""
     path = " → ".join(f"{weight} %" for weight in rollout["weights"])
-    lines = [f"{str(rollout['outcome']).upper()}  {rollout['sentence']}"]
+    ended = str(rollout["outcome"]) if rollout.get("champion", True) else "waiting"
+    lines = [f"{ended.upper()}  {rollout['sentence']}"]
     if path:
-        lines.append(f"  weights: {path}; the candidate answered {rollout['requests']:,} requests")
+        seen = rollout["requests"]  # by this watch; one that came late saw none
+        answered = f"; the candidate answered {seen:,} requests" if seen else ""
+        lines.append(f"  weights: {path}{answered}")
     for step in rollout["steps"]:
         at = step["when"][11:19]
         lines.append(

@@ -125,7 +125,7 @@ def traffic(
     if found is None:
         said = f"Nothing serves {place} here. Start a server: mlops-kit serve --detach."
         raise ServingError(said, code="serving.not-running")
-    observations = local_server.observations(workspace)
+    observations = local_server.observations(workspace, name)
     with sending.traffic(found.url, name, observations) as running:
         sent = running.wait()
     answer(as_json, asdict(sent), [str(sent)])

@@ -72,7 +72,7 @@ class LiveRollout(Live[Watched]):
         seen, look = now.seen, now.look
         shown = Watch(self.title, now.state, now.sentence)
         if seen is not None and look is not None:
-            policy = self.workspace.settings.rollout
+            policy = self.workspace.policy(seen.release.model)
             whole = metrics_view(policy, seen, look.decision)
             known = {trail.name for trail in whole.trails}
             whole = replace(whole, trails=(*_of_replay(self._looks, known), *whole.trails))

@@ -41,7 +41,29 @@ def take_out(model: Any) -> tuple[Any, dict[str, bytes]]:
             placeholders[id(each)] = found
             if found.file:
                 files[found.file] = content
+    placeholders |= _frozen(model, placeholders)
     return (copy.deepcopy(model, placeholders) if placeholders else model), files
+
+
+def _frozen(model: Any, placeholders: Mapping[int, Any]) -> dict[int, Any]:
+    """Return each frozen booster with its placeholder in it.
+
+    FrozenEstimator hands on what it is asked for, so deepcopy would take CatBoost's own way for it,
+    and a copy of the booster would come in its place.
+    """
+    from sklearn.frozen import FrozenEstimator
+
+    found = {}
+    for each in skops_file.objects(model):
+        inner, depth = each, 0
+        while type(inner) is FrozenEstimator:
+            inner, depth = inner.estimator, depth + 1
+        if depth and id(inner) in placeholders:
+            made = placeholders[id(inner)]
+            for _ in range(depth):
+                made = FrozenEstimator(made)
+            found[id(each)] = made
+    return found
 
 
 def put_back(model: Any, files: Mapping[str, bytes], what: str) -> None:

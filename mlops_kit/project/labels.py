@@ -160,7 +160,7 @@ class _Store:
         self._model = model or workspace.default_model
         self._environment = environment or settings.environment
         self._table = (workspace.tables() | dict(tables or {})).get(self._model)
-        self.observations = local_server.observations(workspace)
+        self.observations = local_server.observations(workspace, self._model)
 
     def __enter__(self) -> _Store:
         return self

@@ -32,16 +32,16 @@ def folder(workspace: Workspace, environment: str) -> Path:
     return workspace.settings.state_folder / "platform" / environment
 
 
-def observations(workspace: Workspace) -> Observations:
-    """Return the store of predictions and labels."""
+def observations(workspace: Workspace, model: str) -> Observations:
+    """Return the store of predictions and labels, which counts by the bounds of a model."""
     from mlops_kit.prediction_log.log import Observations
 
-    settings = workspace.settings
+    settings, policy = workspace.settings, workspace.policy(model)
     settings.state_folder.mkdir(parents=True, exist_ok=True)
     return Observations(
         settings.observations_url,
-        slow_ms=settings.rollout.slow_ms,
-        interval=settings.rollout.interval,
+        slow_ms=policy.slow_ms,
+        interval=policy.interval,
     )
 
 
@@ -82,7 +82,7 @@ def platform(
     from mlops_kit.serving.daemon import LocalServer
     from mlops_kit.serving.label_door import LabelDoor
 
-    options, log = workspace.settings.serving, observations(workspace)
+    options, log = workspace.settings.serving, observations(workspace, model)
     follower = reconciler(workspace, model, environment)
     return LocalServer(
         follower,

@@ -87,7 +87,7 @@ def promote(
         forced="" if verdict.status == "pass" else verdict.status,
         override=override,
     )
-    policy = settings.rollout
+    policy = settings.policy(model)
     limits = PromotionLimits(policy.cooldown, policy.freeze_after, policy.freeze_window)
     promoted = promotion.promote(workspace.repository, request, limits, start=snapshot)
     sync_alias(workspace, promoted.release)

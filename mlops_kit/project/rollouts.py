@@ -40,10 +40,10 @@ def open_observer(
     """
     from mlops_kit.serving import daemon
 
-    observations = local_server.observations(workspace)
+    observations = local_server.observations(workspace, model)
     folder = local_server.folder(workspace, environment)
     place = (observations, model, environment)
-    policy = workspace.settings.rollout
+    policy = workspace.policy(model)
     try:
         judged = watched or judged_table.find(workspace, model, environment)
         task = model_task(workspace, model, judged.table)
@@ -76,7 +76,7 @@ def model_task(workspace: Workspace, model: str, table: Table | None = None) -> 
     tables = workspace.tables()
     table = table or tables.get(model)
     known = {str(each) for one in (*tables.values(), table) if one for each in one.classes}
-    for name in workspace.settings.rollout.class_recall:
+    for name in workspace.policy(model).class_recall:
         if name not in known:
             raise SettingsError(
                 f"[rollout.class_recall] bounds {name!r}; expected a class of a table in "
@@ -92,7 +92,7 @@ def row_costs(workspace: Workspace, model: str, table: Table | None = None) -> R
 
     `table` is the released model's, by default the project's.
     """
-    if not workspace.settings.rollout.cost:
+    if not workspace.policy(model).cost:
         return None
     from mlops_kit.models.costs import by_row
     from mlops_kit.tables.frames import frame_of
@@ -152,7 +152,7 @@ def watch(
         observer.prepare()
         seen = observer.observe()
         name = controller.named(seen, revision)
-        if needs_server(workspace.settings.rollout, seen):
+        if needs_server(observer.policy, seen):
             status = stack.enter_context(local_server.ensure_running(workspace, model, environment))
             if customers is not None:
                 _send(stack, status.url, observer, customers, seen, show)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_kit.errors import ProjectError
-from mlops_kit.project import table_files, table_notebooks
+from mlops_kit.project import table_files, table_notebooks, table_settings
 from mlops_kit.project_folder import FILE
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def create_for(folder: Path, name: str, source: str, roles: Roles) -> Made:
     for room in ("notebooks", "workflows/tables"):
         (folder / room).mkdir(parents=True, exist_ok=True)
     shutil.copytree(pages / "workflows" / "gitops", folder / "workflows" / "gitops")
-    text = table_files.settings(guessed, (pages / FILE).read_text())
+    text = table_settings.settings(guessed, (pages / FILE).read_text())
     (folder / FILE).write_text(text)
     (folder / ".gitignore").write_text(_IGNORED)
     _write_model(folder, guessed, "prod", _data(source, folder), suffix="")
@@ -120,7 +120,7 @@ def add(folder: Path, name: str, source: str, roles: Roles) -> Made:
     _write_model(folder, guessed, name, _data(source, folder), suffix=f"_{word}")
     _write_environment(folder, name)
     with (folder / FILE).open("a") as file:
-        file.write(f"\n{table_files.model_settings(guessed)}")
+        file.write(f"\n{table_settings.model_settings(guessed)}")
     return Made(folder, tuple(sorted(set(_files(folder)) - before)), f"{name}-training", guessed)
 
 

@@ -10,6 +10,19 @@ from mlops_kit.errors import SettingsError
 from mlops_kit.formatting import did_you_mean
 
 
+def of_environment(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """Return the names that the environment sets by variables of a prefix, nested by '__'."""
+    found: dict[str, Any] = {}
+    for name in environ:
+        if name.startswith(prefix):
+            section, _, rest = name.removeprefix(prefix).lower().partition("__")
+            if rest:
+                found.setdefault(section, {})[rest] = ""
+            else:
+                found.setdefault(section, "")
+    return found
+
+
 def refuse_unknown(given: Mapping[str, Any], section: Any, where: str) -> None:
     """Raise SettingsError for a name that a section doesn't have; a section by name has any.
 

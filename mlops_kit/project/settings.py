@@ -23,7 +23,8 @@ from mlops_kit.formatting import violations
 from mlops_kit.models.costs import Costs
 from mlops_kit.models.gates import DEFAULT_GATES, GateRule, Rules
 from mlops_kit.prediction_log.label import State
-from mlops_kit.project.setting_names import refuse_unknown
+from mlops_kit.project.bounds import Bounds, over
+from mlops_kit.project.setting_names import of_environment, refuse_unknown
 from mlops_kit.project_folder import FILE, absolute_uri, find_project
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.serving.options import Serving
@@ -89,7 +90,7 @@ class Labels(_Section):
 
 
 class Model(_Section):
-    """How one model is judged, and what its errors cost."""
+    """How one model is judged and rolled out, and what its errors cost."""
 
     gates: tuple[GateRule, ...] = Field((), description="empty: those of the task")
     minimum: int = Field(50, ge=1, description="rows of a class below which nothing can be told")
@@ -97,6 +98,7 @@ class Model(_Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     resamples: int = Field(500, ge=100, description="of the bootstrap")
     costs: Costs = Costs()
+    rollout: Bounds = Field(Bounds(), description="what differs from [rollout] for this model")
     sample: int = Field(
         0, ge=0, description="rows to learn from where a table has more; 0: all, or it is refused"
     )
@@ -156,7 +158,7 @@ class Settings(BaseSettings):
         folder = (project or find_project(Path.cwd())).resolve()
         written = _read_file(folder / FILE)
         refuse_unknown(written, cls, FILE)
-        refuse_unknown(_from_environment(os.environ), cls, "the environment")
+        refuse_unknown(of_environment(os.environ, _PREFIX), cls, "the environment")
         tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
         if tracking_uri:
             written["tracking_uri"] = tracking_uri
@@ -165,13 +167,16 @@ class Settings(BaseSettings):
         if any(found.values()) and isinstance(section, Mapping):
             written["argo"] = {**section, **{k: v for k, v in found.items() if v}}
         try:
-            return cls(**{**written, "project": folder})
+            settings = cls(**{**written, "project": folder})
         except ValidationError as error:
             raise SettingsError(_explained(error, folder)) from error
         except UnreadableError as error:
             raise SettingsError(
                 f"{error} Expected one setting a variable, as in {_PREFIX}ROLLOUT__RECALL=0.8."
             ) from error
+        for model in settings.models:
+            settings.policy(model)
+        return settings
 
     @model_validator(mode="before")
     @classmethod
@@ -198,6 +203,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file, which `load` gives as arguments."""
         return named["env_settings"], named["init_settings"]
+
+    def policy(self, model: str) -> Policy:
+        """Return what a model's rollout must prove: [rollout], and over it the model's own.
+
+        Raises SettingsError where the two contradict each other.
+        """
+        own = self.models[model].rollout if model in self.models else Bounds()
+        return over(self.rollout, own, model)
 
     @property
     def state_folder(self) -> Path:
@@ -267,19 +280,6 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{str(path)!r} can't be read: {error}.", code="settings.unreadable"
         ) from error
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the names that the environment sets, nested as the settings are."""
-    found: dict[str, Any] = {}
-    for name in environ:
-        if name.startswith(_PREFIX):
-            section, _, rest = name.removeprefix(_PREFIX).lower().partition("__")
-            if rest:
-                found.setdefault(section, {})[rest] = ""
-            else:
-                found.setdefault(section, "")
-    return found
 
 
 def _explained(error: ValidationError, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The files that a new model starts with beside its notebooks: table, pipeline, settings."""
+"""The files that a new model starts with beside its notebooks: its table and its pipeline."""
 
 from __future__ import annotations
 
@@ -216,69 +216,3 @@ PIPELINE = Pipeline(
     description={quoted(f"Train, judge, promote and roll out a model of {name}.")},
 )
 '''
-
-
-def settings(guess: Guess, template: str) -> str:
-    """Return the settings of a project whose first model this is.
-
-    `template` are those of the kit's own project, of which the part on traffic is taken.
-    """
-    head, _, traffic = template.partition("# What a candidate must prove on traffic")
-    # Bounds of the kit's own example, which nobody knows to hold here.
-    low = "     # low, until you know what a model reaches"
-    traffic = re.sub(r"(?m)^(recall|precision) = .*$", rf"\1 = 0.10{low}", traffic)
-    about = "".join(line for line in head.splitlines(keepends=True) if line.startswith("# "))
-    about = about.partition("# The costs")[0]
-    lines = [f"model = {quoted(guess.table.name)}", 'environment = "prod"', ""]
-    return (
-        about
-        + "\n"
-        + "\n".join(lines)
-        + "\n"
-        + model_settings(guess)
-        + (f"\n# What a candidate must prove on traffic{traffic}" if traffic else "")
-    )
-
-
-def model_settings(guess: Guess) -> str:
-    """Return the settings of one model: its gates, and of two classes the costs of errors."""
-    name = guess.table.name
-    gates = "".join(f"    {{ {each} }},\n" for each in _GATES[guess.table.task])
-    costs = f"""# The costs of errors, in the currency of the table's amount.
-[models.{name}.costs]
-false_positive = 5.0    # of acting on a row where nothing was
-false_negative = 20.0   # of a missed positive, on top of its amount
-
-"""
-    return (
-        (costs if guess.table.task == "binary" else "")
-        + f"""[models.{name}]
-minimum = 50   # with fewer rows of a class, the verdict is inconclusive
-# Bounds that a candidate must meet on the holdout, to be set once one has been seen. Against the
-# reference: candidate minus champion on the same rows, how much worse the candidate may be.
-gates = [
-{gates}]
-"""
-    )
-
-
-_LATENCY = 'metric = "latency_ms", at_most = 200.0'
-_GATES = {
-    "binary": (
-        'metric = "roc_auc", at_least = 0.60',
-        'metric = "calibration_error", at_most = 0.10',
-        'metric = "recall", against = "reference", at_least = -0.10',
-        'metric = "average_precision", against = "reference", at_least = -0.05',
-        _LATENCY,
-    ),
-    "multiclass": (
-        'metric = "accuracy", against = "reference", at_least = -0.03',
-        'metric = "balanced_accuracy", against = "reference", at_least = -0.05',
-        _LATENCY,
-    ),
-    "regression": (
-        'metric = "r2", at_least = 0.10',
-        'metric = "r2", against = "reference", at_least = -0.03',
-        _LATENCY,
-    ),
-}

@@ -59,10 +59,9 @@ class Workspace:
         """Where snapshots of data are kept."""
         return self.settings.state_folder / "datasets"
 
-    @property
-    def policy(self) -> Policy:
-        """What a rollout must prove, and its pace; shown as a table."""
-        return self.settings.rollout
+    def policy(self, model: str) -> Policy:
+        """Return what a model's rollout must prove, and its pace; shown as a table."""
+        return self.settings.policy(model)
 
     @cached_property
     def registry(self) -> Registry:

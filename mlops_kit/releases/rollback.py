@@ -100,10 +100,10 @@ def _former(
             )
     if found is None:
         former = sorted({entry.version for entry in entries if entry.makes_champion})
+        asked = f"{to!r} was never champion there" if to else "no good version served before"
         raise ReleaseError(
-            f"There is nothing to go back to in {now.environment!r}: the champion is "
-            f"{version(champion)!r}, asked for {to or 'the last good version'!r}, and champions "
-            f"so far were {former}.",
+            f"There is nothing to go back to in {now.environment!r}: {asked}. The champion is "
+            f"{version(champion) or 'none'}; those so far were {former}.",
             code="release.no-former-champion",
         )
     content = snapshot.at(found.revision).read(release_yaml.path(now.environment))

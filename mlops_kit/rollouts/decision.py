@@ -94,9 +94,17 @@ def _soak(look: EvaluatedState) -> Decision:
         return look.say("done", None, "pass", passed, "")
     if left <= 0:
         why = f"{look.name} stays champion, but too few labels arrived to judge its own answers."
+        if not look.metrics:
+            why = f"{look.name} stays champion. {_UNBOUND}"
         return look.say("done", None, "inconclusive", Reason("soak.unjudged", why), "")
     then = f"For another {span(left)} its labels can still roll it back."
     return look.hold(_soaking(look, state if known else ""), then)
+
+
+# The champion's error is a measure only while both score the same rows.
+_UNBOUND = (
+    "Its own labels aren't judged: they need a bound, absolute_error in [models.NAME.rollout]."
+)
 
 
 def _soaking(look: EvaluatedState, state: str) -> Reason:
@@ -104,6 +112,8 @@ def _soaking(look: EvaluatedState, state: str) -> Reason:
     if look.seen.faults:
         why = f"{look.name} is champion but can't be judged: {' '.join(look.seen.faults)}"
         return Reason("held.fault", why)
+    if not look.metrics:
+        return Reason("soak.no-labels", f"{look.name} is champion. {_UNBOUND}")
     if not state:
         why = f"{look.name} is champion, but too few labels of its own answers have arrived."
         return Reason("soak.no-labels", f"{why} Missing labels never roll it back.")

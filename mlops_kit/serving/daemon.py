@@ -26,7 +26,7 @@ from mlops_kit.serving.server import Server, application
 
 _STATUS, _LOCK, LOG = "status.json", "lock", "serve.log"
 # Seconds that a start and a stop may take, imports included.
-START_DEADLINE, STOP_DEADLINE = 60.0, 15.0
+START_DEADLINE, STOP_DEADLINE = 180.0, 15.0
 
 
 @dataclass(frozen=True)
@@ -276,11 +276,10 @@ def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> ServerStatus:
         if ended and not lock.is_held(folder / _LOCK):
             break
         time.sleep(0.05)
-    tail = (folder / LOG).read_text(errors="replace").strip()[-1000:]
-    raise ServingError(
-        f"The server didn't start. Its log ends with: {tail or 'nothing'}",
-        code="serving.not-started",
-    )
+    tail = (folder / LOG).read_text(errors="replace").strip()[-1000:] or "nothing"
+    slow = f" in {START_DEADLINE:g} s" if process.poll() is None else ""
+    said = f"The server didn't start{slow}. Its log ends with: {tail}"
+    raise ServingError(said, code="serving.not-started")
 
 
 @contextmanager

@@ -28,26 +28,27 @@ class Step:
 class OneHot:
     """The code of each category by column, -1 for one that gives no number.
 
-    `counts` are how many codes each column has. Unless it `is_open`, an unknown category is a
-    KeyError.
+    `counts` are how many codes each column has, `unknown` the code of a category that no training
+    row had. Unless it `is_open`, such a category is a KeyError.
     """
 
     codes: list[dict[Any, int]]
     counts: list[int]
+    unknown: list[int]
     is_open: bool
 
     def one(self, values: Values) -> list[int]:
         """Return the codes of a row."""
         if self.is_open:
-            pairs = zip(values, self.codes, strict=True)
-            return [code.get(_key(value), -1) for value, code in pairs]
+            each = zip(values, self.codes, self.unknown, strict=True)
+            return [code.get(_key(value), unknown) for value, code, unknown in each]
         return [code[_key(value)] for value, code in zip(values, self.codes, strict=True)]
 
     def many(self, columns: Values) -> list[Any]:
         """Return an array of codes a column."""
         return [
-            _looked_up(column, code, -1 if self.is_open else None, np.intp)
-            for column, code in zip(columns, self.codes, strict=True)
+            _looked_up(column, code, unknown if self.is_open else None, np.intp)
+            for column, code, unknown in zip(columns, self.codes, self.unknown, strict=True)
         ]
 
 
@@ -128,8 +129,8 @@ def _scaled(part: Any) -> Step:
 
 def _codes(encoder: Any) -> list[dict[Any, int]]:
     """Return the code of each category by column; None is a missing value."""
-    if np.dtype(encoder.dtype) != np.float64 or getattr(encoder, "_infrequent_enabled", False):
-        raise ValueError("it gives other numbers, or joins rare categories")
+    if np.dtype(encoder.dtype) != np.float64:
+        raise ValueError("it gives other numbers")
     return [
         {None if each != each else each: code for code, each in enumerate(categories.tolist())}
         for categories in encoder.categories_
@@ -137,6 +138,8 @@ def _codes(encoder: Any) -> list[dict[Any, int]]:
 
 
 def _ordinal(encoder: Any) -> Step:
+    if getattr(encoder, "_infrequent_enabled", False):
+        raise ValueError("it joins rare categories")
     codes: list[dict[Any, float]] = []
     for of_column in _codes(encoder):
         found: dict[Any, float] = {value: float(code) for value, code in of_column.items()}
@@ -180,14 +183,31 @@ def _looked_up(column: Any, codes: Mapping[Any, Any], unknown: Any, dtype: Any) 
 
 
 def one_hot(encoder: Any) -> OneHot:
-    """Return the codes of a fitted one-hot encoder."""
+    """Return the codes of a fitted one-hot encoder; rare categories may share one."""
     dropped = encoder.drop_idx_
-    codes, counts = [], []
+    shared = _shared(encoder)
+    codes, counts, unknown = [], [], []
     for column, of_column in enumerate(_codes(encoder)):
+        rare = shared[column] if shared else None
+        if rare is not None:
+            codes.append({value: int(rare[code]) for value, code in of_column.items()})
+            counts.append(int(max(rare)) + 1)
+            unknown.append(-1 if encoder.handle_unknown == "ignore" else counts[-1] - 1)
+            continue
         left_out = None if dropped is None else dropped[column]
         kept = [value for value, code in of_column.items() if code != left_out]
         # One that is dropped is known, and gives no number.
         codes.append({value: at for at, value in enumerate(kept)})
         codes[-1] |= {value: -1 for value, code in of_column.items() if code == left_out}
         counts.append(len(kept))
-    return OneHot(codes, counts, encoder.handle_unknown != "error")
+        unknown.append(-1)
+    return OneHot(codes, counts, unknown, encoder.handle_unknown != "error")
+
+
+def _shared(encoder: Any) -> Any:
+    """Return by column the code for each category's own; None where no rare ones share one."""
+    if not getattr(encoder, "_infrequent_enabled", False):
+        return None
+    if encoder.drop_idx_ is not None:
+        raise ValueError("it joins rare categories and drops one")
+    return encoder._default_to_infrequent_mappings

@@ -183,8 +183,14 @@ def of_rows(
 def of_classes(counts: Mapping[Value, int], least: int) -> list[Finding]:
     """Return the classes with too few rows."""
     few = {each: count for each, count in counts.items() if count < least}
+    if not few:
+        return []
     said = ", ".join(f"{count:,} rows of {each!r}" for each, count in few.items())
-    return [Finding("classes", len(few), f"{said}, not {least:,}.")] if few else []
+    said += f", not {least:,}; leave them out, or join the class with another"
+    # Each of the four parts of a split needs a row.
+    if (rarest := min(few.values())) >= 4:
+        said += f", or call examine with class_rows={rarest}"
+    return [Finding("classes", len(few), f"{said}.")]
 
 
 def of_checks(frame: pd.DataFrame, table: Table) -> list[Finding]:

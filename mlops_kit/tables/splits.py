@@ -171,6 +171,17 @@ def _borders(count: int, shares: Sequence[float]) -> list[int]:
     return found
 
 
+def _spread(count: int, shares: Sequence[float]) -> list[int]:
+    """Return the borders of parts that have a row each, however rare their class is."""
+    found, last = _borders(count, shares), len(shares) - 1
+    if count <= last:
+        return found
+    for place in range(last):
+        least = found[place - 1] + 1 if place else 1
+        found[place] = min(max(found[place], least), count - last + place)
+    return found
+
+
 def _by_time(
     frame: pd.DataFrame, table: Table, strata: NDArray[np.int64], shares: Sequence[float]
 ) -> tuple[Parts, str]:
@@ -228,7 +239,7 @@ def _by_label(
     cuts = []
     for each in np.unique(strata):
         rows = random.permutation(np.flatnonzero(strata == each))
-        cuts.append(_cut(rows, _borders(len(rows), shares)))
+        cuts.append(_cut(rows, _spread(len(rows), shares)))
     none: Parts = [np.zeros(0, np.int64)] * 4
     parts = [np.concatenate(same) for same in zip(none, *cuts, strict=True)]
     alike = "tenth of its numbers" if table.task == "regression" else "class"

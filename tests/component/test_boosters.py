@@ -116,6 +116,12 @@ MODELS: dict[str, Callable[[], tuple[Any, pd.DataFrame]]] = {
         NUMBERS,
     ),
     "catboost": lambda: (cat(cat_features=["c"]).fit(AS_TEXT, WORDS), AS_TEXT),
+    "catboost, frozen as in a new project": lambda: (
+        with_threshold(
+            calibrated(FrozenEstimator(cat().fit(NUMBERS, LABELS))).fit(NUMBERS, LABELS), 1
+        ).fit(NUMBERS, LABELS),
+        NUMBERS,
+    ),
     "catboost, classes": lambda: (cat(grow_policy="Lossguide").fit(NUMBERS, THREE), NUMBERS),
     "a vote of two": lambda: (
         VotingClassifier([("one", lgbm()), ("two", xgb())], voting="soft").fit(NUMBERS, LABELS),

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from mlops_kit import Workspace, datasets
 from mlops_kit.cli.main import main
 from mlops_kit.project import local_runs, scaffold, table_files
+from mlops_kit.rollouts.policy import Policy
 from mlops_kit.tables.guessing import Guess, guess
 from mlops_kit.tables.roles import Roles
 from tests.contract.test_grammar import offences
@@ -129,7 +130,10 @@ def test_the_pipeline_passes_what_its_notebooks_take(project: scaffold.Made) -> 
     assert next(step.name for step in pipeline.ordered) == "validate-data"
     assert workspace.settings.model == "shop"
     assert len(workspace.rules("shop").gates) >= 3
-    assert workspace.policy.recall == workspace.policy.precision == 0.10
+    bounds = workspace.settings.models["shop"].rollout.model_dump(exclude_unset=True)
+    lax = workspace.settings.rollout
+    assert (lax.slow_ms, lax.slow_share, lax.recall) == (250.0, 0.05, Policy().recall)
+    assert bounds in ({"recall": 0.1, "precision": 0.1}, {"accuracy": 0.33}, {})
     for step in pipeline.steps:
         text = cells(project.folder / "notebooks" / step.notebook)
         for parameter in step.parameters:

@@ -60,7 +60,7 @@ def test_the_task_is_that_of_the_models_table(place: Path) -> None:
     assert rollouts.model_task(workspace, "species") == ModelTask("multiclass", ("a", "b", "c"))
     assert rollouts.model_task(workspace, "prices") == ModelTask("regression")
     assert rollouts.model_task(workspace, "another") == BINARY
-    found = criteria(workspace.policy, rollouts.model_task(workspace, "species"))
+    found = criteria(workspace.policy("species"), rollouts.model_task(workspace, "species"))
     assert [(each.name, each.of) for each in found] == [("accuracy", 1), ("recall of c", 2)]
 
 
@@ -97,7 +97,8 @@ def test_answers_are_priced_as_the_evaluation_prices_them(
     workspace = project(place, "[rollout]\ncost = 10.0\n")
     costs = rollouts.row_costs(workspace, model)
     assert costs is not None
-    judge = Judge(criteria(workspace.policy, rollouts.model_task(workspace, model)), 2.0, costs)
+    found = criteria(workspace.policy(model), rollouts.model_task(workspace, model))
+    judge = Judge(found, 2.0, costs)
     priced = judge.priced(np.array(labels, float), Answered(*answers), features)
     assert priced.costs.tolist() == expected
     tally = judge.quality(np.array(labels, float), priced).of("cost")
@@ -179,7 +180,7 @@ def test_a_watcher_brings_labels_in_and_says_what_is_wrong(place: Path) -> None:
     path = place / "in" / "a.csv"
     path.write_text("id,label\nrequest-1,no\nrequest-1,maybe\n")
     os.utime(path, (1.0, 1.0))
-    store = rollouts.local_server.observations(workspace)
+    store = rollouts.local_server.observations(workspace, "species")
     store.add([prediction(1, model="loans")])
     said.clear()
     rollouts._collect(workspace, said.extend)

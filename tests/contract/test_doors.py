@@ -70,6 +70,7 @@ DOORS = {
         "models/evaluation_summary.py",
         "pipelines/executions.py",
         "pipelines/parameters.py",
+        "project/bounds.py",
         "project/settings.py",
     ),
     "pydantic_settings": ("project/settings.py",),

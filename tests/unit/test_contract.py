@@ -252,6 +252,16 @@ def test_a_split_by_label_gives_each_part_the_same_share(frame: pd.DataFrame) ->
         assert part["price"].median() == pytest.approx(100, abs=4)
 
 
+@pytest.mark.parametrize("count", [4, 5, 7, 13])
+def test_a_rare_class_has_a_row_in_each_part(frame: pd.DataFrame, count: int) -> None:
+    rare = frame.assign(left=np.where(np.arange(len(frame)) < count, "yes", "no"))
+    parts = splits.split(rare, table(), by="label").parts.values()
+    counts = [int((part["left"] == "yes").sum()) for part in parts]
+    assert min(counts) >= 1
+    assert sum(counts) == count
+    assert counts[0] == max(counts)
+
+
 def test_classes_at_different_times_are_each_split_by_their_own_time(frame: pd.DataFrame) -> None:
     early = frame["left"].where(frame["day"] < frame["day"].quantile(0.8), "no")
     split = splits.split(frame.assign(left=early), table())

@@ -17,7 +17,7 @@ from mlops_kit.releases.release import (
     apply,
 )
 from mlops_kit.rollouts import evidence
-from mlops_kit.rollouts.criteria import BINARY, total
+from mlops_kit.rollouts.criteria import BINARY, ModelTask, total
 from mlops_kit.rollouts.decision import Decision, RolloutState, decide
 from mlops_kit.rollouts.policy import Policy
 from mlops_kit.rollouts.quality import Quality
@@ -310,6 +310,15 @@ def test_lost_labels_while_baking_are_an_alert_and_no_rollback() -> None:
     assert (ended.code, ended.act, ended.verdict) == ("soak.unjudged", "done", "inconclusive")
     blind = baking(live=BAD, faults=("The store does not answer.",))
     assert is_hold(decide(POLICY, blind), "held.fault")
+
+
+def test_a_regression_without_a_bound_of_its_own_is_said_to_be_unjudged() -> None:
+    task = ModelTask("regression")
+    early = decide(POLICY, baking(live=None, task=task))
+    late = decide(POLICY, baking(live=None, task=task, now=START + 601))
+    for found in (early, late):
+        assert "absolute_error" in found.sentence
+    assert (early.code, late.code) == ("soak.no-labels", "soak.unjudged")
 
 
 def test_a_shared_outage_holds_and_says_that_the_champion_fails_too() -> None:

@@ -63,6 +63,12 @@ CHANGES = {
         (ONE_HOT, TEXTS), (FILL, NUMBERS), sparse_threshold=1.0
     ),
     "filled text": make_column_transformer((CONSTANT, TEXTS), (FILL, NUMBERS)),
+    "rare words as one": make_column_transformer(
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=2), ["city", "note"]),
+        (OneHotEncoder(handle_unknown="ignore", max_categories=2), ["plan", "visits"]),
+        (FILL, NUMBERS),
+        sparse_threshold=0.0,
+    ),
     "one left out": make_column_transformer(
         (OneHotEncoder(drop="first", handle_unknown="ignore"), ["city", "visits"]),
         (SimpleImputer(strategy="median"), ["age"]),
@@ -187,7 +193,7 @@ def test_what_is_not_known_is_left_to_the_library() -> None:
     table = mixed.table()
     inputs, labels = mixed.frame(FOUND, table), mixed.labels(FOUND, "binary")
     for columns in (
-        make_column_transformer((OneHotEncoder(handle_unknown="ignore", max_categories=2), TEXTS)),
+        make_column_transformer((clone(CODES).set_params(max_categories=2), ["city"])),
         make_column_transformer((KBinsDiscretizer(3), ["rate"]), (ONE_HOT, TEXTS)),
         make_column_transformer((SimpleImputer(add_indicator=True), NUMBERS)),
     ):

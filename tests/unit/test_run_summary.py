@@ -44,6 +44,12 @@ class Folder:
         return self
 
 
+INCONCLUSIVE = (
+    "Nothing was promoted: the rows are too few to tell. Bring more rows, loosen those gates in "
+    "mlops-kit.toml, or add --force-gate, which Git records."
+)
+
+
 @pytest.mark.parametrize(
     ("facts", "sentence"),
     [
@@ -53,7 +59,7 @@ class Folder:
             "Nothing was promoted yet: promote it with 'mlops-kit panel' or 'mlops-kit promote'.",
         ),
         ({"verdict": "fail"}, "Nothing was promoted: the verdict is fail."),
-        ({"verdict": "inconclusive"}, "Nothing was promoted: the verdict is inconclusive."),
+        ({"verdict": "inconclusive"}, INCONCLUSIVE),
         (
             {"verdict": "pass", "revision": "0123456789abcdef", "changed": True},
             "Promoted by commit 0123456789ab in gitops.git",

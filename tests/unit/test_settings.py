@@ -84,6 +84,28 @@ def test_the_bounds_of_a_rollout_and_of_the_server_are_settings(tmp_path: Path) 
     assert found.observations_url == "sqlite:////elsewhere/observations.db"
 
 
+def test_a_models_own_bounds_win_over_those_of_all(tmp_path: Path) -> None:
+    text = """[rollout]
+absolute_error = 5.0
+slow_ms = 90
+[models.fees.rollout]
+absolute_error = 300.0
+steps = [50]
+"""
+    changed = {"MLOPS_KIT_MODELS__FEES__ROLLOUT__SLOW_MS": "400"}
+    found = settings(tmp_path, text, **changed)
+    fees, other = found.policy("fees"), found.policy("other")
+    assert (fees.absolute_error, fees.slow_ms, fees.steps) == (300.0, 400.0, (50,))
+    assert (other.absolute_error, other.slow_ms, other) == (5.0, 90.0, found.rollout)
+
+
+def test_a_models_wrong_bounds_are_refused_when_the_settings_are_read(tmp_path: Path) -> None:
+    with fails("settings.unknown", "recal", "models"):
+        settings(tmp_path, "[models.fees.rollout]\nrecal = 0.5\n")
+    with fails("settings", "models.fees.rollout"):
+        settings(tmp_path, "[rollout]\nerror_cap = 9\n[models.fees.rollout]\nabsolute_error = 10\n")
+
+
 def test_mlflows_own_name_wins_over_the_file_and_the_kits_over_it(tmp_path: Path) -> None:
     text = 'tracking_uri = "http://file"'
     assert settings(tmp_path, text).registry_uri == "http://file"

@@ -100,7 +100,7 @@ class Acts:
         """Commit a step of the rollout that the page shows; raises LostRaceError if it changed."""
         seen = self.observe()
         self._expect_unchanged(seen.release)
-        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        decision = rollout.decide(self.workspace.policy(self.model), seen.situation)
         done = promotion.advance(
             self._git, seen.release, change, Signoff(self._who, reason, decision.verdict)
         )

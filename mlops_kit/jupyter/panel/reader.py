@@ -85,7 +85,7 @@ class Reader:
     def _rolling(self, board: Board, seen: ObservedState) -> Board:
         """Return the board while a rollout runs."""
         situation, release = seen.situation, seen.release
-        policy = self.workspace.settings.rollout
+        policy = self.workspace.policy(self.model)
         decision = rollout.decide(policy, situation)
         version = commits.version(release.candidate)
         return replace(
@@ -150,7 +150,7 @@ class Reader:
         if champion is None:
             said = f"No version of {self.model} serves {self.environment}."
             return replace(board, standing="waiting", sentence=said, next=_TRAIN)
-        decision = rollout.decide(self.workspace.settings.rollout, seen.situation)
+        decision = rollout.decide(self.workspace.policy(self.model), seen.situation)
         offers = (actions.rollback(seen),)
         if _gone(seen.entries):
             said, after = _ended(seen.entries[0], self.model), _tried_again(seen.entries)
