@@ -178,7 +178,15 @@ class LevelWalk:
         groups: int = 1,
         sets: Sets | None = None,
     ) -> None:
-        """Lay all nodes into one array; a leaf's children are itself. See QuickScorer."""
+        """Lay all nodes into one array, in which a leaf's children are itself.
+
+        Args:
+            trees: their nodes; those of one group after the other.
+            baseline: what is added before the leaves, one number or one for each group.
+            dtype: the sum's.
+            groups: how many sums there are, of equally many trees each.
+            sets: the categories at which a node's rows go left.
+        """
         sizes = [len(nodes) for nodes in trees]
         self._roots = np.cumsum([0, *sizes[:-1]])
         nodes = np.concatenate(trees)
