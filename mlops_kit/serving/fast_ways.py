@@ -19,7 +19,8 @@ from mlops_kit.serving.fast_finishes import itself, softmax
 from mlops_kit.serving.fast_fused import FusedScorer
 from mlops_kit.serving.fast_linear import change, linear_sums, weights
 from mlops_kit.serving.fast_nodes import Ensemble, edges
-from mlops_kit.serving.fast_trees import Floats, LevelWalk, QuickScorer
+from mlops_kit.serving.fast_trees import Floats, QuickScorer
+from mlops_kit.serving.fast_walk import LevelWalk
 from mlops_kit.serving.signature import Signature
 
 Scores = Callable[[NDArray[Any]], Floats]

@@ -41,7 +41,8 @@ from threadpoolctl import threadpool_limits
 from mlops_kit.models import boosters as boosters_kept
 from mlops_kit.serving import fast_columns, fast_ensembles, fast_nodes, probes
 from mlops_kit.serving.fast_scores import FastScores, fast_scores
-from mlops_kit.serving.fast_trees import LevelWalk, QuickScorer
+from mlops_kit.serving.fast_trees import QuickScorer
+from mlops_kit.serving.fast_walk import LevelWalk
 from mlops_kit.serving.library_scores import frame, library_scores
 from mlops_kit.serving.signature import Signature
 from mlops_kit.tables.table import Column, Table
