@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["tests.stories"]
+# Before numpy is imported: pools of threads for each of four processes on two cores wait in a spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
 # What a machine may set, and a test must not depend on.
 _REMOVED = ("MLFLOW_", "MLOPS_KIT_", "GIT_", "KUBECONFIG", "JUPYTER_", "NO_COLOR", "ARGO_", "AWS_")

@@ -1,4 +1,4 @@
-"""Let a kernel that starts in a notebook's folder import the project's own modules."""
+"""Let a kernel that starts in a notebook's folder find the project's own modules and files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ def code(project: Path) -> str:
 
 
 def argument(project: Path) -> str:
-    """Return the argument of ipykernel's command line that runs this line at start.
+    """Return the argument of ipykernel's command line that runs this line at start, and `%run`'s.
 
     It leaves alone `exec_lines`, which a user's own configuration may set.
     """
-    return f"--IPKernelApp.code_to_run={code(project)}"
+    magic = "__import__('mlops_kit.kernels.run_magic', fromlist=['install'])"
+    install = f"{magic}.install(get_ipython(), {str(project)!a})"
+    return f"--IPKernelApp.code_to_run={code(project)}; {install}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mlops_kit.errors import ProjectError, RegistryError, ReleaseError
+from mlops_kit.errors import ModelNotFoundError, ProjectError, RegistryError, ReleaseError
 from mlops_kit.models.registry import CHAMPION
 from mlops_kit.project import candidates, local_server
 from mlops_kit.project.candidates import JudgedVersion
@@ -105,7 +105,7 @@ def rollback(
 ) -> Promotion:
     """Restore the last good champion by one commit, then update the registry's alias.
 
-    Raises ReleaseError when there is nothing to go back to.
+    Raises ReleaseError when there is nothing to go back to, or the registry has deleted it.
 
     Args:
         workspace: the project.
@@ -117,10 +117,30 @@ def rollback(
     """
     signoff = Signoff(workspace.settings.approved_by, reason)
     restored = promotion.rollback(
-        workspace.repository, model, environment, signoff, to=to, override=override
+        *(workspace.repository, model, environment, signoff),
+        to=to,
+        override=override,
+        check=lambda former: check_registered(workspace, model, former),
     )
     sync_alias(workspace, restored.release)
     return restored
+
+
+def check_registered(workspace: Workspace, model: str, former: ServedModel) -> None:
+    """Check that the registry still has a version; a registry that is away doesn't keep it back.
+
+    Raises ReleaseError for a version that was deleted, which no server could load.
+    """
+    try:
+        workspace.registry.version(model, former.version)
+    except ModelNotFoundError as error:
+        raise ReleaseError(
+            f"There is no going back to {model} v{former.version}: the registry no longer has it. "
+            "Nothing was committed; name another former champion with --to.",
+            code="release.former-deleted",
+        ) from error
+    except RegistryError:
+        return
 
 
 def consent(

@@ -164,6 +164,7 @@ def watch(
             sleep,
             on_poll,
             lambda: _collect(workspace, show, model, judged.table),
+            lambda former: releases.check_registered(workspace, model, former),
         ).run(looks=looks)
 
 

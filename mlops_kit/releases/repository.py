@@ -249,7 +249,10 @@ class GitOpsRepository:
             run("read-tree", base or "--empty")
             run("update-index", "-z", "--add", "--index-info", stdin="".join(lines))
             tree = run("write-tree")
-            return run("commit-tree", tree, *(["-p", base] if base else []), "-F", "-", stdin=text)
+            # `commit` reads this setting of the person's, `commit-tree` doesn't.
+            signs = run("config", "--type=bool", "--default=false", "commit.gpgSign") == "true"
+            options = [*(["-p", base] if base else []), *(["-S"] if signs else [])]
+            return run("commit-tree", tree, *options, "-F", "-", stdin=text)
 
     def _initialized(self, target: Path) -> Path:
         """Make an empty bare repository beside the target, to be renamed when it is complete."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mlops_kit.errors import LostRaceError, QuarantineError, ReleaseError
 from mlops_kit.releases import commits, ledger, quarantine, release, release_yaml
@@ -24,6 +24,7 @@ def rollback(
     expected: Release | None = None,
     started_at: str = "",
     override: str = "",
+    check: Callable[[ServedModel], object] = lambda _former: None,
 ) -> Promotion:
     """Restore the last good champion, or the former champion of version `to`, by a new commit.
 
@@ -41,6 +42,7 @@ def rollback(
             go back twice; name `to` if the answer may be lost.
         started_at: when the failure began (ISO 8601), if known.
         override: who goes back to a quarantined version, and why.
+        check: gets the version to go back to, before the commit; raises what stands against it.
     """
     commits.check_verdict(signoff.verdict, "")
     seen: list[ServedModel | None] = []
@@ -60,6 +62,7 @@ def rollback(
         if signoff.verdict and champion:
             quarantine.check_rollback(entries, champion.version, champion.digest)
         former = _former(snapshot, entries, found, to, override)
+        check(former)
         trailers = Trailers(
             **vars(signoff),
             rollout=found.rollout,

@@ -36,6 +36,7 @@ class RolloutController:
 
     `sync_alias` lets the registry's alias follow a release. `name` is the rollout's, empty for
     whichever runs. `collect` is called before each look, to bring in labels; it raises nothing.
+    `check_former` gets the version that a rollback restores, and raises ReleaseError against it.
     """
 
     observer: RolloutObserver
@@ -45,6 +46,7 @@ class RolloutController:
     sleep: Callable[[float], object] = time.sleep
     on_poll: OnPoll = lambda _seen, _look: None
     collect: Callable[[], object] = lambda: None
+    check_former: Callable[[release.ServedModel], object] = lambda _former: None
 
     def run(self, *, looks: int | None = None) -> Watched:
         """Look until the rollout has ended, or so many times, and return what was seen.
@@ -113,7 +115,9 @@ class RolloutController:
         if decision.act == "rollback":
             signoff = Signoff(WATCHER, decision.sentence, "fail", counts)
             done = promotion.rollback(
-                repository, observer.model, observer.environment, signoff, expected=seen.release
+                *(repository, observer.model, observer.environment, signoff),
+                expected=seen.release,
+                check=self.check_former,
             )
         else:
             change = decision.change

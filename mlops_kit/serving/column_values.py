@@ -51,7 +51,7 @@ def _usual_floats(data: list[Any]) -> list[Any] | None:
     except OverflowError:  # a whole number of hundreds of digits
         return None
     # MLServer's null is NaN.
-    known = [value for value in found if value is not None] if None in found else found
+    known = [value for value in found if value is not None]
     return found if all(map(math.isfinite, known)) else None
 
 

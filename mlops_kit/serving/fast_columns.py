@@ -145,7 +145,8 @@ def of_transformer(transformer: Any, signature: Signature) -> Columns:
     names = getattr(transformer, "feature_names_in_", signature.features)
     if list(names) != list(signature.features):
         raise ValueError("it was fitted on other columns")
-    blocks, sources, width = [], {}, 0
+    blocks, width = [], 0
+    sources: dict[int, int] = {}
     for name, part, _ in transformer.transformers_:
         inputs = [int(each) for each in transformer._transformer_to_input_indices[name]]
         if (isinstance(part, str) and part == "drop") or not inputs:

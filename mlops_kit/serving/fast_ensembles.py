@@ -38,7 +38,9 @@ def ensemble(model: Any, column: int | None = 1) -> Ensemble:
     raise ValueError(f"no trees of {name}")
 
 
-def _boosted(model: Any, trees: list[list[Any]], baseline: Any, order: Any, **more: Any) -> Any:
+def _boosted(
+    model: Any, trees: list[list[Any]], baseline: Any, order: Any, **more: Any
+) -> Ensemble:
     """Return trees, by iteration and output, of gradient boosting in scikit-learn.
 
     `order` is how it keeps the sums of several classes.
@@ -102,7 +104,7 @@ def _gradient_boosting(model: Any) -> Ensemble:
         [_tree(each.tree_, model.learning_rate * each.tree_.value[:, 0, 0]) for each in stage]
         for stage in model.estimators_
     ]
-    return _boosted(model, trees, first, "C", is_single=True)  # type: ignore[no-any-return]
+    return _boosted(model, trees, first, "C", is_single=True)
 
 
 _FORESTS = (

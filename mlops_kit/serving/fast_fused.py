@@ -58,8 +58,8 @@ class FusedScorer:
         return np.concatenate([before[-1:], before[:-1] & ones & after[1:]])
 
     def _row(self, column: int, value: float) -> int:
-        edges = self._scorer.edges[column].tolist()
-        return self._scorer.offsets[column] + bisect_left(edges, value)
+        place = bisect_left(self._scorer.edges[column].tolist(), value)
+        return int(self._scorer.offsets[column] + place)
 
     def _numbers(self, block: Block) -> list[_Number]:
         offsets, found = self._scorer.offsets, []

@@ -43,20 +43,21 @@ class Ensemble:
 
 def edges(found: Ensemble) -> dict[int, Floats]:
     """Return the numbers of each feature at which an answer changes: thresholds, categories."""
-    numbers: dict[int, list[Any]] = {}
-    for at, tree in enumerate(found.trees):
-        for place in np.flatnonzero(~tree["is_leaf"].astype(bool)).tolist():
-            accepted = found.sets.get((at, place))
-            own = numbers.setdefault(int(tree["feature_idx"][place]), [])
-            own += (
-                [float(tree["num_threshold"][place])]
-                if accepted is None
-                else [-0.5, *range(-1, len(accepted) + 1)]
-            )
+    inner = [~tree["is_leaf"].astype(bool) for tree in found.trees]
+    codes: dict[int, set[float]] = {}
+    for (at, node), accepted in found.sets.items():
+        inner[at][node] = False
+        own = codes.setdefault(int(found.trees[at]["feature_idx"][node]), {-0.5})
+        own.update(map(float, range(-1, len(accepted) + 1)))
+    features, numbers = (
+        np.concatenate([tree[name][kept] for tree, kept in zip(found.trees, inner, strict=True)])
+        for name in ("feature_idx", "num_threshold")
+    )
     # A node that only parts missing values from others has an infinite one.
-    most = _MOST_SINGLE if found.is_single else np.inf
-    unique = {place: np.unique(np.array(each, np.float64)) for place, each in numbers.items()}
-    return {place: each[np.abs(each) < most] for place, each in unique.items()}
+    known = np.abs(numbers) < (_MOST_SINGLE if found.is_single else np.inf)
+    features, numbers = features[known], numbers[known]
+    of_each = {int(at): np.unique(numbers[features == at]) for at in np.unique(features)}
+    return of_each | {place: np.array(sorted(own)) for place, own in codes.items()}
 
 
 def nodes(

@@ -120,22 +120,22 @@ def _unwrapped(model: Any) -> tuple[Any, Scores | None]:
 
 def _calibrations(calibrated: Any) -> Scores:
     """Return the calibration of one class, or of each class and then to a sum of one."""
-    found = [_calibration(calibrated.method, each) for each in calibrated.calibrators]
+    by_class = [_calibration(calibrated.method, each) for each in calibrated.calibrators]
     classes = calibrated.classes
-    if len(found) == 1:
-        return found[0]
-    if not np.array_equal(classes, calibrated.estimator.classes_) or len(found) != len(classes):
+    if len(by_class) == 1:
+        return by_class[0]
+    if not np.array_equal(classes, calibrated.estimator.classes_) or len(by_class) != len(classes):
         raise ValueError("it is calibrated on other classes")
 
     def calibrate(sums: NDArray[Any]) -> Floats:
         scores = np.zeros(sums.shape)
-        for place, of_class in enumerate(found):
+        for place, of_class in enumerate(by_class):
             scores[:, place] = of_class(sums[:, place])
         total = scores.sum(axis=1)[:, np.newaxis]
-        even = np.full_like(scores, 1 / len(found))
-        scores = np.divide(scores, total, out=even, where=total != 0)
-        scores[(scores > 1.0) & (scores <= _ROUNDED)] = 1.0
-        return scores
+        even = np.full_like(scores, 1 / len(by_class))
+        found: Floats = np.divide(scores, total, out=even, where=total != 0)
+        found[(found > 1.0) & (found <= _ROUNDED)] = 1.0
+        return found
 
     return calibrate
 

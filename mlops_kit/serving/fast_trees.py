@@ -1,6 +1,6 @@
-"""Which leaf of every tree a row falls into, and the leaves' sum: two ways, in numpy alone.
+"""Which leaf of every tree a row falls into, and the leaves' sum, by masks in numpy alone.
 
-Both add the leaves in the order of the trees, one after the other, so that the sum rounds as the
+The leaves are added in the order of the trees, one after the other, so that the sum rounds as the
 library's does. Trees are arrays of nodes, with the fields of NODE, as HistGradientBoosting keeps
 them. These are private there: the caller compares the results before it uses them.
 """
@@ -85,7 +85,7 @@ class QuickScorer:
             values[tree, : len(order)] = nodes["value"][order]
             _collect(nodes, order, tree, splits, sets or {})
         # A sum begins with the baseline and the first tree's leaf.
-        for tree, start in _begins(len(trees), baseline, groups, values.dtype):
+        for tree, start in begins(len(trees), baseline, groups, values.dtype):
             values[tree] += start
         self._values = values.reshape(len(trees) * width, *values.shape[2:])
         self._groups = groups
@@ -167,49 +167,6 @@ class QuickScorer:
         return found
 
 
-class LevelWalk:
-    """The sum of the leaves by one step down all trees at once, for trees of any size."""
-
-    def __init__(
-        self, trees: list[Any], baseline: Any, dtype: Any = np.float64, groups: int = 1
-    ) -> None:
-        """Lay all nodes into one array; a leaf's children are itself. See QuickScorer."""
-        sizes = [len(nodes) for nodes in trees]
-        self._roots = np.cumsum([0, *sizes[:-1]])
-        nodes = np.concatenate(trees)
-        shift = np.repeat(self._roots, sizes)
-        itself, is_leaf = np.arange(len(nodes)), nodes["is_leaf"].astype(bool)
-        self._children = np.empty(2 * len(nodes), dtype=np.intp)
-        self._children[0::2] = np.where(is_leaf, itself, nodes["right"] + shift)
-        self._children[1::2] = np.where(is_leaf, itself, nodes["left"] + shift)
-        self._feature = np.where(is_leaf, 0, nodes["feature_idx"]).astype(np.intp)
-        self._threshold = np.where(is_leaf, 0.0, nodes["num_threshold"])
-        self._missing_left = nodes["missing_go_to_left"].astype(bool)
-        self._values = nodes["value"].astype(dtype)
-        self._depth = max(int(each["depth"].max()) for each in trees)
-        self._begins = _begins(len(trees), baseline, groups, self._values.dtype)
-        self._groups = groups
-
-    def sums(self, rows: Floats) -> NDArray[Any]:
-        """Return the baseline and the leaves of each row, added up; shape (n,) or (n, outputs)."""
-        missing = np.isnan(rows)
-        has_missing = bool(missing.any())
-        number = np.arange(len(rows))[:, np.newaxis]
-        place = np.broadcast_to(self._roots, (len(rows), len(self._roots)))
-        for _ in range(self._depth):
-            feature = self._feature[place]
-            left = rows[number, feature] <= self._threshold[place]
-            if has_missing:
-                left |= missing[number, feature] & self._missing_left[place]
-            place = self._children[2 * place + left]
-        leaves = self._values[place]
-        for tree, start in self._begins:
-            leaves[:, tree] += start
-        if self._groups == 1:
-            return np.add.accumulate(leaves, axis=1)[:, -1]
-        return np.add.accumulate(leaves.reshape(len(rows), self._groups, -1), axis=2)[:, :, -1]
-
-
 class _Split(NamedTuple):
     """A node: the bits of the leaves on its left, and which rows go there."""
 
@@ -220,7 +177,7 @@ class _Split(NamedTuple):
     accepted: NDArray[np.bool_] | None
 
 
-def _begins(trees: int, baseline: Any, groups: int, dtype: Any) -> list[tuple[int, Any]]:
+def begins(trees: int, baseline: Any, groups: int, dtype: Any) -> list[tuple[int, Any]]:
     """Return the first tree of each group, and what is added to its leaf beforehand."""
     starts = np.broadcast_to(baseline, groups)
     return [(at * (trees // groups), dtype.type(start)) for at, start in enumerate(starts)]

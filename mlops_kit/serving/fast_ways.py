@@ -19,7 +19,8 @@ from mlops_kit.serving.fast_finishes import itself, softmax
 from mlops_kit.serving.fast_fused import FusedScorer
 from mlops_kit.serving.fast_linear import change, linear_sums, weights
 from mlops_kit.serving.fast_nodes import Ensemble, edges
-from mlops_kit.serving.fast_trees import Floats, LevelWalk, QuickScorer
+from mlops_kit.serving.fast_trees import Floats, QuickScorer
+from mlops_kit.serving.fast_walk import LevelWalk
 from mlops_kit.serving.signature import Signature
 
 Scores = Callable[[NDArray[Any]], Floats]
@@ -130,7 +131,8 @@ def _sparse_sums(columns: Columns, of_each: Floats, intercept: Any) -> Scores:
                 total += padded[np.where(codes < 0, -1, start + codes)]
         if not np.isfinite(total).all():
             raise ValueError("Input contains NaN or infinity.")
-        return total + intercept
+        found: Floats = total + intercept
+        return found
 
     def sums(rows: NDArray[Any]) -> Floats:
         found = np.array([one(row) for row in rows.tolist()]) if len(rows) == 1 else many(rows)
@@ -165,7 +167,7 @@ def _of_trees(ensemble: Ensemble, columns: Columns | None, changes: list[Any]) -
         ensemble.finish,
         ensemble.has_sums,
         most,
-        quick,
+        max(1, quick // ensemble.groups),
         {} if changes else found,
         takes_missing=True,
         complement=ensemble.complement,
@@ -178,9 +180,7 @@ def _sums(ensemble: Ensemble) -> tuple[QuickScorer | None, Scores, int]:
     try:
         masks = QuickScorer(trees, start, ensemble.features, dtype, groups, ensemble.sets)
     except ValueError:
-        if ensemble.sets:
-            raise
-        return None, LevelWalk(trees, start, dtype, groups).sums, _WALKED
+        return None, LevelWalk(trees, start, dtype, groups, ensemble.sets).sums, _WALKED
     return masks, masks.sums, _MASKED
 
 

@@ -102,6 +102,11 @@ class Running:
                 env={**kept, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"},
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def until_ready(self) -> None:
         """Wait until it answers; raises RuntimeError with its log where it doesn't."""
         deadline = time.monotonic() + START
@@ -134,8 +139,6 @@ def prepare(folder: Path) -> list[list[float]]:
     import numpy as np
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    from mlops_kit.models.artifacts import TRUSTED_TYPES
-
     generator = np.random.default_rng(0)
     rows = generator.normal(size=(6_000, len(FEATURES)))
     labels = (rows[:, :5].sum(axis=1) + generator.normal(size=len(rows)) > 1).astype(int)
@@ -146,8 +149,7 @@ def prepare(folder: Path) -> list[list[float]]:
     mlflow.sklearn.save_model(
         model,
         str(folder / MLFLOW),
-        serialization_format="skops",
-        skops_trusted_types=sorted(TRUSTED_TYPES),
+        serialization_format="cloudpickle",
         pip_requirements=[],
         pyfunc_predict_fn="predict_proba",
     )

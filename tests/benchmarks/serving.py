@@ -1,6 +1,7 @@
 """Measure the kit's serving and its peers, interleaved in one run, and print a table.
 
     python -m tests.benchmarks.serving [--mixed] [--quick] [--rounds N] [--seconds S] [--only KEY …]
+    python -m tests.benchmarks.serving --cpu [--mixed] [--only KEY …]
     python -m tests.benchmarks.serving --equality [--rows N]
 
 Every server has the same model (gradient boosting, 100 trees of 31 leaves, 30 features; with
@@ -25,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import cpu_time
 from tests.benchmarks.servers import CONTENDERS, ROOT, Contender, Running, prepare, prepare_mixed
 
 CASES = tuple((rows, clients) for rows in (1, 100) for clients in (1, 8, 32))
@@ -70,6 +72,9 @@ def main() -> int:
                 running.append(Running(contender, port, folder))
             for each in running:
                 each.until_ready()
+            if options.cpu:
+                print(cpu_time.main(running, rows))
+                return 0
             found = _measured(running, rows, folder, rounds, seconds)
         finally:
             for each in running:
@@ -201,6 +206,7 @@ def _options() -> argparse.Namespace:
     options.add_argument("--mixed", action="store_true", help="rows of text and numbers")
     options.add_argument("--quick", action="store_true", help="one round of 1 s, for a look")
     options.add_argument("--only", nargs="+", default=[], metavar="KEY", help="these alone")
+    options.add_argument("--cpu", action="store_true", help="CPU time a request, not the rate")
     options.add_argument("--equality", action="store_true", help="compare bits, and no speed")
     options.add_argument("--rows", type=int, default=1_000_000, help="of --equality, a model")
     options.add_argument("--json", type=Path, help="also write every measurement here")

@@ -26,7 +26,8 @@ PRELOAD_FILE = Path(provisioner.__file__).with_name("preload.py")
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     own = str(tmp_path_factory.mktemp("ipython"))
-    kept = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
+    own_choice = ("PYTHONDONTWRITEBYTECODE", "OMP_NUM_THREADS")
+    kept = {n: v for n, v in os.environ.items() if n not in own_choice}
     return {**kept, "IPYTHONDIR": own}
 
 

@@ -119,6 +119,20 @@ def test_jupyter_a_run_and_the_kit_for_tests_find_the_same(
     assert forked["found"] == expected(workspace.project)
 
 
+def test_run_also_finds_what_lies_in_the_project(
+    workspace: Workspace, zygote: provisioner.Zygote, tmp_path: Path
+) -> None:
+    (workspace.project / "tools").mkdir()
+    (workspace.project / "tools" / "part.py").write_text("PART = 'of the project'")
+    cells = ("%run tools/part.py", "from mlops_kit import publish\npublish(part=PART)")
+    write_notebook(workspace.project / "notebooks" / "deep" / "tool.ipynb", *cells)
+    forked = NotebookRunner(workspace.project, tmp_path, zygote)("deep/tool")
+    assert forked["part"] == "of the project"
+    write_notebook(workspace.project / "notebooks" / "deep" / "tool.ipynb", "%run tools/none.py")
+    with fails("step.cell", "tools/none.py"):
+        NotebookRunner(workspace.project, tmp_path, zygote)("deep/tool")
+
+
 def test_a_pod_finds_the_same(workspace: Workspace, tmp_path: Path) -> None:
     rendered = argo.rendered(workspace)["pipelines/paths.yaml"]
     cluster = Controller(yaml.safe_load(rendered), workspace.project, tmp_path / "cluster", {})

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 import mlops_kit.jupyter.panel.panel
 from mlops_kit import PromotionPanel, Workspace, watch
@@ -325,6 +326,18 @@ def test_a_rollback_moves_git_and_the_alias_back(
     assert back.changed
     assert found.release == before.release
     assert found.alias == found.champion == candidate.version.version
+
+
+def test_nobody_goes_back_to_a_version_that_the_registry_has_deleted(
+    workspace: Workspace, candidate: JudgedVersion, other: JudgedVersion
+) -> None:
+    releases.promote(workspace, other, environment="prod")
+    before = commits(workspace)
+    client = MlflowClient(workspace.registry.tracking_uri)
+    client.delete_model_version("fraud", candidate.version.version)
+    with fails("release.former-deleted", f"fraud v{candidate.version.version}"):
+        releases.rollback(workspace, "fraud", "prod", reason="too many alarms")
+    assert commits(workspace) == before
 
 
 def test_there_is_nothing_to_go_back_to_before_the_first_promotion(workspace: Workspace) -> None:

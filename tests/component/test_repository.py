@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -338,7 +339,7 @@ def test_a_persons_configuration_changes_nothing(tmp_path: Path, home: str) -> N
     (hooks / "pre-push").chmod(0o755)
     if home == "hostile":
         (place / ".gitconfig").write_text(
-            f"[core]\nhooksPath={hooks}\nautocrlf=true\n[commit]\ngpgSign=true\n"
+            f"[core]\nhooksPath={hooks}\nautocrlf=true\n"
             "[push]\ngpgSign=true\n[log]\nshowSignature=true\n[color]\nui=always\n"
             f"[init]\ntemplateDir={hooks}\ndefaultBranch=trunk\n[user]\nuseConfigOnly=true\n"
         )
@@ -357,6 +358,31 @@ def test_a_persons_configuration_changes_nothing(tmp_path: Path, home: str) -> N
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == run("rev-parse", "main", at=remote)
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no ssh-keygen here")
+@pytest.mark.parametrize("has_key", [True, False])
+def test_who_signs_commits_signs_the_kits(tmp_path: Path, has_key: bool) -> None:
+    key = tmp_path / "key"
+    if has_key:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    (tmp_path / ".gitconfig").write_text(
+        f"[user]\nsigningKey={key}.pub\n[gpg]\nformat=ssh\n[commit]\ngpgSign=true\n"
+    )
+    remote = tmp_path / "gitops.git"
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(remote), str(tmp_path / "cache")],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    if has_key:
+        assert done.returncode == 0, done.stderr
+        assert "gpgsig" in run("cat-file", "commit", "main", at=remote)
+    else:
+        assert done.returncode == 1
+        assert str(key) in done.stderr, "it says what git could not sign with"
 
 
 def test_a_machine_without_git_says_so(tmp_path: Path) -> None:

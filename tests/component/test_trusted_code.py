@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +21,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from mlops_kit.models import artifacts, trusted_code
+from mlops_kit.releases import promotion
 from mlops_kit.releases.release import ServedModel
+from mlops_kit.releases.repository import GitOpsRepository
+from mlops_kit.releases.request import PromotionRequest, Signoff
 from mlops_kit.serving import model_loader
+from mlops_kit.serving.reconciler import Reconciler
 from tests import served
 from tests.failures import fails
 
+ROOT = Path(__file__).parents[2]
 NAME = "own_package.steps.Scaled"
 RUN = 'from pathlib import Path\nPath(__file__).with_name("ran").touch()\n'
 FILES = {
@@ -99,6 +105,36 @@ def test_a_model_with_the_registered_code_is_served(project: Path) -> None:
     assert [*named.trusted] == [NAME]
     assert load(folder, named).predict([[0.0] * 6])[0].shape == (1,)
     assert (project / "own_package" / "ran").exists()
+
+
+def test_a_promotion_carries_the_names_to_the_server_through_git(project: Path) -> None:
+    folder, named = stored(project)
+    repository = GitOpsRepository(project.parent / "gitops.git", project.parent / "cache")
+    repository.create(ROOT / "workflows" / "gitops")
+    request = PromotionRequest(served.MODEL, "prod", named, "run", Signoff("ana"), "direct")
+    promoted = promotion.promote(repository, request)
+    assert promoted.release.champion is not None
+    assert promoted.release.champion.trusted == named.trusted
+
+    def started(name: str) -> Reconciler:
+        (project.parent / name).mkdir()
+        follower = Reconciler(
+            project.parent / name,
+            model=served.MODEL,
+            environment="prod",
+            repository=repository,
+            fetch=lambda _side, target: shutil.copytree(folder, target),
+            trusted=[NAME],
+        )
+        follower.reconcile()
+        return follower
+
+    assert started("first").live
+    forget()
+    edit("own_package/helpers.py")(project)
+    second = started("second")
+    assert second.live is None
+    assert "own_package.helpers" in second.applied.error
 
 
 def edit(name: str) -> Callable[[Path], object]:

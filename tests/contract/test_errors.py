@@ -81,6 +81,11 @@ BUILTINS = {
         "LookupError": "caught by scoring, which takes the library's own way",
     },
     "serving/fast_ensembles.py": {"ValueError": "the same as of trees"},
+    "serving/fast_fused.py": {"ValueError": "the same as of trees"},
+    "serving/fast_lightgbm.py": {"ValueError": "the same as of trees"},
+    "serving/fast_steps.py": {"ValueError": "the same as of trees"},
+    "serving/fast_ways.py": {"ValueError": "the same as of linear models"},
+    "serving/fast_xgboost.py": {"ValueError": "the same as of trees"},
     "serving/rows.py": {"ValueError": "a row of the log that its reader counts as unreadable"},
     "serving/model_loader.py": {
         "ValueError": "caught a line later, with the other faults of a file"

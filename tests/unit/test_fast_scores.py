@@ -23,7 +23,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from mlops_kit.serving.fast_scores import fast_scores
-from mlops_kit.serving.fast_trees import MAX_LEAVES, LevelWalk, QuickScorer
+from mlops_kit.serving.fast_trees import MAX_LEAVES, QuickScorer
+from mlops_kit.serving.fast_walk import LevelWalk
 
 FEATURES = 5
 
