@@ -18,7 +18,7 @@ from mlops_kit import Workspace
 from mlops_kit.errors import GitOpsError, RegistryError, ReleaseError
 from mlops_kit.prediction_log.log import Label
 from mlops_kit.prediction_log.prediction import Prediction
-from mlops_kit.project import local_server, releases
+from mlops_kit.project import local_server, registry_alias
 from mlops_kit.project.settings import Settings
 from mlops_kit.releases import commits, promotion
 from mlops_kit.releases.ledger import Entry
@@ -200,7 +200,7 @@ class World:
         show = self.said.extend
         watcher = RolloutController(
             self.observer,
-            lambda now: releases.sync_alias(self.workspace, now),
+            lambda now: registry_alias.sync(self.workspace, now),
             name,
             show,
             sleep or self.wait,

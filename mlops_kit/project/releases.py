@@ -8,9 +8,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mlops_kit.errors import ModelNotFoundError, ProjectError, RegistryError, ReleaseError
-from mlops_kit.models.registry import CHAMPION
-from mlops_kit.project import candidates, local_server
+from mlops_kit.errors import ProjectError, RegistryError, ReleaseError
+from mlops_kit.project import candidates, local_server, registry_alias
 from mlops_kit.project.candidates import JudgedVersion
 from mlops_kit.project.release_views import Change, History, Status
 from mlops_kit.releases import approvals, commits, ledger, promotion, release, release_yaml
@@ -90,7 +89,7 @@ def promote(
     policy = settings.policy(model)
     limits = PromotionLimits(policy.cooldown, policy.freeze_after, policy.freeze_window)
     promoted = promotion.promote(workspace.repository, request, limits, start=snapshot)
-    sync_alias(workspace, promoted.release)
+    registry_alias.sync(workspace, promoted.release)
     return promoted
 
 
@@ -120,27 +119,10 @@ def rollback(
         *(workspace.repository, model, environment, signoff),
         to=to,
         override=override,
-        check=lambda former: check_registered(workspace, model, former),
+        check=lambda former: registry_alias.check_registered(workspace, model, former),
     )
-    sync_alias(workspace, restored.release)
+    registry_alias.sync(workspace, restored.release)
     return restored
-
-
-def check_registered(workspace: Workspace, model: str, former: ServedModel) -> None:
-    """Check that the registry still has a version; a registry that is away doesn't keep it back.
-
-    Raises ReleaseError for a version that was deleted, which no server could load.
-    """
-    try:
-        workspace.registry.version(model, former.version)
-    except ModelNotFoundError as error:
-        raise ReleaseError(
-            f"There is no going back to {model} v{former.version}: the registry no longer has it. "
-            "Nothing was committed; name another former champion with --to.",
-            code="release.former-deleted",
-        ) from error
-    except RegistryError:
-        return
 
 
 def consent(
@@ -225,7 +207,7 @@ def status(workspace: Workspace, model: str, environment: str) -> Status:
 
 def status_of(workspace: Workspace, model: str, now: Release, revision: str) -> Status:
     """Return the status of a release that was read at `revision`."""
-    alias = workspace.registry.by_alias(model, _alias(workspace, now.environment))
+    alias = workspace.registry.by_alias(model, registry_alias.name_of(workspace, now.environment))
     return Status(now, revision, alias.version if alias else "")
 
 
@@ -233,7 +215,7 @@ def repair(workspace: Workspace, model: str, environment: str) -> Status:
     """Point the registry's alias at Git's champion again, and return the new status."""
     snapshot = workspace.repository.snapshot()
     now = commits.at(snapshot, model, environment)
-    sync_alias(workspace, now)
+    registry_alias.sync(workspace, now)
     return status_of(workspace, model, now, snapshot.revision)
 
 
@@ -242,23 +224,6 @@ def history(workspace: Workspace, model: str, environment: str) -> History:
     entries = commits.entries(workspace.repository.snapshot(), model, environment)
     # That the repository was made is no release.
     return History(tuple(entry for entry in entries if entry.action != "create"))
-
-
-def sync_alias(workspace: Workspace, now: Release) -> None:
-    """Point the registry's alias to Git's champion: Git is the truth, the alias a view of it.
-
-    `now` is the head's release. Raises RegistryError where the registry can't follow.
-    """
-    if now.champion is not None:
-        alias = _alias(workspace, now.environment)
-        try:
-            workspace.registry.set_alias(now.model, alias, now.champion.version)
-        except RegistryError as error:
-            raise type(error)(
-                f"{now.model} v{now.champion.version} serves {now.environment} by Git, but the "
-                f"registry's alias can't be updated: {error}",
-                code=error.code,
-            ) from error
 
 
 def _check_table(workspace: Workspace, judged: JudgedVersion, held: Table | None) -> None:
@@ -295,8 +260,3 @@ def _committed_at(workspace: Workspace, judged: JudgedVersion, champion: ServedM
         return workspace.executions.open(judged.execution).state.started
     except ProjectError:  # by hand, or in a pod
         return ""
-
-
-def _alias(workspace: Workspace, environment: str) -> str:
-    own = environment == workspace.settings.environment
-    return CHAMPION if own else f"{CHAMPION}-{environment}"

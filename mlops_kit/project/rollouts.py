@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlops_kit.errors import KitError, SettingsError
 from mlops_kit.formatting import did_you_mean
-from mlops_kit.project import judged_table, labels, local_server, releases
+from mlops_kit.project import judged_table, labels, local_server, registry_alias
 from mlops_kit.rollouts import controller, decision
 from mlops_kit.rollouts.controller import OnPoll, RolloutController, Show
 from mlops_kit.rollouts.criteria import BINARY, ModelTask, criteria
@@ -158,13 +158,13 @@ def watch(
                 _send(stack, status.url, observer, customers, seen, show)
         return RolloutController(
             observer,
-            lambda now: releases.sync_alias(workspace, now),
+            lambda now: registry_alias.sync(workspace, now),
             name,
             show,
             sleep,
             on_poll,
             lambda: _collect(workspace, show, model, judged.table),
-            lambda former: releases.check_registered(workspace, model, former),
+            lambda former: registry_alias.check_registered(workspace, model, former),
         ).run(looks=looks)
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlops_kit.errors import GitOpsError, LostRaceError, RemoteError
-from mlops_kit.releases import bare_repository, git_process, ledger
+from mlops_kit.releases import bare_repository, commit_objects, git_process, ledger
 from mlops_kit.releases.ledger import Commit
-from mlops_kit.releases.snapshot import Snapshot, checked_path
+from mlops_kit.releases.snapshot import Snapshot
 
 _T = TypeVar("_T")
 _MAX_TRIES = 60
@@ -224,35 +224,19 @@ class GitOpsRepository:
 
     def _build(self, folder: Path, base: str | None, proposal: Proposal) -> str:
         """Write the commit's objects, which nothing names yet; return its revision."""
-        lines = [f"0 {'0' * 40}\t{checked_path(path)}\0" for path in sorted(proposal.deleted)]
-        for path, content in sorted(proposal.files.items()):
-            words = ("hash-object", "-w", "--stdin")
-            blob = git_process.check(folder, *words, stdin=content).decode().strip()
-            lines.append(f"100644 {blob}\t{checked_path(path)}\0")
         try:
             text = ledger.message(proposal.subject, proposal.body, proposal.trailers)
         except ValueError as error:
             raise GitOpsError(
                 f"A commit of the kit needs a subject and trailers. {error}", code="gitops.message"
             ) from error
-        moment = f"@{int(self._clock())} +0000"
-        with tempfile.TemporaryDirectory(prefix="mlops-kit-") as scratch:
-            env = {"GIT_INDEX_FILE": str(Path(scratch, "index"))}
-            for role in ("AUTHOR", "COMMITTER"):
-                env[f"GIT_{role}_NAME"], env[f"GIT_{role}_EMAIL"] = self._who.groups()
-                env[f"GIT_{role}_DATE"] = moment
-
-            def run(*words: str, stdin: str = "") -> str:
-                data = stdin.encode(errors="replace")
-                return git_process.check(folder, *words, stdin=data, env=env).decode().strip()
-
-            run("read-tree", base or "--empty")
-            run("update-index", "-z", "--add", "--index-info", stdin="".join(lines))
-            tree = run("write-tree")
-            # `commit` reads this setting of the person's, `commit-tree` doesn't.
-            signs = run("config", "--type=bool", "--default=false", "commit.gpgSign") == "true"
-            options = [*(["-p", base] if base else []), *(["-S"] if signs else [])]
-            return run("commit-tree", tree, *options, "-F", "-", stdin=text)
+        who: dict[str, str] = {}
+        for role in ("AUTHOR", "COMMITTER"):
+            who[f"GIT_{role}_NAME"], who[f"GIT_{role}_EMAIL"] = self._who.groups()
+            who[f"GIT_{role}_DATE"] = f"@{int(self._clock())} +0000"
+        return commit_objects.write(
+            folder, base, proposal.files, proposal.deleted, message=text, who=who
+        )
 
     def _initialized(self, target: Path) -> Path:
         """Make an empty bare repository beside the target, to be renamed when it is complete."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import LostRaceError, ReleaseError
 from mlops_kit.jupyter.panel import reader
-from mlops_kit.project import candidates, releases
+from mlops_kit.project import candidates, registry_alias, releases
 from mlops_kit.releases import approvals, holds, promotion, release
 from mlops_kit.releases.request import Signoff
 from mlops_kit.rollouts import decision as rollout
@@ -104,7 +104,7 @@ class Acts:
         done = promotion.advance(
             self._git, seen.release, change, Signoff(self._who, reason, decision.verdict)
         )
-        releases.sync_alias(self.workspace, done.release)
+        registry_alias.sync(self.workspace, done.release)
         return done.revision
 
     def _expect_unchanged(self, now: release.Release | None = None) -> None:
