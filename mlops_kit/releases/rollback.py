@@ -58,11 +58,9 @@ def rollback(
             raise _lost(environment, repr(version(seen[0])), repr(version(found.champion)))
         if to is not None and found.candidate is None and to == version(found.champion):
             return snapshot.revision
-        champion = found.champion
-        if signoff.verdict and champion:
+        if (champion := found.champion) and signoff.verdict:
             quarantine.check_rollback(entries, champion.version, champion.digest)
-        former = _former(snapshot, entries, found, to, override)
-        check(former)
+        check(former := _former(snapshot, entries, found, to, override))
         trailers = Trailers(
             **vars(signoff),
             rollout=found.rollout,
