@@ -96,8 +96,10 @@ def rollout_lines(rollout: dict[str, Any]) -> list[str]:
     ended = str(rollout["outcome"]) if rollout.get("champion", True) else "waiting"
     lines = [f"{ended.upper()}  {rollout['sentence']}"]
     if path:
-        seen = rollout["requests"]  # by this watch; one that came late saw none
-        answered = f"; the candidate answered {seen:,} requests" if seen else ""
+        # By this watch, which may have come too late to see any.
+        seen, had_traffic = rollout["requests"], any(rollout["weights"])
+        is_known = seen or not had_traffic
+        answered = f"; the candidate answered {seen:,} requests" if is_known else ""
         lines.append(f"  weights: {path}{answered}")
     for step in rollout["steps"]:
         at = step["when"][11:19]

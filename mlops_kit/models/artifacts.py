@@ -86,7 +86,7 @@ def open_contents(files: Mapping[str, bytes], what: str, trusted: Collection[str
         )
     trusted_code.check(named, what)
     model = load(files.get(MODEL_FILE, b""), what, named, files)
-    return Loaded(model, _table(files, what), files)
+    return Loaded(model, table_of(files, what), files)
 
 
 def load(
@@ -170,7 +170,8 @@ def _own_types(content: bytes, trusted: Collection[str]) -> list[str]:
     return sorted(set(trusted) & skops_file.types_in(content)) if trusted else []
 
 
-def _table(files: Mapping[str, bytes], what: str) -> Table | None:
+def table_of(files: Mapping[str, bytes], what: str) -> Table | None:
+    """Return the table that an artifact's files hold; raises UntrustedModelError."""
     if TABLE_FILE not in files:
         return None
     try:

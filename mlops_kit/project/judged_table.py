@@ -36,13 +36,14 @@ def find(
 ) -> JudgedTable:
     """Return the table that a rollout is judged by.
 
-    Only a watcher, who decides by it, loads a model that the project declares the table of. Raises
-    KitError where the project declares none and the released model can't be loaded.
+    Only a watcher, who decides by it, loads the model. Who looks on takes the project's table, or
+    else the one in the files that a server keeps here. Raises KitError where the project declares
+    none and a watcher can't load the released model.
     """
     load = _loader(workspace, model, environment)
     declared = workspace.tables().get(model)
-    if declared is not None and not is_watcher:
-        return JudgedTable(load, declared)
+    if not is_watcher:
+        return JudgedTable(load, declared or _kept(workspace, model, environment))
     try:
         champion = workspace.release(model, environment).champion
         held = load(champion).signature.table if champion is not None else None
@@ -59,6 +60,13 @@ def find(
         f"that serves {environment}, which counts; train again for the new one."
     )
     return JudgedTable(load, held, said if names else "")
+
+
+def _kept(workspace: Workspace, model: str, environment: str) -> Table | None:
+    champion = workspace.release(model, environment).champion
+    if champion is None:
+        return None
+    return local_server.reconciler(workspace, model, environment).kept_table(champion)
 
 
 def _loader(

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from mlops_kit import files
 from mlops_kit.errors import KitError, ReleaseError, ServingError
+from mlops_kit.models import artifacts
 from mlops_kit.releases import release_yaml
 from mlops_kit.releases.release import Release, ServedModel
 from mlops_kit.releases.repository import GitOpsRepository
 from mlops_kit.serving import model_loader
 from mlops_kit.serving.predictor import LiveRelease, Predictor
+from mlops_kit.tables.table import Table
 
 _LOG = logging.getLogger(__name__)
 # Copies the files of a served model, unchecked, to a folder.
@@ -180,6 +182,16 @@ class Reconciler:
                 f"The files of version {side.version} can't be had: {error}. Expected the "
                 f"registry to answer, and room in {str(self.folder)!r}."
             ) from error
+
+    def kept_table(self, side: ServedModel) -> Table | None:
+        """Return a model's table without loading the model; None where its files aren't here.
+
+        Raises UntrustedModelError.
+        """
+        folder, what = self._folder(side), f"version {side.version}"
+        if not folder.exists():
+            return None
+        return artifacts.table_of(artifacts.checked_contents(folder, side.digest, what), what)
 
     def _fetched(self, side: ServedModel, folder: Path) -> Predictor:
         folder.parent.mkdir(parents=True, exist_ok=True)

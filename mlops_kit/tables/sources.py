@@ -66,7 +66,10 @@ def parts_of(source: str | Path) -> Iterator[tuple[Part, ...]]:
             fetch = _from_bucket if text.startswith(_BUCKETS) else _from_web
             yield _parts(fetch(text, Path(scratch)), text)
         return
-    yield _parts(project_folder.located(Path(text.removeprefix("file://"))), text)
+    named = Path(text.removeprefix("file://"))
+    found = project_folder.located(named)
+    # A file beside neither the notebook nor the project is told as it was named.
+    yield _parts(found, text if named.exists() or not found.exists() else str(found))
 
 
 def _parts(path: Path, shown: str) -> tuple[Part, ...]:

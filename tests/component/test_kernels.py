@@ -117,7 +117,8 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """One for the module, whose HOME has matplotlib's fonts already."""
     own = str(tmp_path_factory.mktemp("ipython"))
     kept = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "IPYTHONDIR": own, "COLOUR": "blue", "TZ": "Asia/Tokyo"}
+    # Read at import by its name, so that no other process's zygote is taken for this one's.
+    return {**kept, "IPYTHONDIR": own, "COLOUR": "blue", "TZ": "Asia/Tokyo", "LC_OWN": own}
 
 
 @pytest.fixture(scope="module")

@@ -167,7 +167,8 @@ def test_a_table_that_differs_from_the_served_one_is_said(
     assert (found.table, found.differs) == (viewed, "")
     (place / "workflows" / "tables" / "more.py").unlink()
     with fails("registry"):
-        judged_table.find(workspace, "customers", "prod")
+        judged_table.find(workspace, "customers", "prod", is_watcher=True)
+    assert judged_table.find(workspace, "customers", "prod").table is None
 
 
 def test_a_watcher_brings_labels_in_and_says_what_is_wrong(place: Path) -> None:
