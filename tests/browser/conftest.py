@@ -24,7 +24,7 @@ import pytest
 from mlops_kit.project import scaffold
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import BrowserContext, Page
 
 CHROMIUM = shutil.which("chromium") or ""
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -69,7 +69,7 @@ class Lab:
     project: Path
     address: str
     token: str
-    browser: Browser
+    browser: BrowserContext
     takes_pictures: bool = False
     complaints: list[str] = field(default_factory=list)
 
@@ -182,7 +182,7 @@ class Notebook:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[BrowserContext]:
     if not CHROMIUM:
         pytest.skip("no chromium on this machine; install Debian's package of that name")
     from playwright.sync_api import sync_playwright
@@ -190,13 +190,14 @@ def browser() -> Iterator[Browser]:
     # Not for the whole session: while it runs, no other test here can start an event loop.
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield started
+        # One for all pages: each of its own would fetch and compile JupyterLab again.
+        yield started.new_context(reduced_motion="reduce")
         started.close()
 
 
 @pytest.fixture(scope="module")
 def lab(
-    browser: Browser,
+    browser: BrowserContext,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
     prepare_store: Callable[[Path], None],

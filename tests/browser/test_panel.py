@@ -286,7 +286,8 @@ def test_the_same_page_is_served_without_a_notebook(judged: Any, lab: Any) -> No
         assert served.stdout is not None
         found = (re.search(r"http://\S+token=\w+", line) for line in served.stdout)
         address = next(match.group() for match in found if match)
-        page = lab.browser.new_page(viewport={"width": WIDE, "height": HIGH})
+        page = lab.browser.new_page()
+        page.set_viewport_size({"width": WIDE, "height": HIGH})
         page.goto(address)
         page.locator(".mlops-kit h2").wait_for(timeout=90_000)
         assert "champion v2" in page.locator(".mlops-kit .bar").inner_text()
