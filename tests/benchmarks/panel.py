@@ -38,7 +38,7 @@ WARM = (
 REAL = "from mlops_kit import PromotionPanel\nPromotionPanel()"
 PANEL = """\
 from tests.benchmarks.scenes import board
-from mlops_kit.reporting import page
+from mlops_kit.jupyter.panel import page
 from mlops_kit.jupyter.widget import View
 made = board()
 view = View(page.page(made))
