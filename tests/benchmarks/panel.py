@@ -51,7 +51,7 @@ FORM = 'from mlops_kit import form\nform("train")'
 STOCK = """\
 import plotly.graph_objects as go, ipywidgets
 from tests.benchmarks.scenes import board
-found = board().evaluation["curves"]
+found = board().evaluation.curves
 model = found["models"]["candidate"]
 figures = [go.FigureWidget(go.Scatter(x=found["thresholds"], y=model["cost"])) for _ in range(6)]
 ipywidgets.VBox(figures)"""
