@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -123,6 +124,30 @@ def test_tritonclient_gets_the_librarys_answers(
     assert said["decision"] == labels
     assert [each["name"] for each in said["metadata"]["inputs"]] == TABLE.feature_names
     assert "visits" in said["refusal"]
+
+
+def test_kserves_own_client_gets_the_librarys_answers(
+    addresses: dict[str, Any], folder: Path
+) -> None:
+    kserve = pytest.importorskip("kserve", reason="needs kserve, whose pins are not the kit's")
+    found = [row for row in complete() if row[5] is not None]
+    inputs = []
+    for place, column in enumerate(TABLE.features):
+        values = np.array([row[place] for row in found], DTYPES.get(column.kind, object))
+        kind = {"float": "FP64", "int": "INT64", "bool": "BOOL"}.get(column.kind, "BYTES")
+        each = kserve.InferInput(column.name, list(values.shape), kind)
+        each.set_data_from_numpy(values, binary_data=False)
+        inputs.append(each)
+
+    async def asked() -> Any:
+        client = kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v2"))
+        request = kserve.InferRequest(model_name=MODEL, infer_inputs=inputs)
+        return await client.infer(addresses["url"], request, model_name=MODEL)
+
+    answer = {each.name: each.as_numpy() for each in asyncio.run(asked()).outputs}
+    scores, labels = expected(folder, found)
+    assert answer["score"].tobytes() == np.ascontiguousarray(scores).tobytes()
+    assert [str(each) for each in answer["decision"].tolist()] == labels
 
 
 def test_mlservers_own_codecs_get_the_librarys_answers(
