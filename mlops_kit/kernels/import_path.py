@@ -23,5 +23,4 @@ def argument(project: Path) -> str:
     It leaves alone `exec_lines`, which a user's own configuration may set.
     """
     magic = "__import__('mlops_kit.kernels.run_magic', fromlist=['install'])"
-    install = f"{magic}.install(get_ipython(), {str(project)!a})"
-    return f"--IPKernelApp.code_to_run={code(project)}; {install}"
+    return f"--IPKernelApp.code_to_run={code(project)}; {magic}.install(get_ipython())"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mlops_kit.project_folder import located
 
-def install(shell: Any, project: str) -> None:
+
+def install(shell: Any) -> None:
     """Let a shell's `%run` look in the notebook's folder, and then in the project's.
 
     A step ran in the project's folder once, so notebooks name files from there.
@@ -19,9 +21,7 @@ def install(shell: Any, project: str) -> None:
         try:
             return str(get_py_filename(name))
         except OSError:
-            if not (Path(project) / name).exists():
-                raise
-            return str(get_py_filename(str(Path(project) / name)))
+            return str(get_py_filename(str(located(Path(name)))))
 
     def run(line: str) -> Any:
         return stock(line, file_finder=find)
