@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_kit.errors import DataError, ParameterError
-from mlops_kit.tables import contract, reading, sources, splits, summaries
+from mlops_kit.tables import contract, reading, splits, summaries
 from mlops_kit.tables.scans import Scan
 from mlops_kit.tables.sketches import Sample
 
@@ -108,7 +108,11 @@ def load(
         for batch in found:
             kept.add(batch.arrays)
             if not sample and max(kept.rows, batch.total or 0) > most:
-                raise _too_many(source, table, most, batch.total)
+                raise DataError(
+                    f"{reading.too_many(source, most, batch.total)}. To check all of them and "
+                    "learn from a uniform sample, write this line below "
+                    f"[models.{table.name}] in mlops-kit.toml: sample = {SAMPLE}"
+                )
             waiting.append(batch)
             if kept.rows > kept.most:
                 _scan(scan, waiting)
@@ -124,12 +128,3 @@ def _scan(scan: Scan, waiting: list[Batch]) -> None:
     for batch in waiting:
         scan.add(reading.to_frame(scan.tally.table, [[*batch.arrays]]), batch.place)
     waiting.clear()
-
-
-def _too_many(source: str | Path, table: Table, most: int, total: int | None) -> DataError:
-    count = f"{total:,} rows" if total else f"more than {most:,} rows"
-    return DataError(
-        f"{sources.shown(source)!r} holds {count}; expected at most {most:,}, which are held in "
-        "memory. To check all of them and learn from a uniform sample, write this line below "
-        f"[models.{table.name}] in mlops-kit.toml: sample = {SAMPLE}"
-    )

@@ -92,13 +92,21 @@ def read(
         for batch in found:
             rows += batch.rows
             if max(rows, batch.total or 0) > most:
-                count = f"{batch.total:,} rows" if batch.total else f"more than {most:,} rows"
                 raise DataError(
-                    f"{sources.shown(source)!r} holds {count}; expected at most {most:,}: pass "
-                    "most=… if the memory is there, or take a sample by datasets.load(…, sample=…)."
+                    f"{too_many(source, most, batch.total)}: pass most=… if the memory is there, "
+                    "or take a sample by datasets.load(…, sample=…)."
                 )
             held.append(batch.arrays)
     return to_frame(table, held)
+
+
+def too_many(source: str | Path, most: int, total: int | None) -> str:
+    """Say that a source holds more rows than fit; `total` is None where nobody counted them."""
+    count = f"{total:,} rows" if total else f"more than {most:,} rows"
+    return (
+        f"{sources.shown(source)!r} holds {count}; expected at most {most:,}, "
+        "which are held in memory"
+    )
 
 
 def batches(
